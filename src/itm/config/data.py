@@ -1,0 +1,89 @@
+"""Parameters of the data stages: which data set, how it is generated or fetched, how it is cleaned."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from itm.config.base import Section
+
+
+class DataParameters(Section):
+    """Which data set runs, and the source files that the download stage must provide for it."""
+
+    name: Literal["scenes", "flickr8k"] = Field(description="data set; one of the entries of `datasets`")
+    files: list[str] = Field(
+        min_length=1, description="source files, one download stage each; names from data/catalogue.yaml"
+    )
+
+
+class ScenesParameters(Section):
+    """The built-in, generated and exactly annotated data set."""
+
+    seed: int = Field(ge=0, description="seed of the generator: the same seed gives the same bytes")
+    image_size: int = Field(ge=16, le=512, description="side of an image in pixels")
+    train_images: int = Field(ge=8, description="images in the training split")
+    dev_images: int = Field(ge=8, description="images in the dev split (model selection, tuning)")
+    test_images: int = Field(ge=8, description="images in the test split (reported numbers)")
+    maximum_objects: int = Field(ge=1, le=4, description="objects in a scene: 1 to this many")
+    captions_per_image: int = Field(ge=4, le=8, description="captions of an image, generic to specific")
+    noise: float = Field(ge=0, le=0.5, description="standard deviation of the pixel noise (1 = full range)")
+    held_out_fraction: float = Field(
+        ge=0, le=0.5, description="share of shape x colour combinations that occur in the test split only"
+    )
+
+
+class Flickr8kParameters(Section):
+    """Flickr8k with its official splits and human judgements, and the HierarCaps test photos."""
+
+    subset: Literal["all", "mini"] = Field(
+        description="all: 6,000/1,000/1,000 photos; mini: the fixed list of 1,500/500/500 in data/subsets"
+    )
+
+
+class DatasetsParameters(Section):
+    """One entry a data set; only the one named by `data.name` is read."""
+
+    scenes: ScenesParameters
+    flickr8k: Flickr8kParameters
+
+
+class CleanParameters(Section):
+    """What the clean stage rejects (training split) and only normalises (evaluation splits)."""
+
+    maximum_words: int = Field(ge=8, description="training captions longer than this are quarantined")
+    minimum_letters: int = Field(ge=1, description="training captions with fewer letters are quarantined")
+    drop_repeated: bool = Field(description="quarantine a training caption that repeats another of its image")
+    strict_leaks: bool = Field(description="stop when train and evaluation splits share images (else: warn)")
+
+
+class _Bounds(Section):
+    low: float = Field(ge=0, le=1, description="lower quantile of the training scores")
+    high: float = Field(ge=0, le=1, description="upper quantile of the training scores")
+
+
+class ScoreParameters(Section):
+    """The descriptiveness score d(caption) and its normalised form dn (options A1-A4)."""
+
+    term_frequency: Literal["count", "binary", "log", "length_normalised"] = Field(
+        description="A1: weight of a word's count in its caption; length_normalised is an ablation"
+    )
+    idf: Literal["smooth", "plain"] = Field(
+        description="A2: smooth = ln((1+N)/(1+df))+1, plain = ln(N/df)"
+    )
+    document: Literal["caption", "image"] = Field(description="A2: what counts as one document for df and N")
+    keywords: Literal["content", "all"] = Field(description="A3: content = all words but stop words")
+    normalisation: Literal["clip", "rank", "sigmoid", "none"] = Field(
+        description="A4: how d becomes dn; clip = between two training quantiles, to 0..1"
+    )
+    quantiles: _Bounds = Field(description="the two training quantiles of `normalisation: clip`")
+    minimum_document_frequency: int = Field(
+        ge=1, description="words rarer than this (typos, unseen words) get the idf of this frequency"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.quantiles.low >= self.quantiles.high:
+            raise ValueError(f"quantiles.low ({self.quantiles.low}) must be below quantiles.high ({self.quantiles.high})")
+        return self

@@ -1,0 +1,67 @@
+"""Parameters of the towers, the embedding heads, the training loop and encoding."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from itm.config.base import Section
+
+
+class TowersParameters(Section):
+    """The image and text encoders below the embedding heads."""
+
+    kind: Literal["scratch", "offline", "open_clip"] = Field(
+        description="scratch: small towers, random start; offline: EfficientNet-Lite0 + MiniLM from packages; "
+        "open_clip: any open_clip model"
+    )
+    frozen: bool = Field(description="true: towers are not trained and their features are computed once and cached")
+    image_size: int = Field(ge=16, le=1024, description="side in pixels of the images given to the image tower")
+    context_length: int = Field(ge=4, le=512, description="tokens of a caption given to the text tower")
+    image_width: int = Field(ge=8, description="scratch: channels of the image tower's first stage")
+    text_width: int = Field(ge=8, description="scratch: width of the text tower")
+    text_layers: int = Field(ge=1, description="scratch: transformer layers of the text tower")
+    text_heads: int = Field(ge=1, description="scratch: attention heads of the text tower")
+    open_clip_model: str = Field(description="open_clip: model name, e.g. ViT-B-32")
+    open_clip_weights: str = Field(description="open_clip: pretrained tag (fetched from a hub) or a local file; '' = random")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.text_width % self.text_heads:
+            raise ValueError(f"text_width ({self.text_width}) must be a multiple of text_heads ({self.text_heads})")
+        if self.kind == "scratch" and self.frozen:
+            raise ValueError("frozen towers need pretrained weights: use kind 'offline' or 'open_clip', or frozen: false")
+        return self
+
+
+class EmbeddingParameters(Section):
+    """The heads that map tower features to the shared space."""
+
+    dimension: int = Field(ge=2, description="dimension of the shared embedding space")
+    layers: int = Field(ge=1, le=4, description="linear layers of a head (1 = a linear map)")
+    hidden: int = Field(ge=2, description="width of the hidden layers of a head with more than one layer")
+    dropout: float = Field(ge=0, lt=1, description="dropout on a head's input during training")
+
+
+class TrainParameters(Section):
+    """The training loop, the same for every method."""
+
+    epochs: int = Field(ge=1, description="passes over the training images")
+    batch_images: int = Field(ge=2, description="distinct images in a batch")
+    captions_per_image: int = Field(ge=1, description="captions of each image in a batch")
+    learning_rate: float = Field(gt=0, description="peak learning rate (AdamW)")
+    tower_learning_rate: float = Field(gt=0, description="peak learning rate of trainable pretrained towers")
+    weight_decay: float = Field(ge=0, description="AdamW weight decay (not on biases, norms, temperature)")
+    warmup_fraction: float = Field(ge=0, lt=1, description="share of the steps with a linear warm-up; cosine after it")
+    gradient_clip: float = Field(ge=0, description="largest gradient norm; 0 = no clipping")
+    precision: Literal["float32", "bfloat16"] = Field(description="autocast type of the forward pass")
+    select_by: Literal["rsum", "last"] = Field(description="which epoch is kept: best dev RSUM, or the last")
+    threads: int = Field(ge=1, description="CPU threads of training and encoding; part of the bit-exact protocol")
+
+
+class EncodeParameters(Section):
+    """How the evaluation images and texts are embedded."""
+
+    batch_size: int = Field(ge=1, description="images or texts in a forward pass")
+    split: Literal["dev", "test"] = Field(description="the split that is encoded and evaluated; tune on dev only")

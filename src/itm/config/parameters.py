@@ -1,0 +1,138 @@
+"""params.yaml as one typed object, validated once for both runners."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from itm.config.base import Section
+from itm.config.data import CleanParameters, DataParameters, DatasetsParameters, ScoreParameters
+from itm.config.evaluate import EvaluateParameters, ReportParameters
+from itm.config.methods import MethodParameters
+from itm.config.model import EmbeddingParameters, EncodeParameters, TowersParameters, TrainParameters
+from itm.errors import ConfigError, first_few, nearest
+
+BENCHMARKS: dict[str, tuple[str, ...]] = {
+    "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives"),
+    "flickr8k": ("retrieval", "judgements", "hierarcaps"),
+}
+"""The benchmarks that each data set has ground truth for."""
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class Parameters(Section):
+    """Everything that params.yaml states, one field a section."""
+
+    methods: list[str] = Field(min_length=1, description="entries of `method` to train and compare")
+    seeds: list[int] = Field(min_length=1, description="training seeds; every method runs with each")
+    benchmarks: list[str] = Field(min_length=1, description="benchmarks to evaluate; the data set must have them")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        description="auto: a free GPU or else the CPU; cuda: stop when there is no GPU"
+    )
+    data: DataParameters
+    datasets: DatasetsParameters
+    clean: CleanParameters
+    score: ScoreParameters
+    towers: TowersParameters
+    embedding: EmbeddingParameters
+    train: TrainParameters
+    method: dict[str, MethodParameters]
+    encode: EncodeParameters
+    evaluate: EvaluateParameters
+    report: ReportParameters
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in self.method:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"method.{name}: a method's name is lower-case letters and digits joined by '-'")
+        for name in self.methods:
+            if name not in self.method:
+                raise ValueError(f"methods: '{name}' has no entry under `method`; {nearest(name, self.method)}")
+        available = BENCHMARKS[self.data.name]
+        for name in self.benchmarks:
+            if name not in available:
+                raise ValueError(
+                    f"benchmarks: data set '{self.data.name}' has no benchmark '{name}'; {nearest(name, available)}"
+                )
+        for key in ("methods", "seeds", "benchmarks"):
+            values = getattr(self, key)
+            repeated = sorted({str(v) for v in values if values.count(v) > 1})
+            if repeated:
+                raise ValueError(f"{key}: {len(repeated)} listed more than once ({first_few(repeated)})")
+        if min(self.seeds) < 0:
+            raise ValueError(f"seeds: {min(self.seeds)} is negative")
+        return self
+
+
+def load(path: str | Path = "params.yaml") -> Parameters:
+    """The validated parameters of a params.yaml file.
+
+    Raises:
+        ConfigError: the file is missing or not YAML; or any key is unknown (with the nearest known key),
+            missing, of the wrong type or out of range. All faults are listed, not only the first.
+    """
+    path = Path(path)
+    try:
+        values = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; run `itm preset scenes` to write one", reason="missing-file") from None
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}", reason="not-yaml") from None
+    return validate(values, str(path))
+
+
+def validate(values: Any, where: str) -> Parameters:
+    """The typed parameters for the plain values of a params file; `where` names it in errors."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected sections with keys, found {type(values).__name__}", reason="not-a-mapping")
+    try:
+        return Parameters.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(fault, values) for fault in error.errors(include_url=False)]
+        raise ConfigError(
+            f"{where}: {len(lines)} invalid parameter{'s' * (len(lines) > 1)}\n  " + "\n  ".join(lines),
+            reason="invalid-parameters",
+        ) from None
+
+
+def _explain(fault: Any, values: dict[str, Any]) -> str:
+    location = list(fault["loc"])
+    if location[:1] == ["method"] and len(location) > 2:
+        del location[2]  # pydantic puts the discriminator's value ("ditm") after method.<name>
+    key = ".".join(str(part) for part in location)
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {nearest(str(location[-1]), _known_keys(location[:-1], values))}"
+    if fault["type"] == "missing":
+        return f"{key}: missing; every parameter is stated in params.yaml"
+    message = fault["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    hint = ""
+    if fault["type"] == "literal_error" and isinstance(fault["input"], str):
+        hint = "; " + nearest(fault["input"], re.findall(r"'([^']+)'", fault["ctx"]["expected"]))
+    shown = repr(fault["input"])
+    return f"{key} = {shown if len(shown) < 80 else shown[:77] + '...'}: {message}{hint}"
+
+
+def _known_keys(location: list[Any], values: dict[str, Any]) -> list[str]:
+    """The keys allowed at a place in params.yaml."""
+    model: type[BaseModel] = Parameters
+    for depth, part in enumerate(location):
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if location[0] == "method" and depth == 1:
+            kind = values.get("method", {}).get(part, {}).get("type")
+            return sorted(next((list(m.model_fields) for m in method_models() if m.__name__.lower() == f"{kind}parameters"), []))
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return sorted(model.model_fields)
+
+
+def method_models() -> list[type[Section]]:
+    """The parameter models of all method types."""
+    return list(get_args(get_args(MethodParameters)[0]))

@@ -1,0 +1,87 @@
+"""The one family of errors that a user can cause and a user can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
+
+
+class ProjectError(Exception):
+    """A fault outside the code: the message says what, where, how many, and what to do next.
+
+    `reason` is a stable machine-readable code such as ``"unknown-key"``; stages print the message
+    without a traceback and exit with status 1.
+    """
+
+    reason: str = "error"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+
+class ConfigError(ProjectError):
+    """A parameter in params.yaml (or a preset, or an override) is unknown, mistyped or out of range."""
+
+    reason = "config"
+
+
+class DataError(ProjectError):
+    """A file or a table is missing, damaged, or breaks its contract."""
+
+    reason = "data"
+
+
+class MetricError(ProjectError):
+    """A metric was asked for something it does not define (shapes, empty galleries, unknown ids)."""
+
+    reason = "metric"
+
+
+class ModelError(ProjectError):
+    """Weights, towers or a saved model cannot be used as asked."""
+
+    reason = "model"
+
+
+class TrainingError(ProjectError):
+    """Training stopped: no device, a loss that is not finite, a collapsed model."""
+
+    reason = "training"
+
+
+class PipelineError(ProjectError):
+    """DVC and Snakemake, or the pipeline and the workspace, do not agree."""
+
+    reason = "pipeline"
+
+
+def first_few(items: Iterable[object], total: int | None = None, limit: int = 3) -> str:
+    """The first `limit` items as text, with how many more there are.
+
+    >>> first_few([4, 5, 6, 7, 8])
+    '4, 5, 6 and 2 more'
+    >>> first_few(["a"])
+    'a'
+    """
+    if total is None:
+        items = list(items)
+        total = len(items)
+    shown = [str(item) for item in islice(items, limit)]
+    more = total - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the closest known word, or all of them when none is close.
+
+    >>> nearest("retreival", ["retrieval", "cxc"])
+    "did you mean 'retrieval'?"
+    >>> nearest("x", ["retrieval", "cxc"])
+    'known: cxc, retrieval'
+    """
+    words = sorted(known)
+    close = get_close_matches(name, words, n=1)
+    return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(words)

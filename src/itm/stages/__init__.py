@@ -1,0 +1,1 @@
+"""The pipeline's stages, one small module each: read, call, write."""

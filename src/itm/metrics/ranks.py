@@ -1,0 +1,218 @@
+"""The rank of each query's best answer, counted block by block under one rule for ties.
+
+The rule, used by every metric here: the rank of an item is the number of gallery items with a strictly
+larger score plus the number of items with an equal score and a lower gallery position. A model that gives
+every pair the same score is then no better than chance, and equal inputs give equal numbers anywhere.
+
+Ranks count from 0: R@K asks for rank < K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from itm.errors import MetricError
+from itm.metrics.positives import Positives
+from itm.metrics.scorer import Floats, Scorer, as_scorer
+
+BLOCK_ROWS = 256
+BLOCK_COLUMNS = 32768
+_CROWDED = 64  # more than 1 in 64 scores too close to call: the block is scored again in float64
+
+
+@dataclass(frozen=True, eq=False)
+class HitRanks:
+    """Ranks of the best-ranked answer of each query, [queries] int64, 0 = first.
+
+    `optimistic` and `pessimistic` are the ranks when ties are broken for or against the answers.
+    A query without an answer in the gallery is not `answerable`; its rank is the gallery's size, a miss
+    at any K.
+    """
+
+    rank: NDArray[np.int64]
+    optimistic: NDArray[np.int64]
+    pessimistic: NDArray[np.int64]
+    answerable: NDArray[np.bool_]
+    gallery: int
+
+    @property
+    def tied(self) -> float:
+        """Share of the gallery that ties with the best answer, a mean over queries; 0 = no ties at all."""
+        width = (self.pessimistic - self.optimistic)[self.answerable]
+        return float(width.mean() / max(1, self.gallery)) if len(width) else 0.0
+
+
+def hit_ranks(scores: Scorer | ArrayLike, positives: Positives, exclude: Positives | None = None) -> HitRanks:
+    """Ranks of the best answer of each query, where queries are the rows of `scores`.
+
+    Args:
+        scores: a scorer, or the whole matrix [queries, gallery].
+        positives: the right answers of each row.
+        exclude: items that are not in a query's own gallery (itself, in text-to-text retrieval).
+
+    Raises:
+        MetricError: shapes differ, a score is not finite, or an answer is excluded.
+
+    >>> i2t, _ = Positives.from_owners([0, 0, 1], images=2)
+    >>> hit_ranks([[0.9, 0.1, 0.5], [0.8, 0.2, 0.2]], i2t).rank
+    array([0, 2])
+    """
+    return rank_all(as_scorer(scores), rows=[positives], exclude=exclude)[0][0]
+
+
+def rank_all(
+    scorer: Scorer,
+    rows: Sequence[Positives] = (),
+    columns: Sequence[Positives] = (),
+    exclude: Positives | None = None,
+) -> tuple[list[HitRanks], list[HitRanks]]:
+    """Hit ranks of several sets of answers in one pass over the scores, for rows and columns as queries.
+
+    Blocks are scored in float32. Scores inside the rounding bound of the answer's own score are computed
+    again, exactly, so that ranks are those of float64 scores. Memory: a few blocks of 256 x 32,768.
+    """
+    symmetric = bool(getattr(scorer, "symmetric", False))
+    jobs = [_Counter(scorer, positives, 1, exclude) for positives in rows]
+    jobs += [_Counter(scorer, positives, 0, exclude) for positives in columns]
+    for row_part, column_part, mirrored in _blocks(scorer.shape, symmetric):
+        block = scorer.block(row_part, column_part)
+        for job in jobs:
+            if symmetric:
+                job.add(block, row_part, column_part, axis=1)
+                if mirrored:
+                    job.add(block, row_part, column_part, axis=0)
+            else:
+                job.add(block, row_part, column_part, axis=job.axis)
+    results = [job.result() for job in jobs]
+    return results[: len(rows)], results[len(rows) :]
+
+
+def _blocks(shape: tuple[int, int], symmetric: bool) -> Iterator[tuple[slice, slice, bool]]:
+    """Blocks that cover the matrix; of a symmetric one the upper triangle, where mirrored blocks count twice."""
+    for top in range(0, shape[0], BLOCK_ROWS):
+        rows = slice(top, min(top + BLOCK_ROWS, shape[0]))
+        if symmetric:
+            yield rows, rows, False
+        for left in range(rows.stop if symmetric else 0, shape[1], BLOCK_COLUMNS):
+            yield rows, slice(left, min(left + BLOCK_COLUMNS, shape[1])), symmetric
+
+
+class _Counter:
+    """Counts, for each query, the items that rank before its best answer."""
+
+    def __init__(self, scorer: Scorer, positives: Positives, axis: int, exclude: Positives | None) -> None:
+        queries, gallery = scorer.shape if axis == 1 else scorer.shape[::-1]
+        if (len(positives), positives.gallery) != (queries, gallery):
+            raise MetricError(
+                f"answers are for {len(positives)} queries x {positives.gallery} items,"
+                f" scores for {queries} x {gallery}",
+                reason="shape",
+            )
+        if exclude is not None and exclude.contains(positives.queries, positives.items).any():
+            raise MetricError("an excluded item cannot be a right answer", reason="excluded-answer")
+        self.scorer, self.positives, self.axis, self.exclude = scorer, positives, axis, exclude
+        self.best, self.first, self.tied_answers = _best_answers(scorer, positives, axis)
+        self.greater = np.zeros(queries, dtype=np.int64)
+        self.before = np.zeros(queries, dtype=np.int64)
+        self.equal = np.zeros(queries, dtype=np.int64)
+        self._bounds: dict[tuple[type, int], tuple[Floats, Floats]] = {}
+
+    def add(self, block: Floats, rows: slice, columns: slice, axis: int) -> None:
+        """Count one block; `axis` is the one along which a query's items lie."""
+        queries = rows if axis == 1 else columns
+        low, high = (bound[queries] for bound in self._band(block.dtype.type, axis))
+        if axis == 1:
+            low, high = low[:, None], high[:, None]
+        above = block > high
+        band = above ^ (block >= low)
+        close_row, close_column = _nonzero(band)
+        if len(close_row) > block.size // _CROWDED and block.dtype == np.float32 and block.size > 4096:
+            finer = self.scorer.block(rows, columns, np.float64)
+            if finer.dtype != np.float32:
+                return self.add(finer, rows, columns, axis)
+        self.greater[queries] += _count(above, axis)
+        if len(close_row):
+            close_row, close_column = close_row + rows.start, close_column + columns.start
+            query, item = (close_row, close_column) if axis == 1 else (close_column, close_row)
+            self._compare(query, item, self.scorer.exact(close_row, close_column), 1)
+        return None
+
+    def result(self) -> HitRanks:
+        """The finished ranks, less what is excluded."""
+        if self.exclude is not None:
+            query, item = self.exclude.queries, self.exclude.items
+            pair = (query, item) if self.axis == 1 else (item, query)
+            self._compare(query, item, self.scorer.exact(*pair), -1)
+        answerable = self.positives.counts > 0
+        gallery = self.positives.gallery
+        return HitRanks(
+            np.where(answerable, self.greater + self.before, gallery),
+            np.where(answerable, self.greater, gallery),
+            np.where(answerable, self.greater + self.equal - self.tied_answers, gallery),
+            answerable,
+            gallery,
+        )
+
+    def _compare(
+        self, query: NDArray[np.int64], item: NDArray[np.int64], score: NDArray[np.float64], sign: int
+    ) -> None:
+        best, first, size = self.best[query], self.first[query], len(self.best)
+        same = score == best
+        for total, mask in (
+            (self.greater, score > best),
+            (self.before, same & (item < first)),
+            (self.equal, same),
+        ):
+            total += sign * np.bincount(query[mask], minlength=size)
+
+    def _band(self, dtype: type[np.floating], axis: int) -> tuple[Floats, Floats]:
+        """Below `low` a block's score is surely smaller than the best answer's, above `high` surely larger."""
+        key = (dtype, axis)
+        if key not in self._bounds:
+            error = self.scorer.error(dtype)[1 - axis]
+            low, high = (self.best - error).astype(dtype), (self.best + error).astype(dtype)
+            low = np.where(low > self.best - error, np.nextafter(low, dtype(-np.inf)), low)
+            high = np.where(high < self.best + error, np.nextafter(high, dtype(np.inf)), high)
+            self._bounds[key] = (low, high)
+        return self._bounds[key]
+
+
+def _best_answers(
+    scorer: Scorer, positives: Positives, axis: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Score and position of each query's best answer, and how many answers share that score."""
+    query, item = positives.queries, positives.items
+    score = scorer.exact(*((query, item) if axis == 1 else (item, query)))
+    best = np.full(len(positives), np.inf)
+    filled = positives.counts > 0
+    if filled.any():
+        best[filled] = np.maximum.reduceat(score, positives.starts[:-1][filled])
+    top = score == best[query]
+    first = np.full(len(positives), -1, dtype=np.int64)
+    first[query[top][::-1]] = item[top][::-1]  # written backwards: the lowest position stays
+    return best, first, np.bincount(query[top], minlength=len(positives))
+
+
+def _count(mask: NDArray[np.bool_], axis: int) -> NDArray[np.int64]:
+    """How many are true along an axis; faster than numpy's own reduction of booleans."""
+    if axis == 1:
+        return np.fromiter((np.count_nonzero(row) for row in mask), dtype=np.int64, count=len(mask))
+    total = np.zeros(mask.shape[1], dtype=np.int64)
+    for top in range(0, len(mask), 255):  # 255 ones still fit a byte
+        total += np.add.reduce(mask[top : top + 255].view(np.uint8), axis=0, dtype=np.uint8)
+    return total
+
+
+def _nonzero(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the few true values of a large contiguous mask, found eight at a time."""
+    flat = mask.reshape(-1)
+    whole = len(flat) // 8 * 8
+    words = np.flatnonzero(flat[:whole].view(np.uint64))
+    near = (words[:, None] * 8 + np.arange(8)).reshape(-1)
+    near = np.concatenate((near, np.arange(whole, len(flat))))
+    found = near[flat[near]]
+    return found // mask.shape[1], found % mask.shape[1]

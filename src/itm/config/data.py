@@ -69,9 +69,7 @@ class ScoreParameters(Section):
     term_frequency: Literal["count", "binary", "log", "length_normalised"] = Field(
         description="A1: weight of a word's count in its caption; length_normalised is an ablation"
     )
-    idf: Literal["smooth", "plain"] = Field(
-        description="A2: smooth = ln((1+N)/(1+df))+1, plain = ln(N/df)"
-    )
+    idf: Literal["smooth", "plain"] = Field(description="A2: smooth = ln((1+N)/(1+df))+1, plain = ln(N/df)")
     document: Literal["caption", "image"] = Field(description="A2: what counts as one document for df and N")
     keywords: Literal["content", "all"] = Field(description="A3: content = all words but stop words")
     normalisation: Literal["clip", "rank", "sigmoid", "none"] = Field(
@@ -85,5 +83,7 @@ class ScoreParameters(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.quantiles.low >= self.quantiles.high:
-            raise ValueError(f"quantiles.low ({self.quantiles.low}) must be below quantiles.high ({self.quantiles.high})")
+            raise ValueError(
+                f"quantiles.low ({self.quantiles.low}) must be below quantiles.high ({self.quantiles.high})"
+            )
         return self

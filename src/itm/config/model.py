@@ -24,14 +24,18 @@ class TowersParameters(Section):
     text_layers: int = Field(ge=1, description="scratch: transformer layers of the text tower")
     text_heads: int = Field(ge=1, description="scratch: attention heads of the text tower")
     open_clip_model: str = Field(description="open_clip: model name, e.g. ViT-B-32")
-    open_clip_weights: str = Field(description="open_clip: pretrained tag (fetched from a hub) or a local file; '' = random")
+    open_clip_weights: str = Field(
+        description="open_clip: pretrained tag (fetched from a hub) or a local file; '' = random"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.text_width % self.text_heads:
             raise ValueError(f"text_width ({self.text_width}) must be a multiple of text_heads ({self.text_heads})")
         if self.kind == "scratch" and self.frozen:
-            raise ValueError("frozen towers need pretrained weights: use kind 'offline' or 'open_clip', or frozen: false")
+            raise ValueError(
+                "frozen towers need pretrained weights: use kind 'offline' or 'open_clip', or frozen: false"
+            )
         return self
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from itm.config.base import Section
 from itm.config.data import CleanParameters, DataParameters, DatasetsParameters, ScoreParameters
@@ -81,7 +82,9 @@ def load(path: str | Path = "params.yaml") -> Parameters:
     try:
         values = YAML(typ="safe").load(path)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; run `itm preset scenes` to write one", reason="missing-file") from None
+        raise ConfigError(
+            f"{path}: no such file; run `itm preset scenes` to write one", reason="missing-file"
+        ) from None
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}", reason="not-yaml") from None
     return validate(values, str(path))
@@ -90,7 +93,9 @@ def load(path: str | Path = "params.yaml") -> Parameters:
 def validate(values: Any, where: str) -> Parameters:
     """The typed parameters for the plain values of a params file; `where` names it in errors."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected sections with keys, found {type(values).__name__}", reason="not-a-mapping")
+        raise ConfigError(
+            f"{where}: expected sections with keys, found {type(values).__name__}", reason="not-a-mapping"
+        )
     try:
         return Parameters.model_validate(values)
     except ValidationError as error:
@@ -110,7 +115,7 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
         return f"{key}: unknown key; {nearest(str(location[-1]), _known_keys(location[:-1], values))}"
     if fault["type"] == "missing":
         return f"{key}: missing; every parameter is stated in params.yaml"
-    message = fault["msg"].removeprefix("Value error, ")
+    message = str(fault["msg"]).removeprefix("Value error, ")
     if not key:
         return message
     hint = ""
@@ -127,7 +132,9 @@ def _known_keys(location: list[Any], values: dict[str, Any]) -> list[str]:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         if location[0] == "method" and depth == 1:
             kind = values.get("method", {}).get(part, {}).get("type")
-            return sorted(next((list(m.model_fields) for m in method_models() if m.__name__.lower() == f"{kind}parameters"), []))
+            return sorted(
+                next((list(m.model_fields) for m in method_models() if m.__name__.lower() == f"{kind}parameters"), [])
+            )
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
     return sorted(model.model_fields)

@@ -1,0 +1,240 @@
+"""The `itm` command: choose parameters, look around, run one piece. The pipeline itself is `dvc repro`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from itm.errors import ConfigError, ProjectError, nearest
+
+app = typer.Typer(
+    name="itm",
+    help="Image-text matching that knows degrees: configure the pipeline and look into it.",
+    epilog="Run the pipeline: `dvc repro`, or `snakemake --cores 2`. Every parameter: docs/configuration.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+CONFIGURE, INSPECT, PIPELINE = "Configure", "See what exists", "Data and pipeline"
+PARAMETERS = Path("params.yaml")
+PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        from itm import __version__
+
+        typer.echo(f"graded-itm {__version__}")
+        raise typer.Exit
+
+
+@app.command(rich_help_panel=CONFIGURE)
+def preset(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A preset; `itm presets` lists them.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Single parameters to change, e.g. train.epochs=5."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 when params.yaml says something else.")
+    ] = False,
+) -> None:
+    """Write a preset to params.yaml and show what changed.
+
+    Examples: `itm preset scenes`, `itm preset flickr8k 'seeds=[0,1,2]' train.epochs=30`.
+    """
+    from itm.config.presets import changes, compose, project_root
+    from itm.config.render import render
+    from itm.data.files import atomic_path
+
+    root = project_root()
+    parameters = compose(name, overrides or [], root=root)
+    changed = changes(_raw_parameters(root / PARAMETERS), parameters.model_dump())
+    _print_changes(changed, name, check)
+    if check or not changed:
+        raise typer.Exit(1 if changed else 0)
+    with atomic_path(root / PARAMETERS) as temporary:
+        temporary.write_text(render(parameters, name), encoding="utf-8")
+
+
+@app.command(rich_help_panel=CONFIGURE)
+def check(
+    path: Annotated[
+        Path | None,
+        typer.Option("--params", metavar="FILE", help="The file to check; without it the repository's params.yaml."),
+    ] = None,
+) -> None:
+    """Validate params.yaml: unknown keys, wrong types, values out of range, benchmarks the data set lacks."""
+    from itm.config import load
+    from itm.config.presets import project_root
+
+    path = path or project_root() / PARAMETERS
+    found = load(path)
+    seeds = ", ".join(str(seed) for seed in found.seeds)
+    typer.echo(f"{path.name}: valid")
+    typer.echo(f"  data set    {found.data.name}")
+    typer.echo(f"  methods     {', '.join(found.methods)}")
+    typer.echo(f"  seeds       {seeds}")
+    typer.echo(f"  benchmarks  {', '.join(found.benchmarks)}")
+    typer.echo(f"  towers      {found.towers.kind}, {'frozen' if found.towers.frozen else 'trained'}")
+
+
+@app.command(rich_help_panel=INSPECT)
+def presets() -> None:
+    """List the presets."""
+    from itm.config.presets import choices, project_root
+
+    _print_names(choices("preset", project_root()))
+
+
+@app.command(rich_help_panel=INSPECT)
+def methods() -> None:
+    """List the methods that `methods` in params.yaml can name."""
+    from itm.config.presets import choices, project_root
+
+    root = project_root()
+    own = {name: f"type {entry.get('type')}; only in params.yaml" for name, entry in _own_methods(root).items()}
+    _print_names(own | choices("method", root))
+
+
+@app.command(rich_help_panel=INSPECT)
+def benchmarks() -> None:
+    """List the benchmarks, and the data sets that have them."""
+    from itm.config import BENCHMARKS
+
+    names: dict[str, str] = {}
+    for name in dict.fromkeys(name for available in BENCHMARKS.values() for name in available):
+        sets = ", ".join(data for data, available in BENCHMARKS.items() if name in available)
+        names[name] = f"{_module_summary(f'itm.evaluation.{name}')} [{sets}]".strip()
+    _print_names(names)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def sync() -> None:
+    """Tell Snakemake that files made by `dvc repro` or `dvc pull` are current.
+
+    Refuses unless `dvc status` is clean.
+    """
+    from itm.orchestration.sync import sync as synchronise
+
+    synchronise()
+
+
+@app.command(rich_help_panel=PIPELINE, context_settings=PASS_ON, add_help_option=False)
+def data(context: typer.Context) -> None:
+    """Look into data sets and their files; `itm data --help` lists what it can do."""
+    from itm.data.commands import app as commands
+
+    commands(context.args or ["--help"], prog_name="itm data")
+
+
+@app.command(rich_help_panel=PIPELINE, context_settings=PASS_ON, add_help_option=False)
+def score(context: typer.Context) -> None:
+    """Score how descriptive captions are; `itm score --help` lists its options."""
+    from itm.text.commands import app as commands
+
+    commands(context.args, prog_name="itm score")
+
+
+@app.command(rich_help_panel=PIPELINE, context_settings=PASS_ON, add_help_option=False)
+def stage(context: typer.Context) -> None:
+    """Run one stage by hand, without DVC's bookkeeping; `itm stage NAME --help` lists its options."""
+    import runpy
+
+    known = _stages()
+    name, *options = context.args or ["--help"]
+    if name in ("-h", "--help"):
+        typer.echo("Usage: itm stage NAME [OPTIONS]\n\nStages (`itm stage NAME --help` for the options of one):")
+        _print_names({stage: _module_summary(f"itm.stages.{stage}") for stage in known})
+        return
+    if name not in known:
+        raise ConfigError(f"no stage '{name}'; {nearest(name, known)}", reason="unknown-stage")
+    sys.argv = [f"itm stage {name}", *options]
+    runpy.run_module(f"itm.stages.{name}", run_name="__main__", alter_sys=False)
+
+
+def main() -> None:
+    """Run the command line; a `ProjectError` is one message without a traceback, and status 1."""
+    try:
+        app()
+    except ProjectError as error:
+        typer.echo(f"itm: {error}", err=True)
+        sys.exit(1)
+
+
+def _print_names(names: dict[str, str]) -> None:
+    width = max(map(len, names), default=0)
+    for name, description in names.items():
+        typer.echo(f"{name:{width}}  {description}".rstrip())
+
+
+def _print_changes(changed: list[Any], name: str, check: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not changed:
+        console.print(f"params.yaml holds preset {name} already; no parameter changed")
+        return
+    table = Table("parameter", "old", "new", title=None, box=None, pad_edge=False)
+    for change in changed:
+        table.add_row(change.key, *(_shown(value) for value in (change.old, change.new)))
+    console.print(table, markup=False)
+    verb = "would change" if check else "changed"
+    console.print(f"{len(changed)} parameter{'s' * (len(changed) > 1)} {verb} in params.yaml")
+
+
+def _shown(value: Any) -> Any:
+    from rich.text import Text
+
+    return Text("-" if value is None else f"[{', '.join(map(str, value))}]" if isinstance(value, list) else repr(value))
+
+
+def _raw_parameters(path: Path) -> dict[str, Any]:
+    """What a params.yaml says, valid or not; nothing when there is none to compare with."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        values = YAML(typ="safe").load(path)
+    except (FileNotFoundError, YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _own_methods(root: Path) -> dict[str, dict[str, Any]]:
+    entries = _raw_parameters(root / PARAMETERS).get("method")
+    return (
+        {name: entry for name, entry in entries.items() if isinstance(entry, dict)} if isinstance(entries, dict) else {}
+    )
+
+
+def _stages() -> list[str]:
+    """The stage modules: those in itm/stages that are not the shared harness."""
+    folder = Path(__file__).parent / "stages"
+    return sorted(file.stem for file in folder.glob("*.py") if file.stem not in ("__init__", "harness"))
+
+
+def _module_summary(module: str) -> str:
+    """The first line of a module's docstring, read without importing the module."""
+    import ast
+
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    documentation = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return documentation.splitlines()[0] if documentation else ""
+
+
+if __name__ == "__main__":
+    main()

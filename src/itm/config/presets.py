@@ -1,0 +1,146 @@
+"""Named presets: conf/ composed to one set of parameters, checked, and told apart from another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from itm.config.parameters import Parameters, validate
+from itm.errors import ConfigError, nearest
+
+CONF = "conf"
+
+
+def project_root(start: str | Path = ".") -> Path:
+    """The nearest folder at or above `start` that holds conf/config.yaml.
+
+    Raises:
+        ConfigError: no such folder.
+    """
+    start = Path(start).resolve()
+    for folder in (start, *start.parents):
+        if (folder / CONF / "config.yaml").is_file():
+            return folder
+    raise ConfigError(
+        f"{start}: no {CONF}/config.yaml here or above; run this inside the repository", reason="no-project"
+    )
+
+
+def choices(group: str, root: Path) -> dict[str, str]:
+    """The names of a group in conf/ ("preset", "method", ...) with the description that opens each file."""
+    files = sorted((root / CONF / group).glob("*.yaml"), key=lambda file: file.stem)
+    return {file.stem: _description(file) for file in files}
+
+
+def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parameters:
+    """The validated parameters of a preset, with `key=value` overrides in Hydra's grammar.
+
+    A key is a dotted parameter (``train.epochs=5``) or a group of conf/ (``model=offline``).
+
+    Raises:
+        ConfigError: unknown preset, group choice or key (the nearest known name is given), an override that
+            cannot be parsed, or values that params.yaml would not accept.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    overrides = list(overrides)
+    known = choices("preset", root)
+    if preset not in known:
+        raise ConfigError(f"no preset '{preset}'; {nearest(preset, known)}", reason="unknown-preset")
+    try:
+        with initialize_config_dir(str(root / CONF), version_base="1.3"):
+            base = OmegaConf.to_container(hydra_compose("config", [f"preset={preset}"]), resolve=True)
+            _check_names(overrides, base, root)
+            composed = hydra_compose("config", [f"preset={preset}", *overrides])
+        values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"preset '{preset}': {_first_lines(error)}", reason="not-composed") from None
+    return validate(values, " ".join([f"preset '{preset}'", *overrides]))
+
+
+class Change(NamedTuple):
+    """One parameter that differs; `None` stands for an absent key."""
+
+    key: str
+    old: Any
+    new: Any
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """The parameters that differ between two nested mappings, in the order of `new`, then those only in `old`.
+
+    >>> changes({"seeds": [0], "train": {"epochs": 10}}, {"seeds": [0], "train": {"epochs": 20}})
+    [Change(key='train.epochs', old=10, new=20)]
+    """
+    before, after = flatten(old), flatten(new)
+    keys = [*after, *(key for key in before if key not in after)]
+    return [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys with their values; a list is one value.
+
+    >>> flatten({"clean": {"maximum_words": 100}, "seeds": [0, 1]})
+    {'clean.maximum_words': 100, 'seeds': [0, 1]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _check_names(overrides: list[str], base: Any, root: Path) -> None:
+    """Raise for an override whose key or group choice is unknown; Hydra's own message names no neighbour."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    groups = sorted(folder.name for folder in (root / CONF).iterdir() if folder.is_dir())
+    keys = flatten(base)
+    sections = {key.rsplit(".", depth)[0] for key in keys for depth in range(1, key.count(".") + 1)}
+    for override in OverridesParser.create().parse_overrides(overrides):
+        name = override.key_or_group
+        if override.is_add() or override.is_delete():
+            continue
+        if name == "preset":
+            raise ConfigError("preset: give one preset, as the first word", reason="two-presets")
+        if name in groups:
+            chosen = override.value()
+            for choice in chosen if isinstance(chosen, list) else [chosen]:
+                if choice not in choices(name, root):
+                    raise ConfigError(
+                        f"{name}={choice}: no such choice; {nearest(str(choice), choices(name, root))}",
+                        reason="unknown-choice",
+                    )
+        elif name not in keys and name not in sections:
+            raise ConfigError(f"{name}: unknown parameter; {_nearest_key(name, keys, groups)}", reason="unknown-key")
+
+
+def _nearest_key(name: str, keys: Iterable[str], groups: Iterable[str]) -> str:
+    """A hint for a mistyped key: neighbours as a whole, else the key that ends the same, else the section's keys."""
+    keys = list(keys)
+    hint = nearest(name, [*keys, *groups])
+    if hint.startswith("did you mean"):
+        return hint
+    ending = [key for key in keys if key.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    siblings = [key for key in keys if key.rsplit(".", 1)[0] == name.rsplit(".", 1)[0] and "." in name]
+    return nearest(name, ending or siblings or {key.split(".")[0] for key in keys})
+
+
+def _description(file: Path) -> str:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# ") and not line.startswith("# @"):
+            return line[2:]
+    return ""
+
+
+def _first_lines(error: Exception) -> str:
+    """The part of a Hydra message that a reader can use."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("See ")]
+    return "\n  ".join(lines[:2])

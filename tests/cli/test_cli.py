@@ -1,0 +1,112 @@
+"""The itm command: what it lists, what it writes, how it fails."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from itm import cli
+from itm.config import BENCHMARKS, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A copy of the configuration alone, as the current folder."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    return tmp_path
+
+
+def run(*words):
+    return CliRunner().invoke(cli.app, list(words))
+
+
+def test_help_names_every_command_with_a_sentence():
+    text = run("--help").output
+    for command in ("preset", "check", "presets", "methods", "benchmarks", "sync", "data", "score", "stage"):
+        assert f"│ {command} " in text
+    assert "dvc repro" in text
+
+
+def test_preset_writes_a_valid_file_and_shows_what_changed(project):
+    assert run("preset", "scenes").exit_code == 0
+    result = run("preset", "flickr8k", "train.epochs=3")
+    assert result.exit_code == 0
+    assert "train.epochs" in result.output
+    assert "parameters changed in params.yaml" in result.output
+    assert load(project / "params.yaml").train.epochs == 3
+    assert "no parameter changed" in run("preset", "flickr8k", "train.epochs=3").output
+
+
+def test_preset_works_from_a_folder_below(project, monkeypatch):
+    (project / "below").mkdir()
+    monkeypatch.chdir(project / "below")
+    assert run("preset", "scenes").exit_code == 0
+    assert (project / "params.yaml").is_file()
+    assert "params.yaml: valid" in run("check").output
+
+
+def test_check_of_a_preset_writes_nothing(project):
+    run("preset", "scenes")
+    before = (project / "params.yaml").read_bytes()
+    result = run("preset", "scenes", "seeds=[1]", "--check")
+    assert result.exit_code == 1
+    assert "1 parameter would change" in result.output
+    assert (project / "params.yaml").read_bytes() == before
+    assert run("preset", "scenes", "--check").exit_code == 0
+
+
+def test_a_refused_preset_leaves_the_file_alone(project):
+    run("preset", "scenes")
+    before = (project / "params.yaml").read_bytes()
+    assert run("preset", "scenes", "train.epochs=0").exit_code != 0
+    assert (project / "params.yaml").read_bytes() == before
+    assert [path.name for path in project.iterdir() if path.name.startswith(".")] == []
+
+
+def test_lists_are_one_name_a_line(project):
+    for command, names in {
+        "presets": {"scenes", "scenes-smoke", "flickr8k", "flickr8k-mini", "flickr8k-vitb32"},
+        "methods": {"clip", "vse", "ditm", "ditm-margin"},
+        "benchmarks": {name for available in BENCHMARKS.values() for name in available},
+    }.items():
+        lines = run(command).output.splitlines()
+        assert {line.split()[0] for line in lines} == names
+        assert all(len(line.split(None, 1)) == 2 for line in lines)
+
+
+def test_methods_of_ones_own_are_listed(project):
+    run("preset", "scenes", "+method.wide={type: vse, margin: 0.4, mining: sum, warmup_epochs: 0}")
+    assert "wide" in run("methods").output
+
+
+def test_errors_are_one_message_and_status_1(project):
+    done = subprocess.run(
+        [sys.executable, "-m", "itm.cli", "preset", "flick"], capture_output=True, text=True, check=False, cwd=project
+    )
+    assert done.returncode == 1
+    assert done.stderr == "itm: no preset 'flick'; did you mean 'flickr8k'?\n"
+
+
+def test_an_unknown_stage_names_the_nearest(project):
+    done = subprocess.run(
+        [sys.executable, "-m", "itm.cli", "stage", "trian"], capture_output=True, text=True, check=False, cwd=project
+    )
+    assert done.returncode == 1
+    assert "no stage 'trian'" in done.stderr
+
+
+def test_listing_imports_nothing_heavy(project):
+    code = (
+        "import sys; from typer.testing import CliRunner; from itm import cli; "
+        "CliRunner().invoke(cli.app, ['benchmarks']); "
+        "print([m for m in ('torch', 'hydra', 'pandas', 'numpy', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=project)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,136 @@
+"""Presets: what conf/ composes to, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from ruamel.yaml import YAML
+
+from itm.config import load
+from itm.config.presets import Change, changes, choices, compose, flatten, project_root
+from itm.config.render import render
+from itm.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+PRESETS = sorted(choices("preset", ROOT))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_composes_and_survives_the_file(name, tmp_path):
+    parameters = compose(name, root=ROOT)
+    file = tmp_path / "params.yaml"
+    file.write_text(render(parameters, name))
+    assert load(file) == parameters
+    assert render(load(file), name) == file.read_text()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_and_group_choice_is_described(name):
+    for group in (folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()):
+        for choice, description in choices(group, ROOT).items():
+            assert description.endswith((".", ").")) or "." in description, (group, choice)
+            assert len(description) < 120, (group, choice)
+
+
+def test_every_preset_states_every_method_and_every_data_set():
+    for name in PRESETS:
+        parameters = compose(name, root=ROOT)
+        assert set(parameters.method) == set(choices("method", ROOT))
+        assert set(parameters.datasets.model_dump()) == set(choices("datasets", ROOT))
+
+
+def test_presets_state_what_their_names_promise():
+    scenes, smoke = compose("scenes", root=ROOT), compose("scenes-smoke", root=ROOT)
+    assert scenes.data.name == smoke.data.name == "scenes"
+    assert smoke.datasets.scenes.train_images < scenes.datasets.scenes.train_images
+    flickr, mini, vit = (compose(name, root=ROOT) for name in ("flickr8k", "flickr8k-mini", "flickr8k-vitb32"))
+    assert flickr.benchmarks == mini.benchmarks == vit.benchmarks == ["retrieval", "judgements", "hierarcaps"]
+    assert (flickr.towers.kind, flickr.towers.frozen) == ("offline", True)
+    assert mini.towers == flickr.towers
+    assert (flickr.datasets.flickr8k.subset, mini.datasets.flickr8k.subset) == ("all", "mini")
+    assert (vit.towers.kind, vit.towers.open_clip_model, vit.towers.frozen) == ("open_clip", "ViT-B-32", False)
+
+
+def test_every_yaml_reader_finds_the_same_values(tmp_path):
+    parameters = compose("flickr8k-vitb32", ["train.tower_learning_rate=1e-7"], root=ROOT)
+    file = tmp_path / "params.yaml"
+    file.write_text(render(parameters, "flickr8k-vitb32"))
+    expected = parameters.model_dump()
+    assert YAML(typ="safe").load(file) == expected
+    assert yaml.safe_load(file.read_text()) == expected
+    assert OmegaConf.to_container(OmegaConf.load(file)) == expected
+    assert parameters.train.tower_learning_rate == 1e-7
+
+
+def test_overrides_change_keys_groups_and_add_methods():
+    parameters = compose(
+        "scenes",
+        [
+            "seeds=[0,1,2]",
+            "train.epochs=3",
+            "model=offline",
+            "+method.wide={type: vse, margin: 0.4, mining: sum, warmup_epochs: 0}",
+        ],
+        root=ROOT,
+    )
+    assert parameters.seeds == [0, 1, 2]
+    assert parameters.train.epochs == 3
+    assert parameters.towers.kind == "offline"
+    assert parameters.method["wide"].margin == 0.4
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "message"),
+    [
+        ("scene", None, r"no preset 'scene'; did you mean 'scenes'\?"),
+        ("scenes", "train.epoch=3", r"train.epoch: unknown parameter; did you mean 'train.epochs'\?"),
+        ("scenes", "epochs=3", r"epochs: unknown parameter; did you mean 'train.epochs'\?"),
+        ("scenes", "zzz=3", r"zzz: unknown parameter; known: benchmarks, clean, data"),
+        ("scenes", "model=ofline", r"model=ofline: no such choice; did you mean 'offline'\?"),
+        ("scenes", "method=[clip,vsee]", r"method=vsee: no such choice; did you mean 'vse'\?"),
+        ("scenes", "preset=flickr8k", r"preset: give one preset, as the first word"),
+        (
+            "scenes",
+            "train.epochs=many",
+            r"preset 'scenes' train.epochs=many: 1 invalid parameter\n  train.epochs = 'many'",
+        ),
+        ("scenes", "train.epochs=0", r"train.epochs = 0: .*greater than or equal to 1"),
+        ("scenes", "+train.epoch=3", r"train.epoch: unknown key; did you mean 'epochs'\?"),
+        ("scenes", "~train.epochs", r"train.epochs: missing"),
+        ("scenes", "train.epochs", r"preset 'scenes': Error parsing override 'train.epochs'"),
+        ("scenes", "seeds=[0", r"preset 'scenes': "),
+        ("flickr8k", "benchmarks=[cxc]", r"data set 'flickr8k' has no benchmark 'cxc'"),
+        ("scenes", "methods=[clipp]", r"'clipp' has no entry under `method`; did you mean 'clip'\?"),
+        ("scenes", "towers.frozen=true", r"frozen towers need pretrained weights"),
+    ],
+)
+def test_what_is_wrong_is_named(preset, override, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(preset, [override] if override else [], root=ROOT)
+
+
+def test_changes_list_new_changed_and_removed_keys():
+    old = {"seeds": [0], "train": {"epochs": 1, "old": True}}
+    new = {"seeds": [0, 1], "train": {"epochs": 1}, "extra": {"x": 1}}
+    assert changes(old, new) == [
+        Change("seeds", [0], [0, 1]),
+        Change("extra.x", None, 1),
+        Change("train.old", True, None),
+    ]
+    assert changes(new, new) == []
+
+
+def test_root_is_found_from_below_and_missed_outside(tmp_path):
+    assert project_root(ROOT / "src" / "itm") == ROOT
+    with pytest.raises(ConfigError, match=r"no conf/config.yaml here or above"):
+        project_root(tmp_path)
+
+
+def test_parameters_file_has_the_keys_of_the_presets():
+    """Everyone who adds a parameter states it in conf/ too; method entries of one's own are allowed."""
+    stated = flatten(YAML(typ="safe").load(ROOT / "params.yaml"))
+    preset = flatten(compose("scenes", root=ROOT).model_dump())
+    missing = [key for key in preset if key not in stated and not key.startswith("method.")]
+    extra = [key for key in stated if key not in preset and not key.startswith("method.")]
+    assert (missing, extra) == ([], [])

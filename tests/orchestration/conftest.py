@@ -1,0 +1,186 @@
+"""Temporary projects that run the real dvc and the real snakemake on this repository's dvc.yaml and rules.
+
+Only the work inside the stages is replaced (stub.py), so a pipeline of 14 jobs takes seconds.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from itm.orchestration.dag import read_pipeline
+
+ROOT = Path(__file__).parents[2]
+NOTHING_TO_DO = "Nothing to be done"
+
+
+class Project:
+    """A project in a folder of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": "src",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DVC_SITE_CACHE_DIR": str(root / ".dvc/tmp/site"),
+        }
+
+    def run(self, *command: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment | environment, capture_output=True, text=True, timeout=300
+        )
+        if ok:
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return done
+
+    def repro(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
+        return self.run("dvc", "repro", *arguments, **kwargs)
+
+    def snakemake(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
+        return self.run("snakemake", "--cores", "2", *arguments, **kwargs)
+
+    def sync(self, **kwargs) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-c", "from itm.orchestration.sync import sync; print(sync())", **kwargs)
+
+    def dvc_status(self) -> dict:
+        return json.loads(self.run("dvc", "status", "--json").stdout)
+
+    def snakemake_plan(self) -> str:
+        done = self.run("snakemake", "-n")
+        return done.stdout + done.stderr
+
+    def ran(self) -> list[str]:
+        """The jobs that ran since the last call, sorted."""
+        file = self.root / "logs/ran.txt"
+        names = sorted(file.read_text().splitlines())
+        file.write_text("")
+        return names
+
+    def logs(self) -> str:
+        return "\n".join(f"== {log}\n{log.read_text()}" for log in sorted((self.root / "logs").rglob("*.log")))
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text()
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        text = self.read(path)
+        assert text.count(old) >= 1, f"{path} holds no {old!r}"
+        (self.root / path).write_text(text.replace(old, new))
+
+    def append(self, path: str, text: str) -> None:
+        with (self.root / path).open("a") as file:
+            file.write(text)
+
+    def set(self, key: str, value: object) -> None:
+        """Change one parameter."""
+        parameters = json.loads(self.read("params.yaml"))
+        *sections, last = key.split(".")
+        place = parameters
+        for section in sections:
+            place = place[section]
+        assert last in place
+        place[last] = value
+        (self.root / "params.yaml").write_text(json.dumps(parameters, indent=2))
+
+    def results(self) -> dict[str, str]:
+        """What the runs left behind, apart from logs and the runners' own files."""
+        names = ("data", "models", "embeddings", "evaluations", "results", "report.md", "report.html")
+        files = [file for name in names for file in [self.root / name, *(self.root / name).rglob("*")] if file.is_file()]
+        return {str(file.relative_to(self.root)): file.read_text() for file in files}
+
+    def copy(self, root: Path) -> "Project":
+        """The same project elsewhere, file times kept."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose stages never ran. Copy it; do not run in it."""
+    project = Project(tmp_path_factory.mktemp("orchestration") / "blank")
+    root = project.root
+    root.mkdir()
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "workflow", root / "workflow")
+    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
+    (root / "logs").mkdir()
+    (root / "logs/ran.txt").touch()
+    project.edit("dvc.yaml", "python -m itm.stages", "python -m stub")
+
+    from ruamel.yaml import YAML
+
+    parameters = YAML(typ="safe").load(ROOT / "params.yaml")
+    parameters |= {"methods": ["clip", "ditm"], "seeds": [0], "benchmarks": ["retrieval", "hierarcaps"], "device": "cpu"}
+    (root / "params.yaml").write_text(json.dumps(parameters, indent=2))
+    stages = YAML(typ="safe").load(root / "dvc.yaml")["stages"]
+    for stage in stages.values():  # a dependency that does not exist yet is not this test's business
+        for path in stage["deps"]:
+            file = root / path
+            if path.startswith(("src/", "data/catalogue")) and "${" not in path and not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch() if file.suffix else (file.mkdir(), (file / "__init__.py").touch())
+    for benchmark in parameters["benchmarks"]:
+        (root / f"src/itm/evaluation/{benchmark}.py").touch()
+
+    project.run("git", "init", "-q")
+    (root / "src/stub").mkdir()
+    pipeline = read_pipeline(root)
+    facts = {}
+    for name, stage in pipeline.stages.items():
+        shutil.copy(Path(__file__).with_name("stub.py"), root / f"src/stub/{name}.py")
+        facts[name] = {
+            "axes": stage.axes,
+            "params": [str(key).replace("${item.", "{").replace("${data.name}", "scenes") for key in stages[name]["params"]],
+            "data": [path for path in stage.inputs if not path.startswith("src/") and path != "data/catalogue.yaml"],
+            "outs": stage.outputs,
+        }
+    (root / "stub.json").write_text(json.dumps(facts, indent=2))
+    project.run("git", "add", "-A")
+    project.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "start")
+    return project
+
+
+@pytest.fixture(scope="session")
+def reproduced(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that `dvc repro` brought up to date, then `sync`. Copy it; do not run in it."""
+    project = blank.copy(tmp_path_factory.mktemp("orchestration") / "reproduced")
+    project.repro()
+    project.sync()
+    project.ran()
+    return project
+
+
+@pytest.fixture(scope="session")
+def snaked(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that Snakemake brought up to date. Copy it; do not run in it."""
+    project = blank.copy(tmp_path_factory.mktemp("orchestration") / "snaked")
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def fresh(blank: Project, tmp_path: Path) -> Iterator[Project]:
+    """A project of its own whose stages never ran."""
+    yield blank.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def by_dvc(reproduced: Project, tmp_path: Path) -> Iterator[Project]:
+    """A project of its own that `dvc repro` and `sync` brought up to date."""
+    yield reproduced.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def by_snakemake(snaked: Project, tmp_path: Path) -> Iterator[Project]:
+    """A project of its own that Snakemake brought up to date."""
+    yield snaked.copy(tmp_path / "project")

@@ -1,0 +1,37 @@
+# A model for every method and seed, and what it makes of the evaluation split.
+
+
+use rule stage as train with:
+    input:
+        pipeline.inputs("train"),
+    output:
+        pipeline.outputs("train"),
+    log:
+        "logs/train/{method}-{seed}.log",
+    benchmark:
+        "logs/train/{method}-{seed}.tsv"
+    threads: parameters.train.threads
+    resources:
+        gpu=gpus_of_job(parameters.device),
+        mem_mb=16000,
+        runtime=720,
+    params:
+        **pipeline.facts("train"),
+
+
+use rule stage as encode with:
+    input:
+        pipeline.inputs("encode"),
+    output:
+        pipeline.outputs("encode"),
+    log:
+        "logs/encode/{method}-{seed}.log",
+    benchmark:
+        "logs/encode/{method}-{seed}.tsv"
+    threads: parameters.train.threads
+    resources:
+        gpu=gpus_of_job(parameters.device),
+        mem_mb=8000,
+        runtime=60,
+    params:
+        **pipeline.facts("encode"),

@@ -1,20 +1,48 @@
 """Metrics of graded image-text matching, on numpy and scipy alone; usable without the rest of the package."""
 
+from itm.metrics.bootstrap import BootstrapCorrelation, bootstrap_spearman
+from itm.metrics.calibration import ThresholdCurve, reliability, threshold_curve
+from itm.metrics.collapse import CollapseWarning, warn_if_collapsed
+from itm.metrics.correlation import average_ranks, kendall, spearman
+from itm.metrics.graded import PrecisionAtR, ndcg, precision_at_r, precision_at_r_of_lists
+from itm.metrics.hierarchy import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
 from itm.metrics.positives import Positives
 from itm.metrics.ranks import HitRanks, hit_ranks, rank_all
 from itm.metrics.recall import fold_means, hit_rates, hits_at, rsum
 from itm.metrics.scorer import DotProduct, Matrix, Scorer
+from itm.metrics.top import top_items
 
 __all__ = [
+    "BootstrapCorrelation",
+    "ChainScores",
+    "CollapseWarning",
     "DotProduct",
     "HitRanks",
     "Matrix",
     "Positives",
+    "PrecisionAtR",
     "Scorer",
+    "ThresholdCurve",
+    "average_ranks",
+    "bootstrap_spearman",
+    "chain_scores",
     "fold_means",
     "hit_ranks",
     "hit_rates",
     "hits_at",
+    "interpolation",
+    "kendall",
+    "ndcg",
+    "precision_at_r",
+    "precision_at_r_of_lists",
+    "radii",
+    "radius_levels",
     "rank_all",
+    "reliability",
     "rsum",
+    "spearman",
+    "tau_d",
+    "threshold_curve",
+    "top_items",
+    "warn_if_collapsed",
 ]

@@ -24,7 +24,7 @@ def hit_rates(ranks: HitRanks, at: Sequence[int] = (1, 5, 10), *, answerable_onl
         answerable_only: leave out queries without an answer in the gallery (else they are misses).
 
     Returns:
-        fractions 0..1 under "R@K"; "MedR" and "MeanR" from 1 up.
+        fractions 0..1 under "r<K>"; ranks from 1 up under "medr" and "meanr".
 
     Raises:
         MetricError: no query is left, or a K is below 1.
@@ -32,7 +32,7 @@ def hit_rates(ranks: HitRanks, at: Sequence[int] = (1, 5, 10), *, answerable_onl
     >>> from itm.metrics import Positives, hit_ranks
     >>> i2t, _ = Positives.from_owners([0, 0, 1], images=2)
     >>> hit_rates(hit_ranks([[0.9, 0.1, 0.5], [0.8, 0.2, 0.2]], i2t), at=(1, 3))
-    {'R@1': 0.5, 'R@3': 1.0, 'MedR': 2.0, 'MeanR': 2.0}
+    {'r1': 0.5, 'r3': 1.0, 'medr': 2.0, 'meanr': 2.0}
     """
     if min(at) < 1:
         raise MetricError(f"R@K needs K >= 1, not {min(at)}", reason="k")
@@ -41,24 +41,24 @@ def hit_rates(ranks: HitRanks, at: Sequence[int] = (1, 5, 10), *, answerable_onl
     if not len(answered):
         raise MetricError("no query has an answer in the gallery", reason="no-answers")
     # a query without an answer has the gallery's size as rank: a miss even when K is larger
-    hits = {f"R@{k}": float(np.count_nonzero(answered < k) / len(counted)) for k in at}
-    return {**hits, "MedR": float(np.floor(np.median(answered)) + 1), "MeanR": float(answered.mean() + 1)}
+    hits = {f"r{k}": float(np.count_nonzero(answered < k) / len(counted)) for k in at}
+    return {**hits, "medr": float(np.floor(np.median(answered)) + 1), "meanr": float(answered.mean() + 1)}
 
 
 def rsum(*directions: dict[str, float]) -> float:
     """The sum of all R@K of all directions in percent: 0..600 for three K and two directions.
 
-    >>> rsum({"R@1": 0.5, "R@5": 1.0, "MedR": 1.0}, {"R@1": 0.25})
+    >>> rsum({"r1": 0.5, "r5": 1.0, "medr": 1.0}, {"r1": 0.25})
     175.0
     """
-    return 100.0 * sum(value for rates in directions for name, value in rates.items() if name.startswith("R@"))
+    return 100.0 * sum(value for rates in directions for name, value in rates.items() if name[0] == "r")
 
 
 def fold_means(folds: Sequence[dict[str, float]]) -> dict[str, float]:
     """The mean over folds of each metric: COCO 1K is the mean of five folds, not the best of them.
 
-    >>> fold_means([{"R@1": 0.25}, {"R@1": 0.75}])
-    {'R@1': 0.5}
+    >>> fold_means([{"r1": 0.25}, {"r1": 0.75}])
+    {'r1': 0.5}
     """
     return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
 

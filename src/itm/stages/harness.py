@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import typer
 
@@ -35,3 +37,38 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
         logging.getLogger(name).debug("stopped", exc_info=True)
         print(f"itm {name}: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+class Progress:
+    """A progress bar with the time left on a terminal; silent elsewhere, where the log tells."""
+
+    def __init__(self, description: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        console = Console(stderr=True)
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._description = description
+        self._task = self._bar.add_task(description, total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Show how many of `total` steps are done."""
+        self._bar.update(self._task, completed=done, total=total, description=f"{self._description} {note}".rstrip())

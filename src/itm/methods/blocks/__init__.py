@@ -1,0 +1,1 @@
+"""Parts that methods share: heads, losses, order terms, relevance."""

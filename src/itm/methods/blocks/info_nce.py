@@ -1,0 +1,84 @@
+"""Softmax losses over a batch: InfoNCE with many positives, and cross-entropy with graded targets."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Temperature(nn.Module):
+    """A positive temperature, trained in the log of its inverse as CLIP does (Radford et al. 2021, section 2.5).
+
+    The inverse never exceeds 100.
+    """
+
+    def __init__(self, initial: float, learn: bool) -> None:
+        super().__init__()
+        self.log_inverse = nn.Parameter(torch.tensor(math.log(1 / initial)), requires_grad=learn)
+
+    def forward(self, similarities: Tensor) -> Tensor:
+        """Similarities divided by the temperature."""
+        return similarities * self.log_inverse.exp()
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Keep the temperature at or above 0.01."""
+        self.log_inverse.clamp_(max=math.log(100))
+
+    def value(self) -> float:
+        """The temperature as a number."""
+        return math.exp(-self.log_inverse.item())
+
+
+def info_nce(logits: Tensor, positives: Tensor) -> Tensor:
+    """The mean InfoNCE loss of all positive pairs, seen from the rows.
+
+    -log( exp(l_ip) / (exp(l_ip) + sum over negatives n of i of exp(l_in)) ), averaged over the positives of a row
+    and then over the rows (van den Oord et al. 2018, eq. 4, for each positive by itself): other positives of the
+    row are neither pulled down nor counted as negatives. Peers that label the diagonal only (open_clip's loss)
+    treat an image's other captions as negatives.
+
+    Args:
+        logits: (rows, columns) float.
+        positives: (rows, columns) bool with at least one True in each row.
+
+    >>> logits = torch.tensor([[2.0, 2.0, 0.0]])
+    >>> round(info_nce(logits, torch.tensor([[True, True, False]])).item(), 6) == round(math.log(1 + math.exp(-2)), 6)
+    True
+    """
+    negatives = torch.logsumexp(logits.masked_fill(positives, -torch.inf), dim=1, keepdim=True)
+    pair_losses = torch.nn.functional.softplus(negatives - logits)  # log(1 + exp(negatives - logit))
+    labelled = positives.to(logits.dtype)
+    weights = labelled / labelled.sum(1, keepdim=True)
+    return (torch.where(positives, pair_losses, 0) * weights).sum(1).mean()
+
+
+def symmetric_info_nce(logits: Tensor, positives: Tensor) -> Tensor:
+    """The mean of the image-to-text and the text-to-image InfoNCE loss."""
+    return (info_nce(logits, positives) + info_nce(logits.T, positives.T)) / 2
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean cross-entropy -sum_j y_ij log softmax(l_i)_j over rows; `targets` rows sum to 1.
+
+    >>> round(soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]])).item(), 6)
+    0.693147
+    """
+    return -(targets * torch.log_softmax(logits, dim=1)).sum(1).mean()
+
+
+def graded_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tensor:
+    """Target distributions of the rows: (1 - weight) on the labelled positives, weight by relevance.
+
+    y = (1 - eps) * P / |P| + eps * r / sum(r), with r set to 1 on labelled positives (docs: ditm, soft targets;
+    inferred, no published formula). Shapes (rows, columns); every row of the result sums to 1.
+
+    >>> graded_targets(torch.tensor([[True, False]]), torch.tensor([[0.0, 1.0]]), 0.5).tolist()
+    [[0.75, 0.25]]
+    """
+    labelled = positives.to(relevance.dtype)
+    relevance = torch.where(positives, torch.ones_like(relevance), relevance)
+    hard = labelled / labelled.sum(1, keepdim=True)
+    return (1 - weight) * hard + weight * relevance / relevance.sum(1, keepdim=True)

@@ -1,0 +1,111 @@
+"""A trained model as two files: weights, and a card that says how to build what they belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+import itm
+from itm.config.methods import MethodParameters
+from itm.config.model import EmbeddingParameters, TowersParameters
+from itm.data.files import atomic_path, read_json, write_json
+from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
+from itm.errors import ModelError
+from itm.methods.build import build_method
+from itm.methods.interface import Method
+from itm.towers.base import Towers
+from itm.towers.build import build_towers, check_same
+
+
+def save_model(
+    folder: Path,
+    method: Method,
+    towers: Towers | None,
+    *,
+    name: str,
+    seed: int,
+    method_parameters: MethodParameters,
+    embedding: EmbeddingParameters,
+    towers_parameters: TowersParameters,
+    towers_description: dict[str, Any],
+    widths: tuple[int, int],
+    training: dict[str, Any],
+) -> None:
+    """Write `model.safetensors` and `model.json` into a folder.
+
+    `towers` are stored when they were trained; frozen towers (None) are named by `towers_description`, which holds
+    their weights' hashes, activation and preprocessing.
+    """
+    tensors = {f"method.{key}": value for key, value in method.state_dict().items()}
+    if towers is not None:
+        tensors |= {f"towers.{key}": value for key, value in towers.state_dict().items()}
+    with atomic_path(folder / MODEL_WEIGHTS) as temporary:
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+    card = {
+        "graded_itm": itm.__version__,
+        "name": name,
+        "seed": seed,
+        "similarity": method.similarity,
+        "method": method_parameters.model_dump(),
+        "embedding": embedding.model_dump(),
+        "towers": towers_parameters.model_dump(),
+        "towers_description": towers_description,
+        "widths": list(widths),
+        "training": training,
+    }
+    write_json(folder / MODEL_CARD, card)
+
+
+def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, Towers | None, dict[str, Any]]:
+    """The method, its towers and its card from a folder, in evaluation mode.
+
+    With `with_towers=False` frozen towers are left out (their cached features are used instead); trained towers
+    always come, since the weights are theirs.
+
+    Raises:
+        ModelError: the weights do not fit the card, or the towers built now differ from those of training.
+        DataError: a file is missing.
+    """
+    folder = Path(folder)
+    card = read_json(folder / MODEL_CARD)
+    towers_parameters = TowersParameters.model_validate(card["towers"])
+    method_parameters: MethodParameters = TypeAdapter(MethodParameters).validate_python(card["method"])
+    embedding = EmbeddingParameters.model_validate(card["embedding"])
+    method = build_method(method_parameters, embedding, *card["widths"])
+    towers = None
+    if with_towers or not towers_parameters.frozen:
+        towers = build_towers(towers_parameters, vocabulary=card["towers_description"].get("vocabulary"))
+        check_same(card["towers_description"], towers.describe())
+    tensors = _read(folder / MODEL_WEIGHTS)
+    _fill(method, "method.", tensors, folder)
+    if towers is not None and not towers_parameters.frozen:
+        _fill(towers, "towers.", tensors, folder)
+    method.eval()
+    if towers is not None:
+        towers.eval()
+    return method, towers, card
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"{path}: cannot be read as safetensors ({error}); train again", reason="bad-weights"
+        ) from None
+
+
+def _fill(module: torch.nn.Module, prefix: str, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    try:
+        module.load_state_dict(own, strict=True)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{folder / MODEL_WEIGHTS} does not fit {folder / MODEL_CARD}: {error}", reason="weights-mismatch"
+        ) from None

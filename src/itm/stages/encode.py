@@ -1,0 +1,41 @@
+"""`encode`: a trained model's embeddings of the evaluation images and texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itm.config import load
+from itm.stages.harness import run
+
+
+def encode(
+    method: Annotated[str, typer.Option(help="entry of `method` in params.yaml")],
+    seed: Annotated[int, typer.Option(help="training seed")],
+    model: Annotated[Path, typer.Option(help="folder of the trained model")],
+    clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
+    features: Annotated[Path, typer.Option(help="folder of the cached features")],
+    out: Annotated[Path, typer.Option(help="folder for the embeddings")],
+) -> None:
+    """Embed the evaluation split, other benchmarks' photos, and all texts that are evaluated."""
+    parameters = load()
+    from itm.encode import encode_split, write_embeddings
+    from itm.orchestration.devices import device as pick_device
+
+    with pick_device(parameters.device) as device:
+        found = encode_split(
+            model,
+            clean,
+            features,
+            parameters.encode.split,
+            parameters.encode.batch_size,
+            parameters.train.threads,
+            device,
+        )
+    write_embeddings(out, found, {"method": method, "seed": seed, "split": parameters.encode.split})
+
+
+if __name__ == "__main__":
+    run(encode)

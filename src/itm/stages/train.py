@@ -1,0 +1,129 @@
+"""`train`: fit one method with one seed, select on dev, write the model and its history."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from itm.config import Parameters, load
+from itm.stages.harness import Progress, run
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    method: Annotated[str, typer.Option(help="entry of `method` in params.yaml")],
+    seed: Annotated[int, typer.Option(help="training seed")],
+    clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
+    scored: Annotated[Path, typer.Option(help="folder of the scored captions")],
+    features: Annotated[Path, typer.Option(help="folder of the cached features")],
+    out: Annotated[Path, typer.Option(help="folder for the model")],
+    results: Annotated[Path, typer.Option(help="folder for history.csv and train.json")],
+) -> None:
+    """Train one method with one seed."""
+    parameters = load()
+    from itm.orchestration.devices import device as pick_device
+
+    with pick_device(parameters.device) as name:
+        _train(parameters, method, seed, clean, scored, features, out, results, name)
+
+
+def _train(
+    parameters: Parameters,
+    name: str,
+    seed: int,
+    clean: Path,
+    scored: Path,
+    features: Path,
+    out: Path,
+    results: Path,
+    device_name: str,
+) -> None:
+    import torch
+
+    from itm.methods.build import build_method
+    from itm.methods.saved import save_model
+    from itm.training.checkpoint import Checkpoint, key
+    from itm.training.dataset import load_training_data
+    from itm.training.inputs import Encoder
+    from itm.training.loop import Trainer, seed_everything
+    from itm.training.selection import dev_figures
+
+    options = parameters.method[name]
+    device = torch.device(device_name)
+    seed_everything(seed, parameters.train.threads)
+    data = load_training_data(clean, scored, features, parameters.towers, options, seed)
+    method = build_method(options, parameters.embedding, *data.widths).to(device)
+    towers = data.towers.to(device) if data.towers is not None else None
+    encoder = Encoder(method, towers, device, parameters.train.precision)
+    facts = {
+        "sections": {
+            section: getattr(parameters, section).model_dump() for section in ("towers", "embedding", "train")
+        },
+        "method": options.model_dump(),
+        "seed": seed,
+        "device": device.type,
+        "inputs": _fingerprints(clean, scored, features),
+    }
+    checkpoint = Checkpoint(key(facts))
+    with Progress(f"train {name} seed {seed}") as progress:
+        trainer = Trainer(
+            encoder,
+            data.train,
+            data.dev,
+            data.relations,
+            parameters.train,
+            seed,
+            dev_figures(data.dev.owner),
+            parameters.encode.batch_size,
+            checkpoint,
+            progress.update,
+        )
+        outcome = trainer.run()
+    training = {"epoch": outcome.epoch, "epochs": parameters.train.epochs, "dev_rsum": round(outcome.selected, 4)}
+    save_model(
+        out,
+        method,
+        towers,
+        name=name,
+        seed=seed,
+        method_parameters=options,
+        embedding=parameters.embedding,
+        towers_parameters=parameters.towers,
+        towers_description=data.towers_description,
+        widths=data.widths,
+        training=training,
+    )
+    _write_results(results, outcome.history, training, parameters.evaluate.digits)
+    checkpoint.delete()
+
+
+def _fingerprints(clean: Path, scored: Path, features: Path) -> dict[str, str]:
+    """Hashes of the small tables; they name the large files (image hashes, towers) that go with them."""
+    from itm.data.layout import CAPTIONS, IMAGES, KEYWORDS, TEXTS
+
+    files = [clean / CAPTIONS, clean / IMAGES, clean / TEXTS, scored / CAPTIONS, scored / KEYWORDS]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _write_results(folder: Path, history: list[dict[str, float]], training: dict[str, Any], digits: int) -> None:
+    from itm.data.files import atomic_path, write_json
+
+    names = list(dict.fromkeys(name for record in history for name in record))
+    with atomic_path(folder / "history.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        for record in history:
+            writer.writerow({k: int(v) if k == "epoch" else round(v, digits) for k, v in record.items()})
+    write_json(folder / "train.json", training)
+    log.info("kept epoch: %s", json.dumps(training))
+
+
+if __name__ == "__main__":
+    run(train)

@@ -1,0 +1,76 @@
+"""What a pair of towers gives to a method: pooled features, tokens, and how to prepare raw inputs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Features:
+    """What a tower knows of a batch of images or texts.
+
+    pooled: (batch, width) float. tokens: (batch, positions, token width) float, or None where the tower
+    was asked for pooled features only. mask: (batch, positions) bool, True where a token is real.
+    """
+
+    pooled: Tensor
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Features:
+        """The same features on a device."""
+        rest = (None if value is None else value.to(device, non_blocking=True) for value in (self.tokens, self.mask))
+        return Features(self.pooled.to(device, non_blocking=True), *rest)
+
+
+class Towers(nn.Module):
+    """A pair of encoders. Subclasses say how raw images and texts become their inputs.
+
+    Attributes:
+        image_width, text_width: width of the pooled features.
+        image_size: side in pixels of the images that `preprocess` takes.
+        new: True when the towers start from random weights (they then train at the full learning rate).
+    """
+
+    image_width: int
+    text_width: int
+    image_size: int
+    new: bool = False
+
+    @abstractmethod
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Model inputs (batch, 3, size, size) float32 for RGB images (batch, size, size, 3) uint8."""
+
+    @abstractmethod
+    def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Token ids (texts, context length) int64 of raw texts; 0 where a position is empty."""
+
+    @abstractmethod
+    def image(self, pixels: Tensor) -> Features:
+        """Features of preprocessed images."""
+
+    @abstractmethod
+    def text(self, ids: Tensor) -> Features:
+        """Features of token ids."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What must be known to build the same towers again: kind, sizes, activation, preprocessing, vocabulary."""
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """The mean of the real tokens (batch, width); a row without any gives zeros.
+
+    >>> tokens = torch.tensor([[[1.0], [3.0], [100.0]]])
+    >>> masked_mean(tokens, torch.tensor([[True, True, False]])).tolist()
+    [[2.0]]
+    """
+    weights = mask.to(tokens.dtype).unsqueeze(-1)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)

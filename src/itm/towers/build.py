@@ -1,0 +1,77 @@
+"""Towers from parameters, and from what a saved model says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from itm.config.model import TowersParameters
+from itm.errors import ModelError
+from itm.towers.base import Towers
+
+
+def build_towers(
+    parameters: TowersParameters, training_texts: Iterable[str] = (), vocabulary: Sequence[str] | None = None
+) -> Towers:
+    """New towers as params.yaml asks for.
+
+    `training_texts` gives the small text tower its vocabulary; a saved `vocabulary` takes precedence.
+
+    Raises:
+        ModelError: weights are missing, unknown or do not fit (reasons "weights-unavailable", "unknown-weights",
+            "weights-mismatch").
+    """
+    if parameters.kind == "scratch":
+        from itm.towers.scratch import ScratchTowers, build_vocabulary
+
+        return ScratchTowers(
+            build_vocabulary(training_texts) if vocabulary is None else vocabulary,
+            image_size=parameters.image_size,
+            context_length=parameters.context_length,
+            image_width=parameters.image_width,
+            text_width=parameters.text_width,
+            text_layers=parameters.text_layers,
+            text_heads=parameters.text_heads,
+        )
+    if parameters.kind == "offline":
+        from itm.towers.offline import OfflineTowers
+
+        return OfflineTowers(image_size=parameters.image_size, context_length=parameters.context_length)
+    from itm.towers.open_clip_model import OpenClipTowers
+
+    return OpenClipTowers(
+        model=parameters.open_clip_model,
+        weights=parameters.open_clip_weights,
+        image_size=parameters.image_size,
+        context_length=parameters.context_length,
+    )
+
+
+def check_same(saved: dict[str, Any], built: dict[str, Any]) -> None:
+    """Refuse towers that differ from those a model was trained with (activation, preprocessing, weights, sizes).
+
+    Raises:
+        ModelError: any stored fact differs; the message names each with both values (reason "towers-differ").
+    """
+    differing = [key for key in sorted(saved.keys() | built.keys()) if _plain(saved.get(key)) != _plain(built.get(key))]
+    if differing:
+        shown = "; ".join(
+            f"{key}: saved {_short(saved.get(key))}, now {_short(built.get(key))}" for key in differing[:3]
+        )
+        raise ModelError(
+            f"the model was trained with other towers ({len(differing)} differences: {shown}); "
+            "set `towers` as it was, or train again",
+            reason="towers-differ",
+        )
+
+
+def _plain(value: Any) -> Any:
+    # JSON has no tuples, so that a value that went through a file compares equal
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,97 @@
+"""Any open_clip model as a pair of towers, with weights from a hub, a local file, or random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from itm.errors import ModelError, nearest
+from itm.towers.base import Features, Towers
+
+
+def activation_of(model: nn.Module) -> str:
+    """The activation of the image tower's blocks: "quick_gelu", "gelu", or "other".
+
+    OpenAI's weights were trained with QuickGELU; evaluated with GELU they lose several points without any error,
+    so the activation is stored with a model and compared when it is opened.
+    """
+    names = {type(module).__name__ for module in model.modules()}
+    if "QuickGELU" in names:
+        return "quick_gelu"
+    return "gelu" if "GELU" in names else "other"
+
+
+class OpenClipTowers(Towers):
+    """The two towers of an open_clip model, without its logit scale."""
+
+    def __init__(self, *, model: str, weights: str, image_size: int, context_length: int) -> None:
+        super().__init__()
+        import open_clip
+
+        known = open_clip.list_models()
+        if model not in known:
+            raise ModelError(f"towers.open_clip_model: open_clip has no model '{model}'; {nearest(model, known)}")
+        self.model_name, self.weights = model, weights
+        tags = open_clip.list_pretrained_tags_by_model(model)
+        if weights and weights not in tags and not Path(weights).is_file():
+            raise ModelError(
+                f"towers.open_clip_weights: '{weights}' is neither a file nor a pretrained tag of {model}; "
+                f"{nearest(weights, tags)}",
+                reason="unknown-weights",
+            )
+        try:
+            self.model, _, transform = open_clip.create_model_and_transforms(
+                model, pretrained=weights or None, force_quick_gelu=weights == "openai", force_image_size=image_size
+            )
+        except Exception as error:  # every hub client raises its own kind when there is no network
+            raise ModelError(
+                f"the weights '{weights}' of {model} could not be fetched or read "
+                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}); "
+                "connect to the network once so that they are cached, or set towers.open_clip_weights to a local file",
+                reason="weights-unavailable",
+            ) from error
+        self.new = not weights
+        self.image_size, self.context_length = image_size, context_length
+        self._tokenizer = open_clip.get_tokenizer(model, context_length=context_length)
+        visual = self.model.visual
+        self._mean, self._deviation = (tuple(map(float, v)) for v in (visual.image_mean, visual.image_std))
+        with torch.no_grad():
+            self.image_width = int(self.model.encode_image(torch.zeros(1, 3, image_size, image_size)).shape[-1])
+            self.text_width = int(self.model.encode_text(self._tokenizer([""])).shape[-1])
+        self._transform = str(transform)
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Pixels normalised with the mean and deviation the model was trained with."""
+        pixels = images.permute(0, 3, 1, 2).float() / 255
+        mean = torch.tensor(self._mean, device=pixels.device).view(1, 3, 1, 1)
+        return (pixels - mean) / torch.tensor(self._deviation, device=pixels.device).view(1, 3, 1, 1)
+
+    def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Ids of the model's own tokenizer."""
+        ids: np.ndarray[Any, np.dtype[np.int64]] = self._tokenizer(list(texts)).numpy().astype(np.int64)
+        return ids
+
+    def image(self, pixels: Tensor) -> Features:
+        """The model's image embedding before normalisation."""
+        return Features(self.model.encode_image(pixels))
+
+    def text(self, ids: Tensor) -> Features:
+        """The model's text embedding before normalisation."""
+        return Features(self.model.encode_text(ids))
+
+    def describe(self) -> dict[str, Any]:
+        """Model and weights, activation, preprocessing."""
+        return {
+            "kind": "open_clip",
+            "model": self.model_name,
+            "weights": Path(self.weights).name if self.weights else "",
+            "image_size": self.image_size,
+            "context_length": self.context_length,
+            "activation": activation_of(self.model),
+            "preprocessing": {"mean": self._mean, "deviation": self._deviation, "resize": "squash"},
+        }

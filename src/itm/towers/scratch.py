@@ -1,0 +1,160 @@
+"""Small towers for training from random weights: a strided convolution network and a short transformer."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from itm.towers.base import Features, Towers, masked_mean
+
+PADDING, UNKNOWN, START = 0, 1, 2
+_WORD = re.compile(r"\w+|[^\w\s]")
+# Channel means and deviations are fixed so that a saved model never depends on the data it was built beside.
+_MEAN, _DEVIATION = 0.5, 0.25
+
+
+def words(text: str) -> list[str]:
+    """The lower-cased words and punctuation marks of a text.
+
+    >>> words("A dog, running.")
+    ['a', 'dog', ',', 'running', '.']
+    """
+    return _WORD.findall(text.lower())
+
+
+def build_vocabulary(texts: Iterable[str], minimum_count: int = 2) -> list[str]:
+    """The words that occur at least `minimum_count` times, most frequent first, ties in alphabetical order."""
+    counts = Counter(word for text in texts for word in words(text))
+    return sorted((word for word, count in counts.items() if count >= minimum_count), key=lambda w: (-counts[w], w))
+
+
+class ConvolutionTower(nn.Module):
+    """Four strided stages, each halving the side and widening; pooled features are the mean of the last map."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 6 * width]
+        stages: list[nn.Module] = []
+        channels = 3
+        for index, out in enumerate(widths):
+            kernel = 5 if index == 0 else 3
+            stages += [
+                nn.Conv2d(channels, out, kernel, stride=2, padding=kernel // 2, bias=False),
+                nn.BatchNorm2d(out),
+                nn.ReLU(inplace=True),
+            ]
+            if index >= 2:
+                stages += [nn.Conv2d(out, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            channels = out
+        self.stages = nn.Sequential(*stages)
+        self.width = channels
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, pixels: Tensor) -> Features:
+        """Pooled features and one token a cell of the last map."""
+        grid = self.stages(pixels.contiguous(memory_format=torch.channels_last))
+        tokens = grid.flatten(2).transpose(1, 2)
+        # mean and maximum keep both "how much of it" and "is there any": captions speak of single objects
+        pooled = torch.cat([tokens.mean(1), tokens.amax(1)], 1)
+        return Features(pooled, tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
+
+
+class TransformerTower(nn.Module):
+    """A pre-norm transformer over word embeddings; pooled features are the mean of the real tokens."""
+
+    def __init__(self, vocabulary: int, context_length: int, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width, padding_idx=PADDING)
+        self.position = nn.Parameter(torch.randn(context_length, width) * 0.02)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    def forward(self, ids: Tensor) -> Features:
+        """Pooled features and one token a word."""
+        mask = ids != PADDING
+        # all columns beyond the longest caption of the batch are padding: leaving them out changes nothing but time
+        longest = max(int(mask.sum(1).max()), 1)
+        ids, mask = ids[:, :longest], mask[:, :longest]
+        tokens = self.embedding(ids) + self.position[:longest]
+        for layer in self.layers:
+            tokens = layer(tokens, src_key_padding_mask=~mask)
+        tokens = self.norm(tokens)
+        return Features(masked_mean(tokens, mask), tokens, mask)
+
+
+class ScratchTowers(Towers):
+    """The two small towers with a word vocabulary taken from the training captions."""
+
+    new = True
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        image_size: int,
+        context_length: int,
+        image_width: int,
+        text_width: int,
+        text_layers: int,
+        text_heads: int,
+    ) -> None:
+        super().__init__()
+        self.vocabulary = list(vocabulary)
+        self._index = {word: row + 3 for row, word in enumerate(self.vocabulary)}
+        self.sizes = {
+            "image_size": image_size,
+            "context_length": context_length,
+            "image_width": image_width,
+            "text_width": text_width,
+            "text_layers": text_layers,
+            "text_heads": text_heads,
+        }
+        self.image_size, self.context_length = image_size, context_length
+        self.image_tower = ConvolutionTower(image_width)
+        self.text_tower = TransformerTower(len(vocabulary) + 3, context_length, text_width, text_layers, text_heads)
+        self.image_width, self.text_width = 2 * self.image_tower.width, text_width
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Pixels scaled to about zero mean and unit deviation."""
+        return (images.permute(0, 3, 1, 2).float() / 255 - _MEAN) / _DEVIATION
+
+    def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Word ids after a start token, cut at the context length; unknown words share one id."""
+        ids = np.zeros((len(texts), self.context_length), np.int64)
+        for row, text in enumerate(texts):
+            found = [START] + [self._index.get(word, UNKNOWN) for word in words(text)]
+            found = found[: self.context_length]
+            ids[row, : len(found)] = found
+        return ids
+
+    def image(self, pixels: Tensor) -> Features:
+        """Features of preprocessed images."""
+        features: Features = self.image_tower(pixels)
+        return features
+
+    def text(self, ids: Tensor) -> Features:
+        """Features of word ids."""
+        features: Features = self.text_tower(ids)
+        return features
+
+    def describe(self) -> dict[str, Any]:
+        """Sizes, preprocessing and vocabulary."""
+        return {
+            "kind": "scratch",
+            **self.sizes,
+            "activation": {"image": "relu", "text": "gelu"},
+            "preprocessing": {"mean": _MEAN, "deviation": _DEVIATION, "resize": "squash"},
+            "vocabulary": self.vocabulary,
+        }

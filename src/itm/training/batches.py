@@ -1,0 +1,73 @@
+"""Which images and captions meet in a batch: B distinct images with m captions each, from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from itm.errors import TrainingError, first_few
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """Rows of a batch. images: (B,) image rows. captions: (B * m,) caption rows. owner: (B * m,) index into images."""
+
+    images: Rows
+    captions: Rows
+    owner: Rows
+
+
+class Sampler:
+    """Batches of distinct images, each with `captions_per_image` of its captions.
+
+    Over the epochs an image's captions take turns in an order of its own, so that all are seen equally often.
+    The order of everything depends on the seed and the epoch only; the last incomplete batch is left out.
+
+    Raises:
+        TrainingError: an image has no caption, or there are fewer images than a batch holds.
+    """
+
+    def __init__(self, owner: Rows, batch_images: int, captions_per_image: int, seed: int) -> None:
+        self.images = int(owner.max()) + 1 if len(owner) else 0
+        if self.images < batch_images:
+            raise TrainingError(
+                f"train.batch_images is {batch_images} but the training split has {self.images} images; lower it",
+                reason="batch-too-large",
+            )
+        self.order = np.argsort(owner, kind="stable")
+        self.counts = np.bincount(owner, minlength=self.images)
+        empty = np.flatnonzero(self.counts == 0)
+        if len(empty):
+            raise TrainingError(
+                f"{len(empty)} training images have no caption (rows {first_few(empty)})", reason="no-caption"
+            )
+        self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+        self.batch_images, self.captions_per_image, self.seed = batch_images, captions_per_image, seed
+
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return self.images // self.batch_images
+
+    def epoch(self, epoch: int) -> Iterator[BatchRows]:
+        """The batches of an epoch, the same for the same seed."""
+        generator = np.random.default_rng([self.seed, epoch])
+        # The turn order of an image's captions must not change between epochs, hence a generator without the epoch
+        rank = self._caption_order()
+        first = epoch * self.captions_per_image
+        permutation = generator.permutation(self.images)
+        for step in range(self.steps()):
+            images = permutation[step * self.batch_images : (step + 1) * self.batch_images]
+            turns = (first + np.arange(self.captions_per_image)) % self.counts[images][:, None]
+            captions = rank[self.starts[images][:, None] + turns]
+            owner = np.repeat(np.arange(len(images)), self.captions_per_image)
+            yield BatchRows(images, captions.reshape(-1), owner)
+
+    def _caption_order(self) -> Rows:
+        noise = np.random.default_rng([self.seed, 2**31]).random(len(self.order))
+        image_of = np.repeat(np.arange(self.images), self.counts)
+        return self.order[np.lexsort((noise, image_of))]

@@ -1,0 +1,148 @@
+"""From the pipeline's files to the splits and relations that the loop trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from itm.config.methods import MethodParameters
+from itm.config.model import TowersParameters
+from itm.data.images import ImageStore
+from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
+from itm.data.tables import read_captions, read_images, read_texts
+from itm.errors import DataError
+from itm.features import read_features
+from itm.towers.base import Towers
+from itm.towers.build import build_towers
+from itm.training.batches import Rows
+from itm.training.inputs import Inputs
+from itm.training.loop import Split
+from itm.training.relations import Relations, caption_scores
+
+
+@dataclass
+class TrainingData:
+    """Everything a training run reads. towers is None where they are frozen (their features are cached)."""
+
+    train: Split
+    dev: Split
+    relations: Relations
+    towers: Towers | None
+    towers_description: dict[str, Any]
+    widths: tuple[int, int]
+
+
+def load_training_data(
+    clean: Path, scored: Path, features: Path, towers_parameters: TowersParameters, method: MethodParameters, seed: int
+) -> TrainingData:
+    """The train and dev splits of the pipeline's tables.
+
+    Raises:
+        DataError: cached features are missing, do not fit the tables, or tables disagree in their rows.
+    """
+    captions, images, texts = read_captions(clean), read_images(clean), read_texts(clean)
+    scores = pd.read_parquet(scored / CAPTIONS)
+    if not np.array_equal(scores["caption_id"].to_numpy(), captions["caption_id"].to_numpy()):
+        raise DataError(
+            f"{scored / CAPTIONS}: its {len(scores)} captions are not those of {clean / CAPTIONS} ({len(captions)}); "
+            "run `dvc repro score`",
+            reason="rows-differ",
+        )
+    if towers_parameters.frozen:
+        image_features, description = read_features(features / IMAGE_FEATURES)
+        text_features, _ = read_features(features / TEXT_FEATURES)
+        if image_features is None or text_features is None or description is None:
+            raise DataError(f"{features}: holds no features; run `dvc repro features`", reason="no-features")
+        for name, found, rows in (("images", image_features, images), ("texts", text_features, texts)):
+            if len(found) != len(rows):
+                raise DataError(f"{features}: {len(found)} {name} features for {len(rows)} rows", reason="rows-differ")
+        source: _Source = _Source(images, towers=None, pooled=(image_features, text_features), store=None)
+        towers, widths = None, (image_features.shape[1], text_features.shape[1])
+    else:
+        training_texts = captions.loc[captions["split"] == "train", "text"]
+        towers = build_towers(towers_parameters, training_texts)
+        description = towers.describe()
+        source = _Source(images, towers, pooled=None, store=ImageStore(clean, images), texts=texts["text"].tolist())
+        widths = (towers.image_width, towers.text_width)
+    splits = {name: _split(name, captions, images, source, len(texts) - 1) for name in ("train", "dev")}
+    relations = _relations(captions, images, scores, scored, method, seed)
+    return TrainingData(splits["train"], splits["dev"], relations, towers, description, widths)
+
+
+class _Source:
+    """Where the inputs of image and text rows come from."""
+
+    def __init__(
+        self,
+        images: pd.DataFrame,
+        towers: Towers | None,
+        pooled: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
+        store: ImageStore | None,
+        texts: list[str] | None = None,
+    ) -> None:
+        self.pooled, self.towers, self.store, self.text_list = pooled, towers, store, texts
+
+    def images(self, rows: Rows) -> Inputs:
+        import torch
+
+        if self.pooled is not None:
+            return Inputs(features=torch.from_numpy(self.pooled[0][rows]))
+        assert self.store is not None
+        assert self.towers is not None
+        return Inputs(raw=self.store.arrays(rows, self.towers.image_size))
+
+    def texts(self, rows: Rows) -> Inputs:
+        import torch
+
+        if self.pooled is not None:
+            return Inputs(features=torch.from_numpy(self.pooled[1][rows]))
+        assert self.towers is not None
+        assert self.text_list is not None
+        return Inputs(raw=self.towers.tokenize([self.text_list[row] for row in rows]))
+
+
+def _rows(captions: pd.DataFrame, images: pd.DataFrame, split: str) -> tuple[Rows, Rows, Rows]:
+    """Image rows and caption rows of a split, and the place of each caption's image among the former."""
+    image_rows = np.flatnonzero((images["split"] == split).to_numpy())
+    caption_rows = np.flatnonzero((captions["split"] == split).to_numpy())
+    place = pd.Series(np.arange(len(image_rows)), index=images["image_id"].to_numpy()[image_rows])
+    owner = place.reindex(captions["image_id"].to_numpy()[caption_rows])
+    if owner.isna().any():
+        raise DataError(
+            f"{int(owner.isna().sum())} {split} captions have no image (first: {owner.index[owner.isna()][0]})",
+            reason="unresolved-image",
+        )
+    return image_rows, caption_rows, owner.to_numpy(np.int64)
+
+
+def _split(name: str, captions: pd.DataFrame, images: pd.DataFrame, source: _Source, empty_row: int) -> Split:
+    image_rows, caption_rows, owner = _rows(captions, images, name)
+    # texts.parquet starts with the captions in their order, so a caption's row is its text's row
+    root = source.texts(np.array([empty_row]))
+    return Split(source.images(image_rows), source.texts(caption_rows), owner, root)
+
+
+def _relations(
+    captions: pd.DataFrame,
+    images: pd.DataFrame,
+    scores: pd.DataFrame,
+    scored: Path,
+    method: MethodParameters,
+    seed: int,
+) -> Relations:
+    image_rows, caption_rows, owner = _rows(captions, images, "train")
+    _, same = np.unique(images["sha256"].to_numpy()[image_rows], return_inverse=True)
+    train = scores.iloc[caption_rows]
+    keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]
+    score = caption_scores(
+        getattr(method, "score", "tfidf"),
+        train["normalised"].to_numpy(np.float64),
+        train["words"].to_numpy(np.float64),
+        seed,
+    )
+    return Relations(owner, same, score, getattr(method, "image_score", "paired"), keywords)

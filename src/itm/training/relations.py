@@ -1,0 +1,104 @@
+"""What is known of image-caption pairs before training: owners, descriptiveness, keyword containment."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from itm.methods.interface import Labels, Requirements
+from itm.training.batches import BatchRows, Rows
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Score = Literal["tfidf", "word_count", "shuffled", "random"]
+ImageScore = Literal["paired", "maximum", "mean"]
+
+
+def caption_scores(kind: Score, normalised: Floats, words: Floats, seed: int) -> Floats:
+    """What plays the part of dn for the training captions, 0..1 where dn is.
+
+    "tfidf" is dn itself. Controls: "word_count" is the number of words between its 1 % and 99 % quantiles,
+    "shuffled" is dn permuted over all captions, "random" is uniform.
+    """
+    generator = np.random.default_rng([seed, 7])
+    if kind == "word_count":
+        low, high = np.quantile(words, [0.01, 0.99])
+        scaled: Floats = np.clip((words - low) / max(high - low, 1e-12), 0, 1)
+        return scaled
+    if kind == "shuffled":
+        return generator.permutation(normalised)
+    return generator.random(len(normalised)) if kind == "random" else normalised
+
+
+class Relations:
+    """Labels of any batch of the training split.
+
+    Args:
+        owner: (captions,) image row of each caption.
+        same: (images,) rows with equal values are copies of one image (by content); their captions are positives
+            of each other and never negatives.
+        score: (captions,) dn.
+        image_score: how an image's dn is taken from its captions.
+        keywords: (captions, vocabulary) idf of the keywords that a caption holds, 0 elsewhere.
+    """
+
+    def __init__(
+        self,
+        owner: Rows,
+        same: Rows,
+        score: Floats,
+        image_score: ImageScore,
+        keywords: sparse.csr_array | None,
+    ) -> None:
+        self.owner, self.same, self.score = owner, same, score
+        self.keywords = keywords
+        images = len(same)
+        if image_score == "maximum":
+            whole = np.full(images, -np.inf)
+            np.maximum.at(whole, owner, score)
+        else:
+            whole = np.bincount(owner, score, images) / np.maximum(np.bincount(owner, minlength=images), 1)
+        self.image_score = None if image_score == "paired" else whole
+        if keywords is not None:
+            membership = sparse.csr_array(
+                (np.ones(len(owner), np.float32), (owner, np.arange(len(owner)))), shape=(images, len(owner))
+            )
+            held = membership @ (keywords > 0).astype(np.float32)
+            self.image_keywords = (held > 0).astype(np.float32).tocsr()
+            self.totals = np.asarray(keywords.sum(1)).ravel()
+
+    def labels(self, rows: BatchRows, requires: Requirements, device: torch.device) -> Labels:
+        """The labels of a batch, on a device."""
+        content = self.same[rows.images]
+        positives = content[:, None] == self.same[self.owner[rows.captions]][None, :]
+        if self.image_score is None:
+            # the caption that an image is paired with: the first one drawn for it
+            _, first = np.unique(rows.owner, return_index=True)
+            image_score = self.score[rows.captions[first]]
+        else:
+            image_score = self.image_score[rows.images]
+
+        def move(array: np.ndarray[Any, Any], kind: torch.dtype) -> torch.Tensor:
+            return torch.as_tensor(array, dtype=kind).to(device)
+
+        return Labels(
+            positives=move(positives, torch.bool),
+            owner=move(rows.owner, torch.long),
+            score=move(self.score[rows.captions], torch.float32),
+            image_score=move(image_score, torch.float32),
+            containment=move(self.containment(rows), torch.float32) if requires.containment else None,
+        )
+
+    def containment(self, rows: BatchRows) -> Floats:
+        """gamma (images, texts), 0..1: the idf-weighted share of a caption's keywords that an image's captions hold.
+
+        A caption without keywords is contained nowhere (0).
+        """
+        if self.keywords is None:
+            raise ValueError("containment needs the keywords of the captions")
+        captions = self.keywords[rows.captions]
+        found: Floats = np.asarray((self.image_keywords[rows.images] @ captions.T).toarray(), np.float64)
+        totals = self.totals[rows.captions]
+        return found / np.where(totals > 0, totals, 1)

@@ -1,0 +1,96 @@
+"""What every method must satisfy, whatever it computes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from itm.methods.interface import Method
+from itm.towers.base import Features
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import CAPTIONS_EACH, IMAGE_WIDTH, IMAGES, TEXT_WIDTH, features, labels, step
+
+
+@pytest.mark.parametrize("epoch", [0, 50])
+def test_loss_and_gradients_are_finite(method: Method, epoch: int) -> None:
+    images, texts, context = step(method, epoch)
+    losses = method.losses(images, texts, labels(), context)
+    losses.total().backward()
+    gradients = [p.grad for p in method.parameters() if p.requires_grad]
+    assert torch.isfinite(losses.total())
+    assert any(g is not None and g.abs().sum() > 0 for g in gradients)
+    assert all(g is None or torch.isfinite(g).all() for g in gradients)
+
+
+def test_score_is_the_inner_product_of_the_index_vectors(method: Method) -> None:
+    if method.similarity != "dot":
+        pytest.skip("pairwise method: it has no index vectors")
+    images, texts, _ = step(method.eval())
+    torch.testing.assert_close(method.score(images, texts), method.index_image(images) @ method.index_text(texts).T)
+
+
+def test_score_does_not_depend_on_the_rest_of_the_batch(method: Method) -> None:
+    method.eval()
+    image, text = features(IMAGES, IMAGE_WIDTH, 1), features(IMAGES, TEXT_WIDTH, 2)
+    whole = method.score(method.encode_image(image), method.encode_text(text))
+    one = method.score(method.encode_image(Features(image.pooled[2:3])), method.encode_text(Features(text.pooled[4:5])))
+    torch.testing.assert_close(one[0, 0], whole[2, 4])
+
+
+def test_loss_does_not_depend_on_the_order_of_the_batch(method: Method) -> None:
+    method.eval()
+    images, texts, context = step(method)
+    truth = labels()
+    before = method.losses(images, texts, truth, context).total()
+    order, text_order = torch.randperm(IMAGES), torch.randperm(IMAGES * CAPTIONS_EACH)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(IMAGES)
+    shuffled = replace(
+        truth,
+        positives=truth.positives[order][:, text_order],
+        owner=place[truth.owner[text_order]],
+        score=truth.score[text_order],
+        image_score=truth.image_score[order],
+        containment=None if truth.containment is None else truth.containment[order][:, text_order],
+    )
+    after = method.losses(
+        replace(images, embedding=images.embedding[order]),
+        replace(texts, embedding=texts.embedding[text_order]),
+        shuffled,
+        context,
+    ).total()
+    torch.testing.assert_close(before, after)
+
+
+def test_copies_of_an_image_are_never_negatives(method: Method) -> None:
+    """All rows are copies of one image: nothing is left to push apart, so a matching term has no gradient."""
+    method.eval()
+    images, texts, context = step(method)
+    truth = labels()
+    truth.positives = torch.ones_like(truth.positives)
+    truth.score = torch.zeros_like(truth.score)  # no order between captions either
+    images.embedding.retain_grad()
+    method.losses(images, texts, truth, context).total().backward()
+    if "soft_targets" in method.losses(images, texts, truth, context).terms:
+        # graded targets spread a caption's mass evenly over the copies: equal similarities are their optimum
+        similarities = torch.zeros_like(truth.positives, dtype=torch.float, requires_grad=True)
+        method._matching(similarities, truth, True).total().backward()
+        assert similarities.grad is not None
+        assert similarities.grad.abs().max() < 1e-7
+    else:
+        assert images.embedding.grad is not None
+        assert images.embedding.grad.abs().max() < 1e-7
+
+
+def test_state_survives_a_round_trip(method: Method) -> None:
+    state = {name: value.clone() for name, value in method.state_dict().items()}
+    before = method.eval().encode_image(features(3, IMAGE_WIDTH, 9)).embedding.detach()
+    for parameter in method.parameters():
+        parameter.data.add_(1)
+    method.load_state_dict(state)
+    assert torch.equal(before, method.encode_image(features(3, IMAGE_WIDTH, 9)).embedding)

@@ -1,0 +1,73 @@
+"""The sampler: distinct images, fair turns of captions, the same order for the same seed."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from itm.errors import TrainingError
+from itm.training.batches import Sampler
+from itm.training.schedule import rate_factor
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=st.lists(st.integers(1, 6), min_size=4, max_size=12), each=st.integers(1, 3), seed=st.integers(0, 99))
+def test_batches_hold_distinct_images_with_their_own_captions(counts: list[int], each: int, seed: int) -> None:
+    owner = np.repeat(np.arange(len(counts)), counts)
+    owner = np.random.default_rng(seed).permutation(owner)
+    sampler = Sampler(owner, 4, each, seed)
+    for rows in sampler.epoch(seed % 5):
+        assert len(set(rows.images.tolist())) == 4
+        assert (owner[rows.captions] == rows.images[rows.owner]).all()
+        for place in range(4):
+            mine = rows.captions[rows.owner == place]
+            # an image with enough captions never gives the same one twice in a batch
+            assert len(set(mine.tolist())) == min(each, counts[rows.images[place]])
+
+
+def test_captions_take_turns_over_the_epochs() -> None:
+    owner = np.repeat(np.arange(6), 5)
+    sampler = Sampler(owner, 3, 2, seed=1)
+    seen = np.zeros(30, int)
+    for epoch in range(5):
+        for rows in sampler.epoch(epoch):
+            np.add.at(seen, rows.captions, 1)
+    assert (seen == 2).all()
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_does_not() -> None:
+    owner = np.repeat(np.arange(20), 3)
+
+    def flat(seed: int, epoch: int) -> list[int]:
+        return [int(c) for rows in Sampler(owner, 5, 2, seed).epoch(epoch) for c in rows.captions]
+
+    assert flat(0, 3) == flat(0, 3)
+    assert flat(0, 3) != flat(1, 3)
+    assert flat(0, 3) != flat(0, 4)
+
+
+@pytest.mark.parametrize(
+    ("owner", "batch", "message"),
+    [
+        ([0, 0, 1], 3, "train.batch_images is 3 but the training split has 2 images"),
+        ([0, 2, 2, 3], 2, "1 training images have no caption (rows 1)"),
+        ([], 2, "the training split has 0 images"),
+    ],
+)
+def test_bad_splits_are_refused(owner: list[int], batch: int, message: str) -> None:
+    with pytest.raises(TrainingError) as error:
+        Sampler(np.array(owner, np.int64), batch, 1, 0)
+    assert message in str(error.value)
+
+
+def test_the_learning_rate_rises_then_falls_to_zero() -> None:
+    factors = [rate_factor(step, 100, 0.1) for step in range(101)]
+    assert factors[0] == pytest.approx(0.1)
+    assert max(factors) == factors[9] == 1
+    assert factors[100] == pytest.approx(0, abs=1e-12)
+    assert all(a >= b for a, b in pairwise(factors[10:]))
+    assert rate_factor(0, 10, 0.0) == 1

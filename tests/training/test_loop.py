@@ -1,0 +1,129 @@
+"""The loop on a tiny problem: it learns, repeats itself bit by bit, resumes exactly, and stops with a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from itm.config import load
+from itm.config.model import EmbeddingParameters, TrainParameters
+from itm.errors import TrainingError
+from itm.methods.build import build_method
+from itm.training.checkpoint import Checkpoint
+from itm.training.inputs import Encoder, Inputs
+from itm.training.loop import Outcome, Split, Trainer, seed_everything
+from itm.training.relations import Relations
+from itm.training.selection import dev_figures
+
+PARAMETERS = load(Path(__file__).parents[2] / "params.yaml")
+EMBEDDING = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=0.2)
+IMAGES, EACH = 48, 3
+OWNER = np.repeat(np.arange(IMAGES), EACH)
+
+
+def train_parameters(**changes: object) -> TrainParameters:
+    changes = {"epochs": 4, "batch_images": 16, "captions_per_image": 2, "learning_rate": 0.01, **changes}
+    return TrainParameters.model_validate({**PARAMETERS.train.model_dump(), **changes})
+
+
+def split(seed: int) -> Split:
+    generator = np.random.default_rng(seed)
+    concept = generator.normal(size=(IMAGES, 6))
+    image = concept @ generator.normal(size=(6, 12))
+    text = concept[OWNER] @ generator.normal(size=(6, 9)) + 0.1 * generator.normal(size=(len(OWNER), 9))
+    tensor = lambda values: torch.from_numpy(values.astype(np.float32))  # noqa: E731
+    return Split(Inputs(tensor(image)), Inputs(tensor(text)), OWNER, Inputs(torch.zeros(1, 9)))
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+def trainer(
+    name: str, seed: int = 0, folder: Path | None = None, stop_after: int | None = None, **changes: object
+) -> Trainer:
+    seed_everything(seed, 1)
+    method = build_method(PARAMETERS.method[name], EMBEDDING, 12, 9)
+    generator = np.random.default_rng(1)
+    keywords = sparse.csr_array(generator.integers(0, 2, (len(OWNER), 10)).astype(float))
+    relations = Relations(OWNER, np.arange(IMAGES), generator.random(len(OWNER)), "paired", keywords)
+    data = split(5)
+    steps = {"done": 0}
+
+    def progress(done: int, total: int, note: str) -> None:
+        steps["done"] += 1
+        if stop_after is not None and steps["done"] == stop_after:
+            raise Stop
+
+    return Trainer(
+        Encoder(method, None, torch.device("cpu")),
+        data,
+        data,
+        relations,
+        train_parameters(**changes),
+        seed,
+        dev_figures(OWNER),
+        64,
+        Checkpoint("run", folder) if folder else None,
+        progress,
+    )
+
+
+def finish(engine: Trainer) -> tuple[Outcome, dict[str, torch.Tensor]]:
+    outcome = engine.run()
+    return outcome, {k: v.clone() for k, v in engine.encoder.method.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS.method))
+def test_every_method_learns_and_repeats_itself(name: str) -> None:
+    first, weights = finish(trainer(name, epochs=6))
+    again, same = finish(trainer(name, epochs=6))
+    assert first.history == again.history
+    assert all(torch.equal(weights[k], same[k]) for k in weights)
+    chance = 100 * (EACH + 1) * 16 / IMAGES  # two directions, K = 1, 5, 10, at most three right captions
+    assert first.selected > chance
+    assert finish(trainer(name, seed=1, epochs=6))[0].history != first.history
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 8])
+def test_a_stopped_run_resumes_to_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+    expected, weights = finish(trainer("ditm"))
+    with pytest.raises(Stop):
+        trainer("ditm", folder=tmp_path, stop_after=stop_after).run()
+    resumed, same = finish(trainer("ditm", folder=tmp_path))
+    assert resumed.history == expected.history
+    assert all(torch.equal(weights[k], same[k]) for k in weights)
+
+
+def test_a_damaged_checkpoint_starts_over(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.pt").write_bytes(b"not a checkpoint")
+    assert finish(trainer("clip", folder=tmp_path))[0].history == finish(trainer("clip"))[0].history
+
+
+def test_the_best_dev_epoch_is_kept() -> None:
+    engine = trainer("clip", epochs=5)
+    figures = iter([10.0, 50.0, 30.0, 50.0, 20.0])
+    engine.dev_figures = lambda images, texts: {"rsum": next(figures)}
+    outcome = engine.run()
+    assert (outcome.epoch, outcome.selected) == (2, 50.0)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_terms() -> None:
+    engine = trainer("clip")
+    engine.train.images.features[:] = float("nan")  # type: ignore[index]
+    with pytest.raises(TrainingError, match="the loss is not finite at step 0 \\(info_nce nan\\)"):
+        engine.run()
+
+
+def test_a_collapsed_model_stops_with_a_reason() -> None:
+    engine = trainer("vse", learning_rate=1e-9)
+    for parameter in engine.encoder.method.parameters():
+        parameter.data.zero_()
+    with pytest.raises(TrainingError) as error:
+        engine.run()
+    assert error.value.reason == "collapsed"

@@ -125,9 +125,11 @@ def sync() -> None:
 
     Refuses unless `dvc status` is clean.
     """
+    from itm.config.presets import project_root
     from itm.orchestration.sync import sync as synchronise
 
-    synchronise()
+    stages = synchronise(project_root())
+    typer.echo(f"Snakemake agrees with DVC: {stages} stages are up to date")
 
 
 @app.command(rich_help_panel=PIPELINE, context_settings=PASS_ON, add_help_option=False)
@@ -159,8 +161,8 @@ def stage(context: typer.Context) -> None:
         return
     if name not in known:
         raise ConfigError(f"no stage '{name}'; {nearest(name, known)}", reason="unknown-stage")
-    sys.argv = [f"itm stage {name}", *options]
-    runpy.run_module(f"itm.stages.{name}", run_name="__main__", alter_sys=False)
+    sys.argv[1:] = options
+    runpy.run_module(f"itm.stages.{name}", run_name="__main__", alter_sys=True)
 
 
 def main() -> None:

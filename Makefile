@@ -1,0 +1,67 @@
+# `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
+# to the commands that people and CI run.
+.DEFAULT_GOAL := help
+.PHONY: help environment repro real test fast lint lock docs clean
+SHELL := /bin/bash
+
+PYTHON ?= python3
+JOBS ?= auto
+ENV := .venv
+BIN := $(ENV)/bin
+# uv from the path if it works there, else a copy of our own (a rule below fetches it)
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/bin/uv)
+
+# what the stages start is found in the environment, also when a stage is run by DVC or Snakemake
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(ENV)
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+environment: $(ENV)/.synced ## Make .venv from the hash-locked requirements
+
+.tools/bin/uv:
+	$(PYTHON) -m pip install --quiet --target .tools 'uv>=0.5,<1'
+
+# `uv pip sync` removes what is not locked, so the project itself is added after it, each time
+$(ENV)/.synced: requirements.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
+	$(UV) venv --quiet --allow-existing --python 3.11 $(ENV)
+	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+repro: environment ## Run the pipeline of params.yaml (what is up to date is not run again)
+	$(BIN)/dvc repro
+
+real: environment ## Run the pipeline on real photos (Flickr8k, HierarCaps)
+	@if [ -z "$$ITM_MIRROR" ]; then \
+	  echo 'ITM_MIRROR is not set: the photos come from the hosts named in data/catalogue.yaml.'; \
+	  echo 'With a copy of your own, set ITM_MIRROR to its folder; data/README.md says what it holds.'; \
+	fi
+	$(BIN)/itm preset flickr8k
+	$(BIN)/dvc repro
+
+test: environment ## Run all tests, side by side (those of real data need ITM_MIRROR)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup --doctest-modules tests src/itm
+
+fast: environment ## Run the tests that take a moment each
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not slow and not real'
+
+lint: environment ## Check style, types, import floors, the workflow, and that generated docs are current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check --quiet workflow
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+	$(BIN)/python .ci/lint_workflow.py
+	$(BIN)/python -m itm.config.document --check
+
+docs: environment ## Write docs/configuration.md from the parameter models
+	$(BIN)/python -m itm.config.document
+
+lock: | $(filter .tools/bin/uv,$(UV)) ## Resolve requirements.in to requirements.lock anew
+	$(UV) pip compile --quiet --generate-hashes --no-header --upgrade --python-version 3.11 requirements.in -o requirements.lock
+
+clean: ## Remove logs and the caches of tools; the environment and all data stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache logs
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

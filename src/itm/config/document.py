@@ -1,0 +1,182 @@
+"""docs/configuration.md, written from the parameter models, conf/ and dvc.yaml: `python -m itm.config.document`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+
+from itm.config.parameters import Parameters, method_models
+from itm.config.presets import choices, compose, project_root
+from itm.config.tracking import stages_of, tracking
+
+PAGE = Path("docs/configuration.md")
+
+
+def page(root: Path) -> str:
+    """The whole text of docs/configuration.md for the project in `root`."""
+    defaults = compose("scenes", root=root).model_dump()
+    stages = tracking(YAML(typ="safe").load(root / "dvc.yaml"))
+    parts = [_opening(root)]
+    top = {name: field for name, field in Parameters.model_fields.items() if not _model(field.annotation)}
+    del top["method"]
+    parts.append("## Top level\n\n" + _table(_rows(top, "", defaults, stages)))
+    for name, field in Parameters.model_fields.items():
+        if name == "method":
+            parts.append(_methods(defaults["method"], stages))
+        elif model := _model(field.annotation):
+            parts.append(_section(model, name, defaults[name], stages))
+    return "\n\n".join(parts) + "\n"
+
+
+def _opening(root: Path) -> str:
+    groups = {name: choices(name, root) for name in ("preset", "data", "model")}
+    lists = {
+        name: "\n".join(f"| `{choice}` | {text} |" for choice, text in found.items()) for name, found in groups.items()
+    }
+    return f"""\
+<!-- Written by `make docs` from src/itm/config, conf/ and dvc.yaml; a test compares. Do not edit. -->
+# Configuration
+
+`params.yaml` is the one configuration; DVC and Snakemake both read it, and it is validated as a whole before
+anything runs: an unknown key, a wrong type, a value out of range or a benchmark that the data set lacks is an error
+that names the key, the value, what is allowed and the nearest known name. Every parameter is stated there: the code
+has no defaults of its own.
+
+```
+itm presets                               # what there is
+itm preset flickr8k                       # compose a preset into params.yaml, and see what changed
+itm preset scenes train.epochs=20         # the same with single parameters changed
+itm preset scenes model=offline           # ... or a whole group of conf/
+itm check                                 # is params.yaml valid?
+dvc exp run -S train.epochs=20            # change single keys for one experiment
+```
+
+DVC's own Hydra mode stays off: it would compose `conf/` anew for each experiment and overwrite what was edited in
+`params.yaml`. `itm preset` composes once, when asked.
+
+| preset | |
+|---|---|
+{lists["preset"]}
+
+| group `data` | |
+|---|---|
+{lists["data"]}
+
+| group `model` | |
+|---|---|
+{lists["model"]}
+
+The tables below give each parameter's type and range, its value in the preset `scenes`, and the stages that track
+it: those run again when it changes, and then what depends on their results. `train@` means that the list's values
+say which train stages there are: a new value adds stages and runs no old one again. No stage tracks `device`, because
+where a stage computes is no part of what it computes; [reproducing.md](reproducing.md) says what holds elsewhere."""
+
+
+def _section(model: type[BaseModel], name: str, values: dict[str, Any], stages: dict[str, list[str]]) -> str:
+    nested = {key: inner for key, field in model.model_fields.items() if (inner := _model(field.annotation))}
+    plain = {key: field for key, field in model.model_fields.items() if key not in nested}
+    text = f"## {name}\n\n{_first_line(model)}"
+    rows = _rows(plain, f"{name}.", values, stages)
+    for key, inner in nested.items():
+        if name == "datasets":
+            table = _table(_rows(inner.model_fields, f"{name}.{key}.", values[key], stages))
+            text += f"\n\n### {name}.{key}\n\n{_first_line(inner)}\n\n{table}"
+        else:
+            rows += _rows(inner.model_fields, f"{name}.{key}.", values[key], stages)
+    return text + (f"\n\n{_table(rows)}" if rows else "")
+
+
+def _methods(entries: dict[str, dict[str, Any]], stages: dict[str, list[str]]) -> str:
+    """One table a method type, with a column for each entry of that type."""
+    again = " and ".join(stages_of("method.x", stages))
+    text = (
+        "## method\n\nOne entry a method: a name of your choice (it appears in the results), its `type`, and the "
+        f"options of that type. Changing an entry runs {again} of that method again, and of no other. `methods` "
+        "lists which entries run."
+    )
+    for model in method_models():
+        kind = get_args(model.model_fields["type"].annotation)[0]
+        own = {name: values for name, values in entries.items() if values["type"] == kind}
+        head = " | ".join(f"`{name}`" for name in own)
+        lines = [f"| option | type | {head} | |", "|---|---|" + "---|" * (len(own) + 1)]
+        for key, field in model.model_fields.items():
+            if key != "type":
+                shown = " | ".join(_value(values[key]) for values in own.values())
+                lines.append(f"| `{key}` | {_type(field)} | {shown} | {_cell(field.description)} |")
+        text += f"\n\n### type: {kind}\n\n{_first_line(model)}\n\n" + "\n".join(lines)
+    return text
+
+
+def _rows(fields: dict[str, FieldInfo], prefix: str, values: dict[str, Any], stages: dict[str, list[str]]) -> list[str]:
+    rows = []
+    for key, field in fields.items():
+        name = prefix + key
+        used = ", ".join(stages_of(name, stages)) or "no stage"
+        rows.append(f"| `{name}` | {_type(field)} | {_value(values[key])} | {_cell(field.description)} | {used} |")
+    return rows
+
+
+def _table(rows: list[str]) -> str:
+    return "\n".join(["| parameter | type | `scenes` | | tracked by |", "|---|---|---|---|---|", *rows])
+
+
+def _type(field: FieldInfo) -> str:
+    """The type of a parameter in words, with its range."""
+    bounds = []
+    for constraint in field.metadata:
+        for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤")):
+            if (bound := getattr(constraint, name, None)) is not None:
+                bounds.append(f"{sign} {bound}")
+        if getattr(constraint, "min_length", 0):
+            bounds.append("not empty")
+    return ", ".join([_words(field.annotation), *bounds])
+
+
+def _words(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    if get_origin(annotation) is list:
+        return f"list of {_words(get_args(annotation)[0])}"
+    if get_origin(annotation) is Union:
+        return " or ".join(_words(part) for part in get_args(annotation))
+    return {bool: "true or false", int: "integer", float: "number", str: "text"}[annotation]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "`[" + ", ".join(map(str, value)) + "]`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value != "" else "`''`"
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|")
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
+
+
+def main() -> int:
+    """Write the page; with --check only compare it, and say when it is stale (status 1)."""
+    root = project_root()
+    text, file = page(root), root / PAGE
+    if "--check" in sys.argv[1:]:
+        current = file.is_file() and file.read_text(encoding="utf-8") == text
+        print(f"{PAGE} is current" if current else f"{PAGE} is stale: run `make docs`", file=sys.stderr)
+        return 0 if current else 1
+    file.write_text(text, encoding="utf-8")
+    print(f"wrote {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -38,8 +38,8 @@ def radius_levels(images: ArrayLike, texts: ArrayLike, root: ArrayLike, levels: 
     Raises:
         MetricError: shapes do not fit, a value is not finite, or there are fewer than two levels.
 
-    >>> radius_levels([[0.0, 1.0]], [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [1.0, 0.0], levels=3)
-    array([[0, 1, 2]])
+    >>> radius_levels([[0.0, 1.0]], [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [1.0, 0.0], levels=4)
+    array([[0, 0, 1, 2]])
     """
     image, text, origin = _checked(images, texts, root, levels)
     radius = radii(text, origin)

@@ -24,7 +24,7 @@ def hit_rates(ranks: HitRanks, at: Sequence[int] = (1, 5, 10), *, answerable_onl
         answerable_only: leave out queries without an answer in the gallery (else they are misses).
 
     Returns:
-        fractions 0..1 under "r<K>"; ranks from 1 up under "medr" and "meanr".
+        fractions 0..1 under "r<K>"; ranks from 1 up under "median_rank" and "mean_rank".
 
     Raises:
         MetricError: no query is left, or a K is below 1.
@@ -32,7 +32,7 @@ def hit_rates(ranks: HitRanks, at: Sequence[int] = (1, 5, 10), *, answerable_onl
     >>> from itm.metrics import Positives, hit_ranks
     >>> i2t, _ = Positives.from_owners([0, 0, 1], images=2)
     >>> hit_rates(hit_ranks([[0.9, 0.1, 0.5], [0.8, 0.2, 0.2]], i2t), at=(1, 3))
-    {'r1': 0.5, 'r3': 1.0, 'medr': 2.0, 'meanr': 2.0}
+    {'r1': 0.5, 'r3': 1.0, 'median_rank': 2.0, 'mean_rank': 2.0}
     """
     if min(at) < 1:
         raise MetricError(f"R@K needs K >= 1, not {min(at)}", reason="k")
@@ -42,13 +42,13 @@ def hit_rates(ranks: HitRanks, at: Sequence[int] = (1, 5, 10), *, answerable_onl
         raise MetricError("no query has an answer in the gallery", reason="no-answers")
     # a query without an answer has the gallery's size as rank: a miss even when K is larger
     hits = {f"r{k}": float(np.count_nonzero(answered < k) / len(counted)) for k in at}
-    return {**hits, "medr": float(np.floor(np.median(answered)) + 1), "meanr": float(answered.mean() + 1)}
+    return {**hits, "median_rank": float(np.floor(np.median(answered)) + 1), "mean_rank": float(answered.mean() + 1)}
 
 
 def rsum(*directions: dict[str, float]) -> float:
     """The sum of all R@K of all directions in percent: 0..600 for three K and two directions.
 
-    >>> rsum({"r1": 0.5, "r5": 1.0, "medr": 1.0}, {"r1": 0.25})
+    >>> rsum({"r1": 0.5, "r5": 1.0, "median_rank": 1.0}, {"r1": 0.25})
     175.0
     """
     return 100.0 * sum(value for rates in directions for name, value in rates.items() if name[0] == "r")

@@ -140,6 +140,10 @@ class DotProduct:
         floor = terms * _TINY if dtype is np.float32 else 0.0
         return relative * left * right.max(initial=0) + floor, relative * right * left.max(initial=0) + floor
 
+    def transposed(self) -> DotProduct:
+        """The same products with the columns as rows."""
+        return DotProduct(self._given[1], self._given[0])
+
     def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each row and each column the first one with equal content."""
         if self._classes is None:
@@ -167,7 +171,7 @@ def check_embeddings(values: ArrayLike, name: str) -> Floats:
 
 def as_scorer(scores: Scorer | ArrayLike) -> Scorer:
     """The scores as a scorer: an array is taken as the whole matrix."""
-    return scores if hasattr(scores, "block") else Matrix(scores)  # type: ignore[return-value, arg-type]
+    return scores if hasattr(scores, "block") else Matrix(scores)  # type: ignore[return-value]
 
 
 def _norms(values: Floats) -> NDArray[np.float64]:

@@ -1,0 +1,102 @@
+"""HierarCaps: does a walk through the text space meet an image's captions from generic to specific?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.config.evaluate import EvaluateParameters
+from itm.errors import DataError
+from itm.evaluation.result import Metrics, Result, id_hash
+from itm.evaluation.tables import Columns, Embeddings, Tables
+from itm.metrics import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
+
+LEVELS = 4
+
+
+def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParameters) -> Result:
+    """Both published traversals over the chains of the embedded images, embeddings at unit length.
+
+    `radius_levels` is the official evaluation, `interpolation` is ProLIP's; their numbers are not comparable.
+    """
+    image_ids, chains, text_ids = distinct_chains(tables.hierarchies, embeddings.image_ids)
+    distinct, owners = np.unique(image_ids, return_inverse=True)
+    image = unit(embeddings.images(distinct))
+    text, root = unit(embeddings.texts(text_ids)), unit(embeddings.texts(np.array([tables.root])))[0]
+    metrics, per_query = traverse(image, text, root, chains, owners, parameters.hierarcaps_levels)
+    protocol = {
+        "images": len(image),
+        "chains": len(chains),
+        "texts": len(text_ids),
+        "levels": parameters.hierarcaps_levels,
+        "root": "embedding of the empty caption",
+        "unit_length": True,
+        "image_ids": id_hash(distinct),
+    }
+    return Result(metrics, {"image_ids": distinct, **per_query}, protocol)
+
+
+def traverse(
+    image: NDArray[np.floating],
+    text: NDArray[np.floating],
+    root: NDArray[np.floating],
+    chains: NDArray[np.int64],
+    owners: NDArray[np.int64],
+    levels: int,
+) -> tuple[Metrics, dict[str, NDArray[np.float64]]]:
+    """Precision, recall, order-aware recall of both traversals, and tau_d; the metrics and their per-image values."""
+    per_query: dict[str, NDArray[np.float64]] = {}
+    metrics: Metrics = {}
+    for name, walk in (("radius_levels", radius_levels), ("interpolation", interpolation)):
+        scores = chain_scores(walk(image, text, root, levels), chains, owners)
+        metrics[name] = {}
+        for field in ChainScores.__dataclass_fields__:
+            values = getattr(scores, field)
+            per_query[f"{name}_{field}"] = values
+            metrics[name][field] = float(values.mean())
+    per_query["tau_d"] = tau_d(radii(text, root)[chains])
+    metrics["tau_d"] = float(per_query["tau_d"].mean())
+    return metrics, per_query
+
+
+def distinct_chains(
+    table: Columns, known_images: NDArray[np.str_]
+) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]]:
+    """The image of each chain, the chains as numbers of distinct strings, and the text_id of each such string.
+
+    Strings are numbered in order of first appearance, row by row, level 1 up: the order that decides ties.
+
+    Raises:
+        DataError: no chain is about an embedded image, or a chain does not have levels 1, 2, 3, 4 in order.
+    """
+    kept = np.flatnonzero(np.isin(table["image_id"], known_images))
+    if not len(kept):
+        raise DataError("hierarchies.parquet: no chain is about an embedded image", reason="no-chains")
+    level = table["level"][kept]
+    image = table["image_id"][kept]
+    if len(kept) % LEVELS or (level.reshape(-1, LEVELS) != np.arange(1, LEVELS + 1)).any():
+        raise DataError("hierarchies.parquet: each chain must be four rows, levels 1, 2, 3, 4", reason="chain-levels")
+    by_chain = image.reshape(-1, LEVELS)
+    if (by_chain != by_chain[:, :1]).any():
+        raise DataError("hierarchies.parquet: a chain's rows name different images", reason="chain-images")
+    _, first, back = np.unique(table["text"][kept], return_index=True, return_inverse=True)
+    by_appearance = np.argsort(first, kind="stable")
+    number = np.empty(len(first), dtype=np.int64)
+    number[by_appearance] = np.arange(len(first))
+    text_ids = table["text_id"][kept][first[by_appearance]].astype(np.int64)
+    return by_chain[:, 0], number[back].reshape(-1, LEVELS), text_ids
+
+
+def unit(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows scaled to unit length, in float64.
+
+    Raises:
+        DataError: a row is zero.
+    """
+    wide = values.astype(np.float64)
+    norm = np.linalg.norm(wide, axis=1, keepdims=True)
+    zero = int((norm == 0).sum())
+    if zero:
+        raise DataError(f"{zero} of {len(values)} embeddings are zero and have no direction", reason="zero-vector")
+    scaled: NDArray[np.float64] = wide / norm
+    return scaled

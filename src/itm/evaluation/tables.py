@@ -1,0 +1,200 @@
+"""The clean tables of the evaluated split, and a model's embeddings, aligned by id."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.data.layout import CAPTIONS, EMBEDDINGS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
+from itm.errors import DataError, first_few
+
+Columns = dict[str, NDArray[Any]]
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one split as columns of numpy arrays; each file is read when it is first asked for."""
+
+    clean: Path
+    scored: Path
+    split: str
+
+    @cached_property
+    def captions(self) -> Columns:
+        """The split's captions, with their position in the whole table under `row` (which is their text_id)."""
+        table = read_columns(self.clean / CAPTIONS, ("caption_id", "image_id", "split", "text", "level"))
+        row = np.flatnonzero(table["split"] == self.split)
+        if not len(row):
+            raise DataError(f"{self.clean / CAPTIONS}: no caption of the split '{self.split}'", reason="empty-split")
+        return {"row": row, **{name: values[row] for name, values in table.items()}}
+
+    @cached_property
+    def images(self) -> Columns:
+        """The split's images."""
+        table = read_columns(self.clean / IMAGES, ("image_id", "split"))
+        row = np.flatnonzero(table["split"] == self.split)
+        return {name: values[row] for name, values in table.items()}
+
+    @cached_property
+    def owners(self) -> NDArray[np.int64]:
+        """[captions] position of each caption's image in `images`."""
+        return positions(self.images["image_id"], self.captions["image_id"], "captions' images", "images.parquet")
+
+    @cached_property
+    def hierarchies(self) -> Columns:
+        """All chains, four rows each."""
+        return read_columns(self.clean / HIERARCHIES, ("image_id", "level", "text", "text_id"))
+
+    @cached_property
+    def root(self) -> int:
+        """The text_id of the empty caption."""
+        table = read_columns(self.clean / TEXTS, ("text_id", "kind"))
+        empty = table["text_id"][table["kind"] == "empty"]
+        if len(empty) != 1:
+            raise DataError(f"{self.clean / TEXTS}: {len(empty)} texts of kind 'empty'; expected one", reason="root")
+        return int(empty[0])
+
+    @cached_property
+    def ratings(self) -> Columns:
+        """All human (or exact) ratings. An id that a kind does not have is -1 or ''."""
+        names = ("kind", "caption_id_1", "caption_id_2", "image_id_1", "image_id_2", "score", "sampling", "judge")
+        return read_columns(self.clean / RATINGS, names)
+
+    @cached_property
+    def descriptiveness(self) -> NDArray[np.float64]:
+        """[captions] the score d of each caption of the split."""
+        table = read_columns(self.scored / CAPTIONS, ("caption_id", "descriptiveness"))
+        row = self.captions["row"]
+        if len(table["caption_id"]) <= row.max() or (table["caption_id"][row] != self.captions["caption_id"]).any():
+            raise DataError(
+                f"{self.scored / CAPTIONS}: rows differ from {self.clean / CAPTIONS}; run `dvc repro score`"
+            )
+        scores: NDArray[np.float64] = table["descriptiveness"][row]
+        return scores
+
+    @cached_property
+    def grades(self) -> NDArray[np.float32]:
+        """[images, captions] the exact relation of the split, 0..5, 5 where the caption is true of the image."""
+        path = self.clean / TRUTH
+        if not path.exists():
+            raise DataError(f"{path}: no such file; run `dvc repro clean`", reason="missing-file")
+        with np.load(path, allow_pickle=False) as stored:
+            image_ids, caption_ids = stored[f"{self.split}_image_ids"], stored[f"{self.split}_caption_ids"]
+            grade = stored[f"{self.split}_grade"]
+        row = positions(image_ids, self.images["image_id"], "images", str(path))
+        column = positions(caption_ids, self.captions["caption_id"], "captions", str(path))
+        ordered: NDArray[np.float32] = grade[np.ix_(row, column)]
+        return ordered
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """A model's embeddings of images and texts; the similarity is their dot product."""
+
+    image_ids: NDArray[Any]
+    image: Floats
+    text_ids: NDArray[np.int64]
+    text: Floats
+    protocol: dict[str, Any]
+
+    def images(self, ids: NDArray[Any]) -> Floats:
+        """[ids, D] embeddings of the images named."""
+        return self.image[positions(self.image_ids, ids, "images", EMBEDDINGS)]
+
+    def texts(self, ids: NDArray[Any]) -> Floats:
+        """[ids, D] embeddings of the texts named."""
+        return self.text[positions(self.text_ids, ids, "texts", EMBEDDINGS)]
+
+
+def read_embeddings(folder: Path) -> Embeddings:
+    """The embeddings of one run.
+
+    Raises:
+        DataError: the file is missing or damaged, lacks an array, or ids and rows differ in number.
+    """
+    path = Path(folder) / EMBEDDINGS
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in ("image_ids", "image", "text_ids", "text", "protocol")}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run `dvc repro encode`", reason="missing-file") from None
+    except KeyError as error:
+        raise DataError(f"{path}: {error.args[0]}", reason="missing-array") from None
+    except Exception as error:  # a truncated zip raises one of several types
+        raise DataError(f"{path}: not a readable .npz file: {error}", reason="damaged") from None
+    protocol = json.loads(str(arrays.pop("protocol")))
+    for ids, rows in (("image_ids", "image"), ("text_ids", "text")):
+        if arrays[rows].ndim != 2 or len(arrays[ids]) != len(arrays[rows]):
+            raise DataError(
+                f"{path}: {len(arrays[ids])} {ids} for `{rows}` of shape {arrays[rows].shape}", reason="shape"
+            )
+    return Embeddings(**arrays, protocol=protocol)
+
+
+def positions(known: NDArray[Any], wanted: NDArray[Any], what: str, where: str) -> NDArray[np.int64]:
+    """[wanted] the position of each id among the known ones.
+
+    Raises:
+        DataError: a known id occurs twice, or a wanted id is not known.
+
+    >>> positions(np.array(["a", "b"]), np.array(["b", "b"]), "images", "x.npz")
+    array([1, 1])
+    """
+    known, wanted = np.asarray(known), np.asarray(wanted)
+    order = np.argsort(known, kind="stable")
+    ordered = known[order]
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if len(repeated):
+        raise DataError(f"{where}: {len(repeated)} ids occur twice ({first_few(repeated)})", reason="repeated-id")
+    place = np.minimum(np.searchsorted(ordered, wanted), max(0, len(known) - 1))
+    missing = np.unique(wanted[ordered[place] != wanted]) if len(known) else np.unique(wanted)
+    if len(missing):
+        raise DataError(
+            f"{where}: {len(missing)} {what} are missing ({first_few(missing)}); were they written from the same"
+            " data and split?",
+            reason="missing-id",
+        )
+    found: NDArray[np.int64] = order[place]
+    return found
+
+
+def read_columns(path: Path, names: tuple[str, ...]) -> Columns:
+    """Columns of a Parquet file; a missing id becomes -1 (numbers) or '' (text).
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=list(names))
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
+        ) from None
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: not a readable Parquet file: {error}", reason="damaged") from None
+    absent = [name for name in names if name not in table.column_names]
+    if absent:
+        raise DataError(f"{path}: {len(absent)} columns are missing ({first_few(absent)})", reason="missing-column")
+    columns: Columns = {}
+    for name in names:
+        column = table[name].combine_chunks()
+        if pa.types.is_integer(column.type):
+            column = column.fill_null(-1)
+        elif not pa.types.is_floating(column.type):
+            column = column.fill_null("")
+        columns[name] = (
+            np.asarray(column.to_pylist(), dtype=str)
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+            else column.to_numpy(zero_copy_only=False)
+        )
+    return columns

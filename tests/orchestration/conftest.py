@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -92,8 +91,8 @@ class Project:
     def results(self) -> dict[str, str]:
         """What the runs left behind, apart from logs and the runners' own files."""
         names = ("data", "models", "embeddings", "evaluations", "results", "report.md", "report.html")
-        files = [file for name in names for file in [self.root / name, *(self.root / name).rglob("*")] if file.is_file()]
-        return {str(file.relative_to(self.root)): file.read_text() for file in files}
+        places = [place for name in names for place in [self.root / name, *(self.root / name).rglob("*")]]
+        return {str(file.relative_to(self.root)): file.read_text() for file in places if file.is_file()}
 
     def copy(self, root: Path) -> "Project":
         """The same project elsewhere, file times kept."""
@@ -120,7 +119,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Project:
     from ruamel.yaml import YAML
 
     parameters = YAML(typ="safe").load(ROOT / "params.yaml")
-    parameters |= {"methods": ["clip", "ditm"], "seeds": [0], "benchmarks": ["retrieval", "hierarcaps"], "device": "cpu"}
+    parameters |= {"methods": ["clip", "ditm"], "benchmarks": ["retrieval", "hierarcaps"], "device": "cpu"}
     (root / "params.yaml").write_text(json.dumps(parameters, indent=2))
     stages = YAML(typ="safe").load(root / "dvc.yaml")["stages"]
     for stage in stages.values():  # a dependency that does not exist yet is not this test's business
@@ -138,9 +137,10 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Project:
     facts = {}
     for name, stage in pipeline.stages.items():
         shutil.copy(Path(__file__).with_name("stub.py"), root / f"src/stub/{name}.py")
+        keys = [key.replace("${item.", "{").replace("${data.name}", "scenes") for key in stages[name]["params"]]
         facts[name] = {
             "axes": stage.axes,
-            "params": [str(key).replace("${item.", "{").replace("${data.name}", "scenes") for key in stages[name]["params"]],
+            "params": keys,
             "data": [path for path in stage.inputs if not path.startswith("src/") and path != "data/catalogue.yaml"],
             "outs": stage.outputs,
         }
@@ -169,18 +169,18 @@ def snaked(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def fresh(blank: Project, tmp_path: Path) -> Iterator[Project]:
+def fresh(blank: Project, tmp_path: Path) -> Project:
     """A project of its own whose stages never ran."""
-    yield blank.copy(tmp_path / "project")
+    return blank.copy(tmp_path / "project")
 
 
 @pytest.fixture
-def by_dvc(reproduced: Project, tmp_path: Path) -> Iterator[Project]:
+def by_dvc(reproduced: Project, tmp_path: Path) -> Project:
     """A project of its own that `dvc repro` and `sync` brought up to date."""
-    yield reproduced.copy(tmp_path / "project")
+    return reproduced.copy(tmp_path / "project")
 
 
 @pytest.fixture
-def by_snakemake(snaked: Project, tmp_path: Path) -> Iterator[Project]:
+def by_snakemake(snaked: Project, tmp_path: Path) -> Project:
     """A project of its own that Snakemake brought up to date."""
-    yield snaked.copy(tmp_path / "project")
+    return snaked.copy(tmp_path / "project")

@@ -40,7 +40,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Stage:
-    """One entry of dvc.yaml; its paths hold the matrix axes as wildcards, e.g. models/{method}/seed{seed}/model.json."""
+    """One entry of dvc.yaml; its paths hold the matrix axes as wildcards: models/{method}/seed{seed}/model.json."""
 
     name: str
     axes: tuple[str, ...]
@@ -125,81 +125,83 @@ def read_pipeline(root: str | Path = ".") -> Pipeline:
     Raises:
         PipelineError: there is no DVC project, dvc.yaml is invalid, or a parameter that it names is missing.
     """
-    from dvc.dependency import ParamsDependency
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(str(root)) as repo:
-            loaded = [stage for stage in repo.stage.load_all(str(Path(repo.root_dir) / "dvc.yaml")) if stage.cmd]
-            templates = _templates(repo)
-            files = {stage.name: [out.def_path for out in stage.outs] for stage in loaded}
-            expand = _Expansion(repo, [path for paths in files.values() for path in paths])
-            jobs = {}
-            for stage in loaded:
-                parameters: dict[str, Any] = {}
-                inputs = []
-                for dependency in stage.deps:
-                    if isinstance(dependency, ParamsDependency):
-                        values = dependency.read_params(flatten=True)
-                        _all_known(stage.name, dependency.params, values)
-                        parameters[dependency.def_path] = values
-                    else:
-                        inputs += expand(dependency.def_path)
-                jobs[stage.name] = Job(
-                    name=stage.name,
-                    command=stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd),
-                    inputs=tuple(inputs),
-                    outputs=tuple(files[stage.name]),
-                    tracked=json.dumps(parameters, sort_keys=True),
-                )
-            stages = {name: _stage(name, template, expand) for name, template in templates.items()}
+            return _read(repo)
     except DvcException as error:
         raise PipelineError(f"dvc.yaml: {_causes(error)}", reason="invalid-pipeline") from None
-    return Pipeline(stages, jobs)
 
 
-def _templates(repo: Any) -> dict[str, dict[str, Any]]:
-    """Each entry of dvc.yaml as DVC resolves it, with `{axis}` for the value of every matrix axis."""
+def _read(repo: Any) -> Pipeline:
     from dvc.parsing import DataResolver
     from dvc.utils.serialize import load_yaml
 
-    text = load_yaml(str(Path(repo.root_dir) / "dvc.yaml"))
+    folder = Path(repo.root_dir)
+    text = load_yaml(str(folder / "dvc.yaml"))
+    parameters = load_yaml(str(folder / "params.yaml"))
     resolver = DataResolver(repo, repo.root_dir, text)
+    resolved = resolver.resolve()["stages"]
     axes = {
-        name: {axis: _axis(resolver, values) for axis, values in entry["matrix"].items()}
+        name: {axis: _values(resolver, values) for axis, values in entry.get("matrix", {}).items()}
         for name, entry in text["stages"].items()
-        if "matrix" in entry
     }
-    for name in axes:
-        text["stages"][name]["matrix"] = {axis: [f"{{{axis}}}"] for axis in axes[name]}
-    resolved = DataResolver(repo, repo.root_dir, text).resolve()["stages"]
-    return {key.split("@")[0]: {**entry, "matrix": axes.get(key.split("@")[0], {})} for key, entry in resolved.items()}
+    for name, entry in text["stages"].items():
+        if axes[name]:
+            entry["matrix"] = {axis: [f"{{{axis}}}"] for axis in axes[name]}
+    templates = DataResolver(repo, repo.root_dir, text).resolve()["stages"]
+
+    expand = _Expansion(repo, [path for entry in resolved.values() for path in _outputs(entry)])
+    jobs = {
+        name: Job(
+            name=name,
+            command=entry["cmd"] if isinstance(entry["cmd"], str) else " && ".join(entry["cmd"]),
+            inputs=expand(entry.get("deps", ())),
+            outputs=_outputs(entry),
+            tracked=json.dumps(_tracked(name, entry.get("params", ()), parameters), sort_keys=True),
+        )
+        for name, entry in resolved.items()
+    }
+    stages = {}
+    for key, entry in templates.items():
+        name = key.split("@")[0]
+        stages[name] = Stage(name, tuple(axes[name]), axes[name], expand(entry.get("deps", ())), _outputs(entry))
+    return Pipeline(stages, jobs)
 
 
-def _axis(resolver: Any, values: Any) -> tuple[str, ...]:
-    if isinstance(values, str):
-        values = resolver.context.resolve(values)
-    return tuple(str(value) for value in values)
+def _values(resolver: Any, values: Any) -> tuple[str, ...]:
+    """The values of a matrix axis, which dvc.yaml states as a list or as a reference to one in params.yaml."""
+    return tuple(str(value) for value in (resolver.context.resolve(values) if isinstance(values, str) else values))
 
 
-def _stage(name: str, template: Mapping[str, Any], expand: _Expansion) -> Stage:
-    kinds = ("outs", "metrics", "plots")
-    return Stage(
-        name=name,
-        axes=tuple(template["matrix"]),
-        values=template["matrix"],
-        inputs=tuple(path for entry in _paths(template.get("deps")) for path in expand(entry)),
-        outputs=tuple(path for kind in kinds for path in _paths(template.get(kind))),
-    )
+def _outputs(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    found = [out for kind in ("outs", "metrics", "plots") for out in entry.get(kind, ())]
+    return tuple(next(iter(out)) if isinstance(out, dict) else out for out in found)
 
 
-def _paths(entries: Iterable[Any] | None) -> list[str]:
-    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or ()]
+def _tracked(stage: str, keys: Iterable[Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the tracked parameters, by key; a key may be a whole section."""
+    values: dict[str, Any] = {}
+    missing: list[str] = []
+    for key in keys:
+        value: Any = parameters
+        for part in str(key).split("."):
+            value = value[part] if isinstance(value, Mapping) and part in value else missing
+        if value is missing:
+            missing.append(str(key))
+        values[str(key)] = value
+    if missing:
+        raise PipelineError(
+            f"dvc.yaml: stage {stage} tracks {len(missing)} parameter(s) that params.yaml lacks: {first_few(missing)}",
+            reason="missing-parameter",
+        )
+    return values
 
 
 class _Expansion:
-    """A directory as the files that Snakemake can follow.
+    """Directories as the files that Snakemake can follow.
 
     Snakemake neither sees a change inside a directory nor links a directory to what other rules write into
     it. So a directory stands for the outputs below it, or, when it holds code, for the files that DVC sees.
@@ -208,26 +210,23 @@ class _Expansion:
     def __init__(self, repo: Any, outputs: Iterable[str]) -> None:
         self._repo = repo
         self._outputs = sorted(outputs)
+        self._known: dict[str, list[str]] = {}
 
-    def __call__(self, path: str) -> list[str]:
-        folder = path.rstrip("/")
-        below = [output for output in self._outputs if output.startswith(folder + "/")]
-        if below:
-            return below
-        if "{" not in path and (Path(self._repo.root_dir) / path).is_dir():
-            root = Path(self._repo.root_dir)
-            found = self._repo.dvcignore.find(self._repo.fs, str(root / path))
-            return sorted(str(Path(file).relative_to(root)) for file in found)
-        return [path]
+    def __call__(self, paths: Iterable[str]) -> tuple[str, ...]:
+        return tuple(file for path in paths for file in self._files(path))
 
+    def _files(self, path: str) -> list[str]:
+        if path not in self._known:
+            below = [output for output in self._outputs if output.startswith(path.rstrip("/") + "/")]
+            self._known[path] = below or self._on_disk(path)
+        return self._known[path]
 
-def _all_known(stage: str, wanted: Iterable[str], values: Mapping[str, Any]) -> None:
-    missing = [key for key in wanted if key not in values]
-    if missing:
-        raise PipelineError(
-            f"dvc.yaml: stage {stage} tracks {len(missing)} parameter(s) that params.yaml lacks: {first_few(missing)}",
-            reason="missing-parameter",
-        )
+    def _on_disk(self, path: str) -> list[str]:
+        root = Path(self._repo.root_dir)
+        if not (root / path).is_dir():
+            return [path]
+        found = self._repo.dvcignore.find(self._repo.fs, str(root / path))
+        return sorted(str(Path(file).relative_to(root)) for file in found)
 
 
 def _causes(error: BaseException) -> str:

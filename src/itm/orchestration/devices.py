@@ -36,7 +36,9 @@ def device(requested: str, *, wait: float | None = None, poll: float = 1.0) -> I
         TrainingError: cuda was asked for and there is none, or none became free in time.
     """
     if requested not in REQUESTS:
-        raise TrainingError(f"device: '{requested}' is unknown; {nearest(requested, REQUESTS)}", reason="unknown-device")
+        raise TrainingError(
+            f"device: '{requested}' is unknown; {nearest(requested, REQUESTS)}", reason="unknown-device"
+        )
     gpus = [] if requested == "cpu" else visible_gpus()
     if not gpus:
         if requested == "cuda":

@@ -55,7 +55,9 @@ def record(name: str, fingerprint: str, since: str | Path, root: str | Path = ".
 
 def main() -> None:
     """Record the stage that the command line names; a fault is one message and status 1."""
-    parser = argparse.ArgumentParser(prog="python -m itm.orchestration.record", description="Record one finished stage.")
+    parser = argparse.ArgumentParser(
+        prog="python -m itm.orchestration.record", description="Record one finished stage."
+    )
     parser.add_argument("name", help="the job, e.g. train@ditm-0")
     parser.add_argument("--fingerprint", required=True, help="what the job was told to do when it was planned")
     parser.add_argument("--since", required=True, help="a file that was made when the job started")

@@ -1,0 +1,68 @@
+"""What a Snakemake run settles before its rules are read: parameters, pipeline, profile, environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import itm.config
+from itm.errors import ConfigError, PipelineError, first_few, nearest
+from itm.orchestration.dag import Pipeline, read_pipeline
+
+
+def start(
+    arguments: Sequence[str], workflow: str | Path, config: Mapping[str, Any]
+) -> tuple[itm.config.Parameters, Pipeline]:
+    """The validated parameters and the pipeline, for a Snakemake command line in the present folder.
+
+    `workflow` is the folder of the Snakefile, `config` what --config and --configfile set. The folder of the
+    running Python is put first on PATH, so that `.venv/bin/snakemake` works without an activated environment.
+
+    Raises:
+        ConfigError: params.yaml is invalid, or parameters come from --config, which DVC would not see.
+        PipelineError: dvc.yaml is invalid, or --workflow-profile names no profile.
+    """
+    if config:
+        raise ConfigError(
+            f"--config and --configfile ({first_few(config)}) would be seen by Snakemake only; parameters live in "
+            "params.yaml: edit it, or run `itm preset NAME key=value`",
+            reason="snakemake-config",
+        )
+    check_profile(arguments, workflow)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return itm.config.load(), read_pipeline()
+
+
+def check_profile(arguments: Sequence[str], workflow: str | Path) -> None:
+    """Check that the --workflow-profile of a Snakemake command line exists; `workflow` holds the Snakefile.
+
+    Snakemake passes over a mistyped one in silence, and would run without its limits: no GPU count, no cluster.
+
+    Raises:
+        PipelineError: no such file, and no such folder with a config.yaml in any place where Snakemake looks.
+    """
+    named = _named(arguments)
+    if named is None or named == "none":
+        return
+    profiles = Path(workflow) / "profiles"
+    for place in (Path(named), Path("profiles") / named, profiles / named):
+        if place.is_file() or any(place.glob("config*.y*ml")):
+            return
+    known = [folder.name for folder in profiles.iterdir() if folder.is_dir()]
+    raise PipelineError(
+        f"--workflow-profile {named}: no such profile in {profiles}; {nearest(Path(named).name, known)}",
+        reason="unknown-profile",
+    )
+
+
+def _named(arguments: Sequence[str]) -> str | None:
+    option = "--workflow-profile"
+    for position, argument in enumerate(arguments):
+        if argument.startswith(f"{option}="):
+            return argument.removeprefix(f"{option}=")
+        if argument == option and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return None

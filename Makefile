@@ -4,12 +4,13 @@
 .PHONY: help environment repro real test fast lint lock docs clean
 SHELL := /bin/bash
 
-PYTHON ?= python3
 JOBS ?= auto
 ENV := .venv
 BIN := $(ENV)/bin
 # uv from the path if it works there, else a copy of our own (a rule below fetches it)
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/bin/uv)
+# a Python with pip for that, which an environment made by uv is not
+PYTHON = $(shell for p in $$(type -ap python3.11 python3); do $$p -m pip --version >/dev/null 2>&1 && echo $$p && break; done)
 
 # what the stages start is found in the environment, also when a stage is run by DVC or Snakemake
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -21,6 +22,7 @@ help: ## List the targets
 environment: $(ENV)/.synced ## Make .venv from the hash-locked requirements
 
 .tools/bin/uv:
+	@test -n "$(PYTHON)" || { echo 'no uv, and no python3 with pip to fetch it: install either'; exit 1; }
 	$(PYTHON) -m pip install --quiet --target .tools 'uv>=0.5,<1'
 
 # `uv pip sync` removes what is not locked, so the project itself is added after it, each time

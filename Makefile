@@ -52,10 +52,10 @@ fast: environment ## Run the tests that take a moment each
 lint: environment ## Check style, types, import floors, the workflow, and that generated docs are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check --quiet workflow
+	$(BIN)/snakefmt --check workflow
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	$(BIN)/python .ci/lint_workflow.py
+	$(BIN)/python workflow/lint.py
 	$(BIN)/python -m itm.config.document --check
 
 docs: environment ## Write docs/configuration.md from the parameter models

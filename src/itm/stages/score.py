@@ -1,0 +1,41 @@
+"""`score`: how descriptive each caption is, the words behind it, and how well the score orders captions."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itm.stages.harness import run
+
+
+def score(
+    clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
+    out: Annotated[Path, typer.Option(help="folder for the scored captions")],
+    metrics: Annotated[Path, typer.Option(help="JSON file for the score's metrics")],
+) -> None:
+    """Score how descriptive each caption is; document frequencies come from the training captions only."""
+    from itm.config import load
+    from itm.data.files import write_json
+    from itm.text.corpus import read_corpus, score_corpus, write_scored
+    from itm.text.measures import measure
+
+    parameters = load()
+    corpus = read_corpus(clean)
+    scored = score_corpus(corpus, parameters.score)
+    write_scored(out, corpus, scored)
+    found = measure(corpus, scored)
+    write_json(metrics, found)
+    logging.getLogger(__name__).info(
+        "%d captions, %d training words, dn from d %.2f to %.2f",
+        len(corpus),
+        len(scored.idf.words),
+        scored.normaliser.low,
+        scored.normaliser.high,
+    )
+
+
+if __name__ == "__main__":
+    run(score)

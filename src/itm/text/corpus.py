@@ -1,0 +1,110 @@
+"""The clean captions as one corpus, its scores, and the files that the score stage writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from itm.config.data import ScoreParameters
+from itm.data.files import atomic_path
+from itm.data.layout import CAPTIONS, IDF, KEYWORDS
+from itm.errors import DataError
+from itm.text.counts import WordCounts, count_words, select
+from itm.text.descriptiveness import Scores, descriptiveness, keyword_matrix
+from itm.text.frequencies import document_frequencies
+from itm.text.idf import IdfTable, idf_table
+from itm.text.normalisation import Normaliser, fit_normaliser
+from itm.text.tables import codes, read_columns, strings, write_idf, write_sparse
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Captions of all splits; row i is row i of the clean captions."""
+
+    folder: Path
+    caption_ids: np.ndarray
+    images: np.ndarray
+    """int64 code of the caption's image; equal within a split only for captions of one image."""
+    splits: np.ndarray
+    """objects: train, dev or test."""
+    levels: np.ndarray
+    """True level, -1 = unknown."""
+    multiplicity: np.ndarray
+    """True number of images of the split that the caption fits, -1 = unknown."""
+    counts: WordCounts
+
+    def __len__(self) -> int:
+        return len(self.caption_ids)
+
+    @property
+    def training(self) -> np.ndarray:
+        """Rows of the training captions."""
+        return np.flatnonzero(self.splits == "train")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the score stage knows of a corpus."""
+
+    idf: IdfTable
+    scores: Scores
+    normaliser: Normaliser
+    normalised: np.ndarray
+    """dn, float32."""
+
+
+def read_corpus(folder: Path) -> Corpus:
+    """The clean captions of a folder, counted.
+
+    Raises:
+        DataError: the table is missing, lacks a column or has missing texts; or there are no training captions.
+    """
+    path = folder / CAPTIONS
+    table = read_columns(path, ["caption_id", "image_id", "split", "text", "level", "multiplicity"])
+    corpus = Corpus(
+        folder=folder,
+        caption_ids=table["caption_id"].to_numpy(),
+        images=codes(table["image_id"])[0],
+        splits=strings(table["split"]),
+        levels=table["level"].to_numpy(),
+        multiplicity=table["multiplicity"].to_numpy(),
+        counts=count_words(table["text"], f"{path}, column text"),
+    )
+    if not len(corpus.training):
+        raise DataError(f"{path}: none of {len(corpus)} captions is in the split 'train'", reason="empty")
+    return corpus
+
+
+def score_corpus(corpus: Corpus, parameters: ScoreParameters) -> Scored:
+    """The scores of all captions; document frequencies and quantiles are those of the training captions."""
+    training = corpus.training
+    groups = corpus.images[training] if parameters.document == "image" else None
+    idf = idf_table(document_frequencies(select(corpus.counts, training), groups), parameters)
+    scores = descriptiveness(corpus.counts, idf)
+    normaliser = fit_normaliser(scores.descriptiveness[training], parameters)
+    return Scored(idf, scores, normaliser, normaliser(scores.descriptiveness))
+
+
+def write_scored(folder: Path, corpus: Corpus, scored: Scored) -> None:
+    """Write captions.parquet, keywords.npz and idf.parquet; equal scores give equal bytes.
+
+    The columns of keywords.npz are the rows of idf.parquet.
+    """
+    table = pa.table(
+        {
+            "caption_id": pa.array(corpus.caption_ids),
+            "descriptiveness": pa.array(scored.scores.descriptiveness),
+            "normalised": pa.array(scored.normalised),
+            "words": pa.array(scored.scores.words),
+            "keywords": pa.array(scored.scores.keywords),
+        }
+    )
+    with atomic_path(folder / CAPTIONS) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    columns = write_idf(folder / IDF, scored.idf, corpus.counts.words)
+    data, indices, indptr = keyword_matrix(corpus.counts, scored.idf, columns)
+    write_sparse(folder / KEYWORDS, data, indices, indptr, (len(corpus), len(columns)))

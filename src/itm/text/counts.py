@@ -1,0 +1,97 @@
+"""How often each word occurs in each caption, as one sparse table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from itm.text.tokens import tokenise
+
+
+@dataclass(frozen=True)
+class WordCounts:
+    """Word counts of captions in compressed rows.
+
+    Caption i holds the words ``words[codes[k]]`` with ``counts[k]`` for k in
+    ``indptr[i]:indptr[i + 1]``; within a caption codes rise, and `words` is sorted, so that whatever is
+    summed over a caption's words is summed in alphabetical order, whichever captions are around it.
+    """
+
+    words: np.ndarray
+    """Distinct words, sorted (objects, `str`)."""
+    indptr: np.ndarray
+    """int64, captions + 1."""
+    codes: np.ndarray
+    """int32, one an entry: the word's place in `words`."""
+    counts: np.ndarray
+    """int32, one an entry: occurrences, at least 1."""
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The caption of every entry, int64."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.indptr))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Words in each caption, repeats included, int64."""
+        return sum_rows(self.counts, self.indptr)
+
+
+def count_words(texts: Any, where: str = "captions") -> WordCounts:
+    """The word counts of a column of texts; see `itm.text.tokens` for what a word is.
+
+    >>> table = count_words(["a dog and a dog", "a white dog"])
+    >>> table.words.tolist(), table.codes.tolist(), table.counts.tolist()
+    (['a', 'and', 'dog', 'white'], [0, 1, 2, 0, 2, 3], [2, 1, 2, 1, 1, 1])
+
+    Raises:
+        DataError: a text is missing or is not a string.
+    """
+    offsets, words = tokenise(texts, where)
+    encoded = words.dictionary_encode()
+    vocabulary = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(vocabulary)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    width = max(len(vocabulary), 1)
+    keys = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64) * width, np.diff(offsets))
+    keys += place[encoded.indices.to_numpy(zero_copy_only=False)]
+    keys.sort()
+    first = np.flatnonzero(np.diff(keys, prepend=-1))
+    counts = np.diff(np.append(first, len(keys))).astype(np.int32)
+    rows, codes = np.divmod(keys[first], width)
+    indptr = np.zeros(len(offsets), dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=len(offsets) - 1), out=indptr[1:])
+    return WordCounts(vocabulary[order], indptr, codes.astype(np.int32), counts)
+
+
+def select(table: WordCounts, rows: np.ndarray) -> WordCounts:
+    """The counts of some captions (row numbers), in that order; `words` stays as it is."""
+    lengths = np.diff(table.indptr)[rows]
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    entries = np.arange(indptr[-1]) + np.repeat(table.indptr[:-1][rows] - indptr[:-1], lengths)
+    return WordCounts(table.words, indptr, table.codes[entries], table.counts[entries])
+
+
+def sum_rows(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+    """The sum of each row's entries, added one after the other in their order; 0 for an empty row.
+
+    Integers give int64, floats float64. The order is fixed, so that a row's sum has the same bits
+    wherever the row stands.
+    """
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    if values.dtype.kind in "iub":
+        running = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+        return np.asarray(running[indptr[1:]] - running[indptr[:-1]])
+    return np.bincount(rows, weights=values, minlength=len(indptr) - 1)
+
+
+def as_strings(words: np.ndarray) -> pa.Array:
+    """Words as an Arrow column."""
+    return pa.array(words.tolist(), pa.string())

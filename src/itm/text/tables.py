@@ -1,0 +1,109 @@
+"""Reading and writing of the score's files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from itm.config.data import ScoreParameters
+from itm.data.files import atomic_path
+from itm.errors import DataError, first_few
+from itm.text.counts import as_strings
+from itm.text.frequencies import DocumentFrequencies
+from itm.text.idf import IdfTable, idf_table
+
+
+def read_columns(path: Path, columns: list[str]) -> pa.Table:
+    """Some columns of a parquet file.
+
+    Raises:
+        DataError: the file is missing, is not parquet, or lacks a column.
+    """
+    try:
+        held = pq.read_schema(path).names
+        missing = [name for name in columns if name not in held]
+        if missing:
+            raise DataError(
+                f"{path}: no column {first_few(missing)}; it has {', '.join(held)}", reason="missing-column"
+            )
+        return pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
+        ) from None
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not a parquet file: {error}", reason="not-parquet") from None
+
+
+def strings(column: pa.ChunkedArray) -> np.ndarray:
+    """A string column as an object array (pyarrow's own conversion would start pandas)."""
+    return np.array(column.to_pylist(), dtype=object)
+
+
+def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """A string column as int64 codes and the distinct strings in order of appearance."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def write_idf(path: Path, table: IdfTable, words: np.ndarray) -> np.ndarray:
+    """Write idf.parquet and return the row (int64) of each of `words`.
+
+    Rows are sorted by idf, highest first, then by word. `words` (sorted, distinct) are those of all captions:
+    a word of dev and test captions that training never saw is listed with document frequency 0.
+    N and the options are in the file's metadata, so that `read_idf` needs nothing else.
+    """
+    idf, keyword = table.look_up(words)
+    frequency = table.frequency(words)
+    order = np.lexsort((np.arange(len(words)), -idf))
+    facts = {"documents": table.documents, "score": table.parameters.model_dump()}
+    columns = {
+        "word": as_strings(words[order]),
+        "document_frequency": pa.array(frequency[order]),
+        "idf": pa.array(idf[order]),
+        "keyword": pa.array(keyword[order]),
+    }
+    written = pa.table(columns).replace_schema_metadata({"itm": json.dumps(facts, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        pq.write_table(written, temporary, compression="zstd")
+    rows = np.empty(len(words), dtype=np.int64)
+    rows[order] = np.arange(len(words))
+    return rows
+
+
+def read_idf(path: Path) -> IdfTable:
+    """The idf table that the score stage wrote.
+
+    Raises:
+        DataError: the file is missing, or was not written by the score stage.
+    """
+    table = read_columns(path, ["word", "document_frequency"])
+    facts = json.loads((pq.read_schema(path).metadata or {}).get(b"itm", b"{}"))
+    if "documents" not in facts:
+        raise DataError(f"{path}: does not say how many documents it counts; run `dvc repro score`", reason="damaged")
+    words = strings(table["word"])
+    frequency = table["document_frequency"].to_numpy()
+    order = np.argsort(words)
+    seen = order[frequency[order] > 0]
+    return idf_table(
+        DocumentFrequencies(words[seen], frequency[seen], int(facts["documents"])),
+        ScoreParameters.model_validate(facts["score"]),
+    )
+
+
+def write_sparse(path: Path, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> None:
+    """Write compressed rows as `scipy.sparse.load_npz` reads them, without loading SciPy."""
+    with atomic_path(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            format=np.array(b"csr"),
+            shape=np.array(shape, dtype=np.int64),
+            data=data,
+            indices=indices,
+            indptr=indptr,
+            _is_array=np.array(True),
+        )

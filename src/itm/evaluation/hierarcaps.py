@@ -18,12 +18,14 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     """Both published traversals over the chains of the embedded images, embeddings at unit length.
 
     `radius_levels` is the official evaluation, `interpolation` is ProLIP's; their numbers are not comparable.
+    `path_text_ids` keeps the texts that the official one retrieves, [images, levels], generic end first.
     """
     image_ids, chains, text_ids = distinct_chains(tables.hierarchies, embeddings.image_ids)
     distinct, owners = np.unique(image_ids, return_inverse=True)
     image = unit(embeddings.images(distinct))
     text, root = unit(embeddings.texts(text_ids)), unit(embeddings.texts(np.array([tables.root])))[0]
     metrics, per_query = traverse(image, text, root, chains, owners, parameters.hierarcaps_levels)
+    path = radius_levels(image, text, root, parameters.hierarcaps_levels)
     protocol = {
         "images": len(image),
         "chains": len(chains),
@@ -33,7 +35,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
         "unit_length": True,
         "image_ids": id_hash(distinct),
     }
-    return Result(metrics, {"image_ids": distinct, **per_query}, protocol)
+    return Result(metrics, {"image_ids": distinct, "path_text_ids": text_ids[path], **per_query}, protocol)
 
 
 def traverse(

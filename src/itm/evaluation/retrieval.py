@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from itm.config.evaluate import EvaluateParameters
 from itm.evaluation.result import Result, id_hash
 from itm.evaluation.tables import Embeddings, Tables
-from itm.metrics import DotProduct, Positives, hit_rates, rank_all, rsum, warn_if_collapsed
+from itm.metrics import DotProduct, Positives, hit_rates, rank_all, rsum, top_items, warn_if_collapsed
+
+LISTED = 10
+"""Items kept of each query's ranked list, for the report's examples."""
 
 
 def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParameters) -> Result:
     """Hit rates over the whole split: every image against every caption, whatever their number an image.
 
     The answers are the pair labels: a caption's own image, an image's own captions. Queries are all images
-    and all captions; R@K is a hit rate (itm.metrics.recall).
+    and all captions; R@K is a hit rate (itm.metrics.recall). Beside the ranks are kept: the first items of each
+    query (`i2t_top`, `t2i_top`: gallery positions, best first) and each caption's similarity to its own image.
     """
     images, captions = tables.images["image_id"], tables.captions
     scorer = DotProduct(embeddings.images(images), embeddings.texts(captions["row"]))
@@ -32,6 +38,9 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
             "t2i_rank": t2i.rank,
             "i2t_ties": i2t.pessimistic - i2t.optimistic,
             "t2i_ties": t2i.pessimistic - t2i.optimistic,
+            "i2t_top": top_items(scorer, min(LISTED, len(captions["row"]))).astype(np.int32),
+            "t2i_top": top_items(scorer.transposed(), min(LISTED, len(images))).astype(np.int32),
+            "own_similarity": scorer.exact(tables.owners, np.arange(len(tables.owners))).astype(np.float32),
         },
         {
             "images": len(images),

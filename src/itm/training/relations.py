@@ -9,6 +9,8 @@ import torch
 from scipy import sparse
 
 from itm.methods.interface import Labels, Requirements
+from itm.text.controls import control_score
+from itm.text.gates import containment, keyword_union
 from itm.training.batches import BatchRows, Rows
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -22,14 +24,13 @@ def caption_scores(kind: Score, normalised: Floats, words: Floats, seed: int) ->
     "tfidf" is dn itself. Controls: "word_count" is the number of words between its 1 % and 99 % quantiles,
     "shuffled" is dn permuted over all captions, "random" is uniform.
     """
-    generator = np.random.default_rng([seed, 7])
+    if kind == "tfidf":
+        return normalised
+    found: Floats = control_score(kind, normalised, words, np.zeros(len(words), np.int8), seed)
     if kind == "word_count":
-        low, high = np.quantile(words, [0.01, 0.99])
-        scaled: Floats = np.clip((words - low) / max(high - low, 1e-12), 0, 1)
-        return scaled
-    if kind == "shuffled":
-        return generator.permutation(normalised)
-    return generator.random(len(normalised)) if kind == "random" else normalised
+        low, high = np.quantile(found, [0.01, 0.99])
+        found = np.clip((found - low) / max(high - low, 1e-12), 0, 1)
+    return found
 
 
 class Relations:
@@ -62,12 +63,7 @@ class Relations:
             whole = np.bincount(owner, score, images) / np.maximum(np.bincount(owner, minlength=images), 1)
         self.image_score = None if image_score == "paired" else whole
         if keywords is not None:
-            membership = sparse.csr_array(
-                (np.ones(len(owner), np.float32), (owner, np.arange(len(owner)))), shape=(images, len(owner))
-            )
-            held = membership @ (keywords > 0).astype(np.float32)
-            self.image_keywords = (held > 0).astype(np.float32).tocsr()
-            self.totals = np.asarray(keywords.sum(1)).ravel()
+            self.image_keywords = keyword_union(keywords, owner, images)
 
     def labels(self, rows: BatchRows, requires: Requirements, device: torch.device) -> Labels:
         """The labels of a batch, on a device."""
@@ -92,13 +88,7 @@ class Relations:
         )
 
     def containment(self, rows: BatchRows) -> Floats:
-        """gamma (images, texts), 0..1: the idf-weighted share of a caption's keywords that an image's captions hold.
-
-        A caption without keywords is contained nowhere (0).
-        """
+        """The relevance gate (images, texts), 0..1, of `itm.text.gates.containment` for a batch."""
         if self.keywords is None:
             raise ValueError("containment needs the keywords of the captions")
-        captions = self.keywords[rows.captions]
-        found: Floats = np.asarray((self.image_keywords[rows.images] @ captions.T).toarray(), np.float64)
-        totals = self.totals[rows.captions]
-        return found / np.where(totals > 0, totals, 1)
+        return containment(self.keywords[rows.captions], self.image_keywords[rows.images])

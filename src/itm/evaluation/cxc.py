@@ -76,6 +76,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
             warn_if_collapsed(found, f"cxc {task}")
             metrics[task] = task_rates(task, found, parameters.recall_at)
             per_query[f"{task}_rank"], per_query[f"{task}_answerable"] = found.rank, found.answerable
+            per_query[f"{task}_answers"] = getattr(answers, task).counts
             denominators[task] = len(found.rank) if task in ("i2t", "t2i") else int(found.answerable.sum())
     for kind, found_ratings in ratings.items():
         if len(found_ratings):

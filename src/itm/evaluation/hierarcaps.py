@@ -24,8 +24,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     distinct, owners = np.unique(image_ids, return_inverse=True)
     image = unit(embeddings.images(distinct))
     text, root = unit(embeddings.texts(text_ids)), unit(embeddings.texts(np.array([tables.root])))[0]
-    metrics, per_query = traverse(image, text, root, chains, owners, parameters.hierarcaps_levels)
-    path = radius_levels(image, text, root, parameters.hierarcaps_levels)
+    metrics, per_query, path = traverse(image, text, root, chains, owners, parameters.hierarcaps_levels)
     protocol = {
         "images": len(image),
         "chains": len(chains),
@@ -45,12 +44,16 @@ def traverse(
     chains: NDArray[np.int64],
     owners: NDArray[np.int64],
     levels: int,
-) -> tuple[Metrics, dict[str, NDArray[np.float64]]]:
-    """Precision, recall, order-aware recall of both traversals, and tau_d; the metrics and their per-image values."""
+) -> tuple[Metrics, dict[str, NDArray[np.float64]], NDArray[np.int64]]:
+    """The metrics of both traversals and tau_d, their per-image values, and the official path [images, levels]."""
     per_query: dict[str, NDArray[np.float64]] = {}
     metrics: Metrics = {}
-    for name, walk in (("radius_levels", radius_levels), ("interpolation", interpolation)):
-        scores = chain_scores(walk(image, text, root, levels), chains, owners)
+    paths = {
+        "radius_levels": radius_levels(image, text, root, levels),
+        "interpolation": interpolation(image, text, root, levels),
+    }
+    for name, path in paths.items():
+        scores = chain_scores(path, chains, owners)
         metrics[name] = {}
         for field in ChainScores.__dataclass_fields__:
             values = getattr(scores, field)
@@ -58,7 +61,7 @@ def traverse(
             metrics[name][field] = float(values.mean())
     per_query["tau_d"] = tau_d(radii(text, root)[chains])
     metrics["tau_d"] = float(per_query["tau_d"].mean())
-    return metrics, per_query
+    return metrics, per_query, paths["radius_levels"]
 
 
 def distinct_chains(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +19,8 @@ class Scorer(Protocol):
     """What ranking needs to know about a similarity. `shape` is (rows, columns).
 
     Two grades of truth: `block` is fast and wrong by at most `error`; `exact` is a function of the two
-    items alone, so that items with equal content tie exactly, wherever they stand in a block.
+    items alone, so that items with equal content tie exactly, wherever they stand in a block. In a
+    float64 block, columns with equal content hold equal scores too.
     """
 
     shape: tuple[int, int]
@@ -100,21 +102,27 @@ class DotProduct:
         self._float32 = (left.astype(np.float32, copy=False), right.astype(np.float32, copy=False))
         self._given = (left, right)
         self._norms = (_norms(left), _norms(right))
-        self._classes: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def block(self, rows: slice, columns: slice, dtype: type[np.floating] = np.float32) -> Floats:
         """[rows, columns] products, by the fast matrix product in the precision asked for."""
         left, right = self._float32 if dtype is np.float32 else self._given
         product: Floats = left[rows].astype(dtype, copy=False) @ right[columns].astype(dtype, copy=False).T
+        if dtype is not np.float32:  # the matrix product may round equal columns differently by their place
+            first = self._classes[1][columns]
+            repeated = np.flatnonzero(first != np.arange(*columns.indices(self.shape[1])))
+            _, leader, back = np.unique(first, return_index=True, return_inverse=True)
+            product[:, repeated] = product[:, leader[back[repeated]]]
         return product
 
     def exact(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
         """[pairs] products in float64, summed in an order that depends on nothing but D."""
-        if len(rows) > 16 * _PAIRS:  # many near-ties: a collapsed model has few different pairs
-            left, right = self._distinct()
-            keys, back = np.unique(left[rows] * self.shape[1] + right[columns], return_inverse=True)
-            if len(keys) < len(rows) // 2:
-                return self.exact(keys // self.shape[1], keys % self.shape[1])[back]
+        if len(rows) > 2 * _PAIRS:
+            sample = slice(0, None, len(rows) // 64)
+            if len(np.unique(self.exact(rows[sample], columns[sample]))) <= 32:  # a collapsed model: few distinct pairs
+                left, right = self._classes
+                keys, back = np.unique(left[rows] * self.shape[1] + right[columns], return_inverse=True)
+                if len(keys) < len(rows) // 2:
+                    return self.exact(keys // self.shape[1], keys % self.shape[1])[back]
         left_rows, right_rows = self._given
         scores = np.empty(len(rows), dtype=np.float64)
         for start in range(0, len(rows), _PAIRS):
@@ -144,12 +152,11 @@ class DotProduct:
         """The same products with the columns as rows."""
         return DotProduct(self._given[1], self._given[0])
 
-    def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    @cached_property
+    def _classes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each row and each column the first one with equal content."""
-        if self._classes is None:
-            left = _first_equal(self._given[0])
-            self._classes = (left, left if self.symmetric else _first_equal(self._given[1]))
-        return self._classes
+        left = first_equal(self._given[0])
+        return left, left if self.symmetric else first_equal(self._given[1])
 
 
 def check_embeddings(values: ArrayLike, name: str) -> Floats:
@@ -179,8 +186,22 @@ def _norms(values: Floats) -> NDArray[np.float64]:
     return norms
 
 
-def _first_equal(values: Floats) -> NDArray[np.int64]:
-    rows = np.ascontiguousarray(values + 0.0).view(np.dtype((np.void, values.dtype.itemsize * values.shape[1])))
-    _, first, back = np.unique(rows.reshape(-1), return_index=True, return_inverse=True)
-    positions: NDArray[np.int64] = first[back]
+def first_equal(values: Floats) -> NDArray[np.int64]:
+    """[rows] the position of the first row with the same content, found by hashing and checked.
+
+    >>> first_equal(np.array([[1.0, 2.0], [0.0, 1.0], [1.0, 2.0]]))
+    array([0, 1, 0])
+    """
+    bits = (values + 0.0).view(np.uint32)  # adding zero makes -0.0 and 0.0 the same bits
+    weights = np.random.default_rng(0).integers(0, 2**63, bits.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    keys = np.zeros(len(bits), dtype=np.uint64)
+    for start in range(0, len(bits), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        keys[part] = (bits[part] * weights).sum(axis=1, dtype=np.uint64)
+    _, first, back = np.unique(keys, return_index=True, return_inverse=True)
+    found = first[back]
+    repeats = np.flatnonzero(found != np.arange(len(values)))
+    different = repeats[(values[repeats] != values[found[repeats]]).any(axis=1)]
+    found[different] = different  # a collision of hashes
+    positions: NDArray[np.int64] = found
     return positions

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from itm.text.tokens import tokenise
+from itm.text.tokens import split
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class WordCounts:
     summed over a caption's words is summed in alphabetical order, whichever captions are around it.
     """
 
-    words: np.ndarray
-    """Distinct words, sorted (objects, `str`)."""
+    words: pa.Array
+    """Distinct words, sorted (strings)."""
     indptr: np.ndarray
     """int64, captions + 1."""
     codes: np.ndarray
@@ -47,28 +48,36 @@ def count_words(texts: Any, where: str = "captions") -> WordCounts:
     """The word counts of a column of texts; see `itm.text.tokens` for what a word is.
 
     >>> table = count_words(["a dog and a dog", "a white dog"])
-    >>> table.words.tolist(), table.codes.tolist(), table.counts.tolist()
+    >>> table.words.to_pylist(), table.codes.tolist(), table.counts.tolist()
     (['a', 'and', 'dog', 'white'], [0, 1, 2, 0, 2, 3], [2, 1, 2, 1, 1, 1])
 
     Raises:
         DataError: a text is missing or is not a string.
     """
-    offsets, words = tokenise(texts, where)
+    offsets, words = split(texts, where)
     encoded = words.dictionary_encode()
-    vocabulary = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    order = np.argsort(vocabulary)
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    width = max(len(vocabulary), 1)
-    keys = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64) * width, np.diff(offsets))
-    keys += place[encoded.indices.to_numpy(zero_copy_only=False)]
+    order = pc.array_sort_indices(encoded.dictionary)
+    vocabulary = encoded.dictionary.take(order).cast(pa.string())
+    place = np.empty(len(order), dtype=np.uint32)
+    place[order.to_numpy()] = np.arange(len(order), dtype=np.uint32)
+    # one number an occurrence, caption above word, in the fewest bytes: sorting it is most of the work
+    captions = len(offsets) - 1
+    bits = max(len(vocabulary) - 1, 1).bit_length()
+    number = np.uint32 if bits + max(captions - 1, 1).bit_length() <= 32 else np.uint64
+    caption: Any = np.arange(captions, dtype=number)
+    keys = np.repeat(caption << number(bits), np.diff(offsets))
+    keys |= place.astype(number, copy=False)[encoded.indices.to_numpy(zero_copy_only=False)]
     keys.sort()
-    first = np.flatnonzero(np.diff(keys, prepend=-1))
+    first = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    first = np.concatenate([[0], first]) if len(keys) else first
     counts = np.diff(np.append(first, len(keys))).astype(np.int32)
-    rows, codes = np.divmod(keys[first], width)
-    indptr = np.zeros(len(offsets), dtype=np.int64)
-    np.cumsum(np.bincount(rows, minlength=len(offsets) - 1), out=indptr[1:])
-    return WordCounts(vocabulary[order], indptr, codes.astype(np.int32), counts)
+    keys = keys[first]
+    codes = (keys & number((1 << bits) - 1)).astype(np.int32)
+    if len(vocabulary) and vocabulary[0].as_py() == "":
+        kept = codes > 0
+        keys, counts, codes, vocabulary = keys[kept], counts[kept], codes[kept] - np.int32(1), vocabulary.slice(1)
+    indptr = np.searchsorted(keys >> number(bits), np.arange(captions + 1))
+    return WordCounts(vocabulary, indptr, codes, counts)
 
 
 def select(table: WordCounts, rows: np.ndarray) -> WordCounts:
@@ -90,8 +99,3 @@ def sum_rows(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
         running = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
         return np.asarray(running[indptr[1:]] - running[indptr[:-1]])
     return np.bincount(rows, weights=values, minlength=len(indptr) - 1)
-
-
-def as_strings(words: np.ndarray) -> pa.Array:
-    """Words as an Arrow column."""
-    return pa.array(words.tolist(), pa.string())

@@ -41,10 +41,11 @@ def explain(texts: Sequence[str], table: IdfTable) -> list[Share]:
     frequency = table.frequency(counts.words)
     points = word_weights(counts, table)
     floor = min(table.parameters.minimum_document_frequency, table.documents)
+    words = counts.words.to_pylist()
     shares = [
         Share(
             row,
-            str(counts.words[code]),
+            words[code],
             count,
             int(frequency[code]),
             float(idf[code]),

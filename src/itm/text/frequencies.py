@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from itm.errors import DataError
 from itm.text.counts import WordCounts
@@ -15,8 +17,8 @@ from itm.text.counts import WordCounts
 class DocumentFrequencies:
     """In how many documents each word occurs."""
 
-    words: np.ndarray
-    """Distinct words, sorted (objects, `str`)."""
+    words: pa.Array
+    """Distinct words, sorted (strings)."""
     counts: np.ndarray
     """int64, documents that hold the word."""
     documents: int
@@ -33,7 +35,7 @@ def document_frequencies(table: WordCounts, groups: np.ndarray | None = None) ->
 
     >>> from itm.text.counts import count_words
     >>> table = document_frequencies(count_words(["a dog", "a dog and a dog", "a cat"]))
-    >>> dict(zip(table.words.tolist(), table.counts.tolist())), table.documents
+    >>> dict(zip(table.words.to_pylist(), table.counts.tolist())), table.documents
     ({'a': 3, 'and': 1, 'cat': 1, 'dog': 2}, 3)
 
     Raises:
@@ -52,27 +54,26 @@ def document_frequencies(table: WordCounts, groups: np.ndarray | None = None) ->
 def merge(parts: Iterable[DocumentFrequencies]) -> DocumentFrequencies:
     """The document frequencies of several parts of a corpus taken together; the order does not matter.
 
-    >>> a = DocumentFrequencies(np.array(["dog"], object), np.array([2]), 3)
-    >>> b = DocumentFrequencies(np.array(["cat", "dog"], object), np.array([1, 1]), 2)
+    >>> a = DocumentFrequencies(pa.array(["dog"]), np.array([2]), 3)
+    >>> b = DocumentFrequencies(pa.array(["cat", "dog"]), np.array([1, 1]), 2)
     >>> whole = merge([a, b])
-    >>> whole.words.tolist(), whole.counts.tolist(), whole.documents
+    >>> whole.words.to_pylist(), whole.counts.tolist(), whole.documents
     (['cat', 'dog'], [1, 3], 5)
     """
-    total: dict[str, int] = {}
-    documents = 0
-    for part in parts:
-        documents += part.documents
-        for word, count in zip(part.words.tolist(), part.counts.tolist(), strict=True):
-            total[word] = total.get(word, 0) + count
-    words = sorted(total)
+    listed = list(parts)
+    words = pa.chunked_array([part.words for part in listed], pa.string()).combine_chunks().dictionary_encode()
+    place = words.indices.to_numpy(zero_copy_only=False)
+    total = np.zeros(len(words.dictionary), dtype=np.int64)
+    np.add.at(total, place, np.concatenate([np.zeros(0, dtype=np.int64), *(part.counts for part in listed)]))
+    order = pc.array_sort_indices(words.dictionary)
     return DocumentFrequencies(
-        np.array(words, dtype=object), np.array([total[word] for word in words], dtype=np.int64), documents
+        words.dictionary.take(order), total[order.to_numpy()], sum(part.documents for part in listed)
     )
 
 
-def _present(words: np.ndarray, counts: np.ndarray, documents: int) -> DocumentFrequencies:
+def _present(words: pa.Array, counts: np.ndarray, documents: int) -> DocumentFrequencies:
     kept = counts > 0
-    return DocumentFrequencies(words[kept], counts[kept], documents)
+    return DocumentFrequencies(words.filter(pa.array(kept)), counts[kept], documents)
 
 
 def _runs(groups: np.ndarray, captions: int) -> np.ndarray:

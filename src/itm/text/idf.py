@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from itm.config.data import ScoreParameters
 from itm.errors import DataError
@@ -16,8 +18,8 @@ from itm.text.stopwords import STOP_WORDS
 class IdfTable:
     """The idf of every training word, and of words that training never saw."""
 
-    words: np.ndarray
-    """Sorted (objects, `str`)."""
+    words: pa.Array
+    """Sorted (strings)."""
     document_frequency: np.ndarray
     """int64."""
     idf: np.ndarray
@@ -28,7 +30,7 @@ class IdfTable:
     """N."""
     parameters: ScoreParameters
 
-    def look_up(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def look_up(self, words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """The idf (float64) and keyword mark (bool) of any words; unseen ones have document frequency 0."""
         place, seen = self._places(words)
         unseen = float(_inverse(np.zeros(1, dtype=np.int64), self.documents, self.parameters)[0])
@@ -36,18 +38,30 @@ class IdfTable:
         idf[seen] = self.idf[place[seen]]
         return idf, is_keyword(words, self.parameters)
 
-    def frequency(self, words: np.ndarray) -> np.ndarray:
+    def frequency(self, words: pa.Array) -> np.ndarray:
         """The document frequency of any words, int64; 0 for unseen ones."""
         place, seen = self._places(words)
         frequency = np.zeros(len(words), dtype=np.int64)
         frequency[seen] = self.document_frequency[place[seen]]
         return frequency
 
-    def _places(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not len(self.words):
-            return np.zeros(len(words), dtype=np.int64), np.zeros(len(words), dtype=bool)
-        place = np.minimum(np.searchsorted(self.words, words), len(self.words) - 1)
-        return place, self.words[place] == words
+    def above_cap(self) -> IdfTable:
+        """The same table without the words that have the idf of an unseen word: `look_up` says the same.
+
+        Most words are that rare, so that this one stays small where the vocabulary grows with the corpus.
+        """
+        kept = self.document_frequency > self.parameters.minimum_document_frequency
+        return replace(
+            self,
+            words=self.words.filter(pa.array(kept)),
+            document_frequency=self.document_frequency[kept],
+            idf=self.idf[kept],
+            keyword=self.keyword[kept],
+        )
+
+    def _places(self, words: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        place = pc.fill_null(pc.index_in(words, value_set=self.words), -1).to_numpy(zero_copy_only=False)
+        return place, place >= 0
 
 
 def idf_table(frequencies: DocumentFrequencies, parameters: ScoreParameters) -> IdfTable:
@@ -72,11 +86,12 @@ def idf_table(frequencies: DocumentFrequencies, parameters: ScoreParameters) -> 
     )
 
 
-def is_keyword(words: np.ndarray, parameters: ScoreParameters) -> np.ndarray:
+def is_keyword(words: pa.Array, parameters: ScoreParameters) -> np.ndarray:
     """Which words count towards the score, bool."""
     if parameters.keywords == "all":
         return np.ones(len(words), dtype=bool)
-    return np.array([word not in STOP_WORDS for word in words.tolist()], dtype=bool)
+    stop = pc.is_in(words, value_set=pa.array(sorted(STOP_WORDS), pa.string()))
+    return np.asarray(pc.invert(stop).to_numpy(zero_copy_only=False))
 
 
 def _inverse(frequency: np.ndarray, documents: int, parameters: ScoreParameters) -> np.ndarray:

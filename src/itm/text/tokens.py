@@ -112,22 +112,25 @@ def tokenise(texts: Any, where: str = "captions") -> tuple[np.ndarray, pa.Array]
     Raises:
         DataError: see `text_column`.
     """
+    offsets, words = split(texts, where)
+    kept = pc.not_equal(words, "").to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.cumsum(kept)])[offsets], words.filter(pa.array(kept))
+
+
+def split(texts: Any, where: str = "captions") -> tuple[np.ndarray, pa.Array]:
+    """As `tokenise`, but a text that starts or ends with a separator has an empty word there.
+
+    To leave them out later costs less than to copy all words now.
+    """
     column = text_column(texts, where)
     ascii_only = pc.string_is_ascii(column)
     if not pc.all(ascii_only).as_py():
         foreign = pc.invert(ascii_only)
         spaced = [" ".join(tokens(text)) for text in column.filter(foreign).to_pylist()]
         column = pc.replace_with_mask(column, foreign, pa.array(spaced, column.type))
-    split = pc.ascii_split_whitespace(_lower_and_space(column))
-    offsets = split.offsets.to_numpy().astype(np.int64)
-    words = split.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
-    offsets -= offsets[0]
-    kept = pc.not_equal(words, "").to_numpy(zero_copy_only=False)
-    if not kept.all():  # spaces at the ends of a text give empty strings
-        before = np.concatenate([[0], np.cumsum(kept)])
-        offsets = before[offsets]
-        words = words.filter(pa.array(kept))
-    return offsets, words
+    lists = pc.ascii_split_whitespace(_lower_and_space(column))
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    return offsets - offsets[0], lists.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
 
 
 def _lower_and_space(column: pa.Array) -> pa.Array:

@@ -1,0 +1,95 @@
+"""Captions of parquet files, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from itm.errors import DataError, first_few
+from itm.text.counts import WordCounts, count_words, select
+from itm.text.frequencies import DocumentFrequencies, document_frequencies
+
+CHUNK = 65_536
+"""Captions a chunk; the scores do not depend on it."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive captions of a file."""
+
+    texts: pa.Array
+    training: np.ndarray | None
+    """bool, the captions that document frequencies are counted on; None: all."""
+    images: np.ndarray | None
+    """Image codes, where a document is an image's caption set; whole images only."""
+    where: str
+
+
+def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK) -> Iterator[Chunk]:
+    """The captions of parquet files in order, chunk by chunk; a chunk never spans two files.
+
+    Column `text` is needed. Where there is a column `split`, document frequencies come from its train rows. With
+    `by_image` the column `image_id` is needed too, and a chunk ends where an image ends.
+
+    Raises:
+        DataError: a file is missing, is not parquet, or lacks a column.
+    """
+    for path in paths:
+        try:
+            file = pq.ParquetFile(path)
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file", reason="missing-file") from None
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{path}: not a parquet file: {error}", reason="not-parquet") from None
+        held = file.schema_arrow.names
+        needed = ["text"] + ["image_id"] * by_image
+        if missing := [name for name in needed if name not in held]:
+            raise DataError(
+                f"{path}: no column {first_few(missing)}; it has {', '.join(held)}", reason="missing-column"
+            )
+        columns = needed + ["split"] * ("split" in held)
+        rest: pa.Table | None = None
+        for batch in file.iter_batches(size, columns=columns):
+            table = pa.Table.from_batches([batch])
+            if by_image:
+                table = pa.concat_tables([rest, table]).combine_chunks() if rest is not None else table
+                cut = _last_image(table["image_id"])
+                table, rest = table.slice(0, cut), table.slice(cut)
+            if len(table):
+                yield _chunk(table, str(path))
+        if rest is not None and len(rest):
+            yield _chunk(rest, str(path))
+
+
+def count_chunk(chunk: Chunk) -> tuple[WordCounts, DocumentFrequencies]:
+    """A chunk's word counts, and the document frequencies of its training captions."""
+    counts = count_words(chunk.texts, f"{chunk.where}, column text")
+    images, training = chunk.images, counts
+    if chunk.training is not None and not chunk.training.all():
+        rows = np.flatnonzero(chunk.training)
+        training = select(counts, rows)
+        images = images[rows] if images is not None else None
+    return counts, document_frequencies(training, images)
+
+
+def _chunk(table: pa.Table, where: str) -> Chunk:
+    training = images = None
+    if "split" in table.column_names:
+        training = np.asarray(pc.equal(table["split"], "train").to_numpy())
+    if "image_id" in table.column_names:
+        encoded = table["image_id"].combine_chunks().dictionary_encode()
+        images = encoded.indices.to_numpy(zero_copy_only=False)
+    return Chunk(table["text"].combine_chunks(), training, images, where)
+
+
+def _last_image(images: pa.ChunkedArray) -> int:
+    """The row at which the last image of a column begins."""
+    codes = images.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    changes = np.flatnonzero(codes[1:] != codes[:-1])
+    return int(changes[-1]) + 1 if len(changes) else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -45,6 +44,8 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file") from None
+        raise DataError(
+            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
+        ) from None
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}", reason="not-json") from None

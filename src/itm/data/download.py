@@ -1,0 +1,296 @@
+"""Fetching source files: mirror first, several addresses, verified before a file takes its name."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from itm.data.catalogue import Contents, Copy, SourceFile
+from itm.data.first_seen import record, recorded
+from itm.data.http import Cut, Policy, Refused, discard, receive
+from itm.errors import DataError
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[str, int, int | None], None]
+"""Called with the file's name, the bytes so far and the bytes in all (None where unknown)."""
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What `fetch` did: where the file came from, and whether its checksum was recorded just now."""
+
+    path: Path
+    origin: str
+    bytes: int
+    sha256: str
+    first_seen: bool = False
+
+
+class _Wrong(Exception):
+    """A source gave something else than the file."""
+
+
+def mirror_folder() -> Path | None:
+    """The folder named by ITM_MIRROR, or None where it is not set.
+
+    Raises:
+        DataError: ITM_MIRROR names something that is not a folder.
+    """
+    value = os.environ.get("ITM_MIRROR", "")
+    if not value:
+        return None
+    folder = Path(value)
+    if not folder.is_dir():
+        raise DataError(
+            f"ITM_MIRROR={value}: no such folder; correct it, or unset it to use the network", reason="no-mirror"
+        )
+    return folder
+
+
+def fetch(
+    name: str,
+    file: str,
+    entry: SourceFile,
+    path: Path,
+    *,
+    policy: Policy | None = None,
+    record_path: Path | None = None,
+    report: Report | None = None,
+) -> Fetched:
+    """Bring `path` into being with the contents that the catalogue promises, or raise and leave nothing there.
+
+    In order: the file itself where it is already right, the mirror's copies, then each address with retries.
+    Unfinished downloads wait in `.incomplete` beside the data set's folder, so that a run killed at any moment
+    goes on where it stopped. Two runs that want the same file wait for each other.
+
+    Raises:
+        DataError: no source gave the right file, and what each of them gave; reason "manual" where a person must
+            get it, "no-space" where the disk is too small.
+    """
+    from filelock import FileLock
+
+    policy, report = policy or Policy(), report or (lambda *_: None)
+    waiting = path.parent.parent / ".incomplete" / path.parent.name
+    waiting.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tried: list[str] = []
+    with FileLock(waiting / f"{file}.lock"):
+        if path.is_file() and (digest := _right(name, file, entry, path, record_path)):
+            return Fetched(path, "already here", path.stat().st_size, digest)
+        mirror = mirror_folder()
+        for copy in entry.mirror if mirror else []:
+            assert mirror is not None
+            source, candidate = mirror / copy.path, waiting / f"{file}.copy"
+            try:
+                size, digest = _copy(source, copy, candidate, lambda done, total: report(file, done, total))
+                if copy.sha256 is None:
+                    _trust(name, file, candidate, size, digest, record_path)
+                _place(candidate, path)
+                seen = copy.sha256 is None and _remember(name, file, size, digest, copy.path, record_path)
+                return Fetched(path, str(source), size, digest, seen)
+            except _Wrong as wrong:
+                tried.append(f"{source}: {wrong}")
+            finally:
+                candidate.unlink(missing_ok=True)
+        published = _published(name, file, entry, record_path)
+        for url in entry.urls:
+            part = waiting / f"{file}.part"
+            try:
+                size, digest = _download(url, file, published, part, policy, report)
+                _place(part, path)
+                discard(part)
+                seen = published.sha256 is None and _remember(name, file, size, digest, url, record_path)
+                return Fetched(path, url, size, digest, seen)
+            except (Refused, Cut, _Wrong) as wrong:
+                log.warning("%s: %s", url, wrong)
+                tried.append(f"{url}: {wrong}")
+    raise _failure(name, file, entry, path, tried, mirror)
+
+
+def verify(name: str, file: str, entry: SourceFile, path: Path, record_path: Path | None = None) -> str:
+    """The sha256 of a file that is present and right ("right" where its checksum is known at all).
+
+    Raises:
+        DataError: the file is missing, or is neither the published file nor one of the mirror's variants.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: missing; run `itm data fetch {name}`", reason="missing-file")
+    known = _known(name, file, entry, record_path)
+    digest = sha256_of(path)
+    faults = [_fault(contents, path.stat().st_size, digest) for contents in known]
+    if known and None not in faults:
+        raise DataError(
+            f"{path}: {' and '.join(str(fault) for fault in faults)}; remove it and run `itm data fetch {name}`",
+            reason="checksum",
+        )
+    return digest
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file as 64 hexadecimal digits, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _known(name: str, file: str, entry: SourceFile, record_path: Path | None) -> list[Contents]:
+    """Every checksum under which the file counts as right."""
+    first = recorded(name, file, record_path)
+    known = [entry, *(copy for copy in entry.mirror if not copy.gzip), *([first] if first else [])]
+    return [contents for contents in known if contents.sha256]
+
+
+def _published(name: str, file: str, entry: SourceFile, record_path: Path | None) -> Contents:
+    """What a download from the network must be: as published, or else as recorded at the first download."""
+    first = None if entry.sha256 else recorded(name, file, record_path)
+    return first or Contents(bytes=entry.bytes, sha256=entry.sha256)
+
+
+def _fault(contents: Contents, size: int, digest: str) -> str | None:
+    if contents.bytes is not None and size != contents.bytes:
+        return f"{size} bytes instead of {contents.bytes}"
+    if contents.sha256 is not None and digest != contents.sha256:
+        return f"sha256 {digest[:12]}... instead of {contents.sha256[:12]}..."
+    return None
+
+
+def _right(name: str, file: str, entry: SourceFile, path: Path, record_path: Path | None) -> str | None:
+    """The checksum of a file that is known to be right, or None."""
+    known = _known(name, file, entry, record_path)
+    digest = sha256_of(path) if known else ""
+    if any(_fault(contents, path.stat().st_size, digest) is None for contents in known):
+        return digest
+    if known:
+        log.warning("%s: not the file the catalogue promises; fetching it again", path)
+    return None
+
+
+def _copy(source: Path, copy: Copy, candidate: Path, report: Callable[[int, int | None], None]) -> tuple[int, str]:
+    """Copy a mirror's file to `candidate`, expanded if it is compressed; returns size and sha256 of the result."""
+    if not source.is_file():
+        raise _Wrong("not in the mirror")
+    total = source.stat().st_size
+    _need_room(candidate.parent, total)
+    digest, done = hashlib.sha256(), 0
+    with source.open("rb") as reader, candidate.open("wb") as writer:
+        while block := reader.read(_BLOCK):
+            digest.update(block)
+            writer.write(block)
+            done += len(block)
+            report(done, total)
+    if fault := _fault(copy, done, digest.hexdigest()):
+        raise _Wrong(fault)
+    if not copy.gzip:
+        return done, digest.hexdigest()
+    expanded = candidate.with_name(candidate.name + ".expanded")
+    try:
+        with gzip.open(candidate) as reader, expanded.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, _BLOCK)
+        expanded.replace(candidate)
+    except (OSError, EOFError) as error:
+        raise _Wrong(f"cannot be expanded ({error})") from None
+    finally:
+        expanded.unlink(missing_ok=True)
+    return candidate.stat().st_size, sha256_of(candidate)
+
+
+def _trust(name: str, file: str, candidate: Path, size: int, digest: str, record_path: Path | None) -> None:
+    """Check a copy that nobody has published a checksum for against the record, or at least against its form."""
+    first = recorded(name, file, record_path)
+    fault = _fault(first, size, digest) if first else _broken(candidate, file)
+    if fault:
+        raise _Wrong(fault)
+
+
+def _download(url: str, file: str, published: Contents, part: Path, policy: Policy, report: Report) -> tuple[int, str]:
+    """Receive `url` into `part` and check it; a part that was continued and is wrong is fetched once more whole."""
+    any_copy = published.sha256 is not None
+    for _ in range(2):
+        continued = part.is_file()
+        if published.bytes is not None:
+            _need_room(part.parent, published.bytes - (part.stat().st_size if continued else 0))
+        receive(url, part, published.bytes, any_copy, policy, lambda done, total: report(file, done, total))
+        size, digest = part.stat().st_size, sha256_of(part)
+        fault = _fault(published, size, digest) or (None if any_copy else _broken(part, file))
+        if fault is None:
+            return size, digest
+        discard(part)
+        if not continued:
+            break
+        log.warning("%s: continued download is wrong (%s); fetching it whole", url, fault)
+    raise _Wrong(fault)
+
+
+def _broken(path: Path, file: str) -> str | None:
+    """What is plainly wrong with a file whose checksum nobody knows, judged by the form its name promises."""
+    with path.open("rb") as opened:
+        head = opened.read(512)
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return "an HTML page, not the file"
+    if file.endswith(".zip") and not zipfile.is_zipfile(path):
+        return "not a whole zip archive"
+    if file.endswith(".gz"):
+        try:
+            with gzip.open(path) as opened:
+                while opened.read(_BLOCK):
+                    pass
+        except (OSError, EOFError) as error:
+            return f"not a whole gzip file ({error})"
+    return None if head else "empty"
+
+
+def _place(candidate: Path, path: Path) -> None:
+    """Give a checked file its name, in one step, after its bytes are on the disk."""
+    with candidate.open("rb") as file:
+        os.fsync(file.fileno())
+    try:
+        candidate.replace(path)
+    except OSError:  # the folder is a link to another disk
+        beside = path.with_name(f".{path.name}.moving")
+        shutil.copyfile(candidate, beside)
+        beside.replace(path)
+        candidate.unlink()
+
+
+def _remember(name: str, file: str, size: int, digest: str, origin: str, record_path: Path | None) -> bool:
+    if recorded(name, file, record_path) is not None:
+        return False
+    record(name, file, size, digest, origin, record_path)
+    log.warning(
+        "%s/%s: no checksum is published; sha256 %s is recorded and binding from now on (commit the record)",
+        name,
+        file,
+        digest,
+    )
+    return True
+
+
+def _need_room(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise DataError(f"{folder}: {size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free", reason="no-space")
+
+
+def _failure(name: str, file: str, entry: SourceFile, path: Path, tried: list[str], mirror: Path | None) -> DataError:
+    lines = "".join(f"\n  {line}" for line in tried)
+    if entry.manual and not entry.urls:
+        places = " or ".join(f"FOLDER/{copy.path}" for copy in entry.mirror)
+        return DataError(
+            f"{name}: {file} must be fetched by hand: {entry.manual}; then put it at {places}, set ITM_MIRROR=FOLDER "
+            f"and run the stage again{lines}",
+            reason="manual",
+        )
+    hint = "" if mirror else " (or set ITM_MIRROR to a folder that has it)"
+    return DataError(
+        f"{name}: no source gave {file}{lines}\n  what arrived is kept; run the stage again to go on{hint}",
+        reason="download",
+    )

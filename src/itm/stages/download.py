@@ -1,0 +1,44 @@
+"""Stage `download`: one source file, generated here or fetched and verified."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itm.stages.harness import run
+
+log = logging.getLogger(__name__)
+
+
+def download(
+    name: Annotated[str, typer.Option(help="Data set; an entry of data/catalogue.yaml.")],
+    file: Annotated[str, typer.Option(help="One of its files.")],
+    out: Annotated[Path, typer.Option(help="Folder that the file goes to.")],
+    params: Annotated[Path, typer.Option(help="Parameters file (read for generated data sets only).")] = Path(
+        "params.yaml"
+    ),
+) -> None:
+    """Generate a source file, or fetch it (mirror first) and verify it before it takes its name."""
+    from itm.data.catalogue import find_file, load_catalogue
+
+    entry = find_file(load_catalogue(), name, file)
+    if entry.generated:
+        from itm.config import load
+        from itm.data.scenes import write_images, write_scenes
+
+        write = write_scenes if file.endswith(".jsonl") else write_images
+        write(load(params).datasets.scenes, out / file)
+        return
+    from itm.data.download import fetch
+    from itm.data.progress import byte_bars
+
+    with byte_bars() as report:
+        found = fetch(name, file, entry, out / file, report=report)
+    log.info("%s: %d bytes from %s", file, found.bytes, found.origin)
+
+
+if __name__ == "__main__":
+    run(download)

@@ -22,3 +22,7 @@ class ReportParameters(Section):
 
     examples: int = Field(ge=1, le=100, description="retrieval examples shown a method")
     title: str = Field(description="headline of the report")
+    embed_photos: bool = Field(
+        description="true: show photos of public data sets as thumbnails (report.html is kept in git; mind their "
+        "licences); false: their ids and captions instead. The generated scenes are always shown"
+    )

@@ -61,3 +61,16 @@ def test_the_licence_is_the_one_that_the_metadata_names():
     assert "Apache License" in licence
     assert "END OF TERMS AND CONDITIONS" in licence
     assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_citation_names_the_papers_and_the_data_sets():
+    citation = YAML(typ="safe").load(ROOT / "CITATION.cff")
+    assert {"cff-version", "title", "message", "authors", "references"} <= set(citation)
+    urls = " ".join(reference.get("url", "") for reference in citation["references"])
+    for number in ("2505.09997", "2507.08590", "2507.09256", "2407.08521"):
+        assert f"arxiv.org/abs/{number}" in urls
+    titles = " ".join(reference["title"] for reference in citation["references"])
+    for words in ("Enhanced Semantic Similarity", "Ranking Task", "Crisscrossed Captions", "Common Objects in Context"):
+        assert words in titles
+    for reference in citation["references"]:
+        assert {"type", "title", "authors", "year"} <= set(reference)

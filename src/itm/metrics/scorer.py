@@ -26,7 +26,7 @@ class Scorer(Protocol):
     shape: tuple[int, int]
 
     def block(self, rows: slice, columns: slice, dtype: type[np.floating] = np.float32) -> Floats:
-        """[rows, columns] scores of a block."""
+        """[rows, columns] scores of a block; it may come in more precision than asked for."""
         ...
 
     def exact(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -99,12 +99,16 @@ class DotProduct:
             )
         self.symmetric = columns is None
         self.shape = (len(left), len(right))
-        self._float32 = (left.astype(np.float32, copy=False), right.astype(np.float32, copy=False))
+        with np.errstate(over="ignore"):  # such embeddings are scored in float64
+            self._float32 = (left.astype(np.float32, copy=False), right.astype(np.float32, copy=False))
         self._given = (left, right)
         self._norms = (_norms(left), _norms(right))
+        self._beyond_float32 = max(float(norms.max(initial=0)) for norms in self._norms) > 1e15
 
     def block(self, rows: slice, columns: slice, dtype: type[np.floating] = np.float32) -> Floats:
         """[rows, columns] products, by the fast matrix product in the precision asked for."""
+        if self._beyond_float32:
+            dtype = np.float64
         left, right = self._float32 if dtype is np.float32 else self._given
         product: Floats = left[rows].astype(dtype, copy=False) @ right[columns].astype(dtype, copy=False).T
         if dtype is not np.float32:  # the matrix product may round equal columns differently by their place
@@ -142,9 +146,6 @@ class DotProduct:
         unit = float(np.finfo(dtype).eps) / 2
         relative = terms * unit / (1 - terms * unit) * (1 + 1e-6)
         left, right = self._norms
-        widest = max(float(left.max(initial=0)), float(right.max(initial=0)))
-        if dtype is np.float32 and widest > 1e15:  # products would leave the range of float32
-            return np.full(self.shape[0], np.inf), np.full(self.shape[1], np.inf)
         floor = terms * _TINY if dtype is np.float32 else 0.0
         return relative * left * right.max(initial=0) + floor, relative * right * left.max(initial=0) + floor
 

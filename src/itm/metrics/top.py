@@ -47,13 +47,13 @@ def top_items(scores: Scorer | ArrayLike, k: int) -> NDArray[np.int64]:
 
 def _block_lists(scorer: Scorer, rows: slice, k: int, dtype: type[np.floating]) -> NDArray[np.int64] | None:
     """The lists of some queries; None when float32 leaves too much open."""
-    bounds = 2 * scorer.error(dtype)[0][rows]
     height = rows.stop - rows.start
     items = np.empty((height, 0), dtype=np.int64)
     values = np.empty((height, 0), dtype=dtype)
     for left in range(0, scorer.shape[1], BLOCK_COLUMNS):
         columns = slice(left, min(left + BLOCK_COLUMNS, scorer.shape[1]))
         block = scorer.block(rows, columns, dtype)
+        bounds = 2 * scorer.error(block.dtype.type)[0][rows]
         ids = np.broadcast_to(np.arange(columns.start, columns.stop), block.shape)
         if left:
             values, items = np.hstack((values, block)), np.hstack((items, ids))

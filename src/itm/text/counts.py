@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from itm.text.tokens import split
+from itm.text.tokens import encode
 
 
 @dataclass(frozen=True)
@@ -54,30 +53,21 @@ def count_words(texts: Any, where: str = "captions") -> WordCounts:
     Raises:
         DataError: a text is missing or is not a string.
     """
-    offsets, words = split(texts, where)
-    encoded = words.dictionary_encode()
-    order = pc.array_sort_indices(encoded.dictionary)
-    vocabulary = encoded.dictionary.take(order).cast(pa.string())
-    place = np.empty(len(order), dtype=np.uint32)
-    place[order.to_numpy()] = np.arange(len(order), dtype=np.uint32)
+    offsets, codes, vocabulary = encode(texts, where)
     # one number an occurrence, caption above word, in the fewest bytes: sorting it is most of the work
     captions = len(offsets) - 1
     bits = max(len(vocabulary) - 1, 1).bit_length()
     number = np.uint32 if bits + max(captions - 1, 1).bit_length() <= 32 else np.uint64
     caption: Any = np.arange(captions, dtype=number)
     keys = np.repeat(caption << number(bits), np.diff(offsets))
-    keys |= place.astype(number, copy=False)[encoded.indices.to_numpy(zero_copy_only=False)]
+    keys |= codes
     keys.sort()
     first = np.flatnonzero(keys[1:] != keys[:-1]) + 1
     first = np.concatenate([[0], first]) if len(keys) else first
     counts = np.diff(np.append(first, len(keys))).astype(np.int32)
     keys = keys[first]
-    codes = (keys & number((1 << bits) - 1)).astype(np.int32)
-    if len(vocabulary) and vocabulary[0].as_py() == "":
-        kept = codes > 0
-        keys, counts, codes, vocabulary = keys[kept], counts[kept], codes[kept] - np.int32(1), vocabulary.slice(1)
     indptr = np.searchsorted(keys >> number(bits), np.arange(captions + 1))
-    return WordCounts(vocabulary, indptr, codes, counts)
+    return WordCounts(vocabulary, indptr, (keys & number((1 << bits) - 1)).astype(np.int32), counts)
 
 
 def select(table: WordCounts, rows: np.ndarray) -> WordCounts:

@@ -32,9 +32,9 @@ def descriptiveness(table: WordCounts, idf: IdfTable) -> Scores:
     A caption without keywords has d = 0. Equal captions have equal bits, in any order of words and with
     any other captions around them.
     """
-    _, keyword = idf.look_up(table.words)
+    weights, keyword = _weigh(table, idf)
     return Scores(
-        sum_rows(word_weights(table, idf), table.indptr),
+        sum_rows(weights, table.indptr),
         table.lengths.astype(np.int32),
         sum_rows(keyword[table.codes], table.indptr).astype(np.int32),
     )
@@ -42,10 +42,7 @@ def descriptiveness(table: WordCounts, idf: IdfTable) -> Scores:
 
 def word_weights(table: WordCounts, idf: IdfTable) -> np.ndarray:
     """What each entry of the table adds to its caption's d: tf * idf, or 0 for a stop word; float64."""
-    word_idf, keyword = idf.look_up(table.words)
-    weights = _term_frequency(table, keyword[table.codes], idf.parameters.term_frequency)
-    weights *= np.where(keyword, word_idf, 0.0)[table.codes]
-    return weights
+    return _weigh(table, idf)[0]
 
 
 def keyword_matrix(table: WordCounts, idf: IdfTable, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,13 +62,20 @@ def keyword_matrix(table: WordCounts, idf: IdfTable, columns: np.ndarray) -> tup
     return word_idf[table.codes[kept]][order], indices[order].astype(np.int32), indptr
 
 
-def _term_frequency(table: WordCounts, kept: np.ndarray, option: str) -> np.ndarray:
+def _weigh(table: WordCounts, idf: IdfTable) -> tuple[np.ndarray, np.ndarray]:
+    word_idf, keyword = idf.look_up(table.words)
+    weights = _term_frequency(table, keyword, idf.parameters.term_frequency)
+    weights *= np.where(keyword, word_idf, 0.0)[table.codes]
+    return weights, keyword
+
+
+def _term_frequency(table: WordCounts, keyword: np.ndarray, option: str) -> np.ndarray:
     if option == "binary":
         return np.ones(len(table.counts))
     if option == "log":
         return np.asarray(1 + np.log(table.counts))
     weights = table.counts.astype(np.float64)
     if option == "length_normalised":
-        lengths = sum_rows(np.where(kept, table.counts, 0), table.indptr)
+        lengths = sum_rows(np.where(keyword[table.codes], table.counts, 0), table.indptr)
         weights /= np.maximum(lengths, 1)[table.rows]
     return weights

@@ -117,7 +117,7 @@ def write_scores(path: Path, parts: Iterable[Scores], normaliser: Normaliser) ->
             ("keywords", pa.int32()),
         ]
     )
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["words", "keywords"]) as writer:
         for part in parts:
             columns = [part.descriptiveness, normaliser(part.descriptiveness), part.words, part.keywords]
             writer.write_table(pa.table([pa.array(column) for column in columns], schema=schema))

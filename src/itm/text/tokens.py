@@ -112,15 +112,21 @@ def tokenise(texts: Any, where: str = "captions") -> tuple[np.ndarray, pa.Array]
     Raises:
         DataError: see `text_column`.
     """
-    offsets, words = split(texts, where)
-    kept = pc.not_equal(words, "").to_numpy(zero_copy_only=False)
-    return np.concatenate([[0], np.cumsum(kept)])[offsets], words.filter(pa.array(kept))
+    offsets, codes, vocabulary = encode(texts, where)
+    return offsets, vocabulary.take(pa.array(codes))
 
 
-def split(texts: Any, where: str = "captions") -> tuple[np.ndarray, pa.Array]:
-    """As `tokenise`, but a text that starts or ends with a separator has an empty word there.
+def encode(texts: Any, where: str = "captions") -> tuple[np.ndarray, np.ndarray, pa.Array]:
+    """The words of every text as numbers: `(offsets, codes, vocabulary)`.
 
-    To leave them out later costs less than to copy all words now.
+    Word k is ``vocabulary[codes[k]]``; offsets as for `tokenise`; codes are uint32; the vocabulary is sorted.
+
+    >>> offsets, codes, vocabulary = encode(["A dog.", "a white dog"])
+    >>> offsets.tolist(), codes.tolist(), vocabulary.to_pylist()
+    ([0, 2, 5], [0, 1, 0, 2, 1], ['a', 'dog', 'white'])
+
+    Raises:
+        DataError: see `text_column`.
     """
     column = text_column(texts, where)
     ascii_only = pc.string_is_ascii(column)
@@ -128,18 +134,36 @@ def split(texts: Any, where: str = "captions") -> tuple[np.ndarray, pa.Array]:
         foreign = pc.invert(ascii_only)
         spaced = [" ".join(tokens(text)) for text in column.filter(foreign).to_pylist()]
         column = pc.replace_with_mask(column, foreign, pa.array(spaced, column.type))
-    lists = pc.ascii_split_whitespace(_lower_and_space(column))
-    offsets = lists.offsets.to_numpy().astype(np.int64)
-    return offsets - offsets[0], lists.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    begins, data = _lower_and_space(column)
+    inside = np.frombuffer(data, dtype=np.uint8) != 32
+    starting = inside.copy()
+    starting[1:] &= ~inside[:-1]
+    heads = begins[:-1][begins[:-1] < begins[1:]]
+    starting[heads] = inside[heads]
+    starts = np.flatnonzero(starting)
+    # A piece is a word with the spaces after it. They are cut off in the few distinct pieces, not in all.
+    bounds = np.append(starts, len(data)).astype(np.int64 if pa.types.is_large_string(column.type) else np.int32)
+    pieces = pa.Array.from_buffers(
+        column.type, len(starts), [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+    ).dictionary_encode()
+    words = pc.ascii_rtrim_whitespace(pieces.dictionary).cast(pa.string()).dictionary_encode()
+    order = pc.array_sort_indices(words.dictionary)
+    place = np.empty(len(order), dtype=np.uint32)
+    place[order.to_numpy()] = np.arange(len(order), dtype=np.uint32)
+    codes = place[words.indices.to_numpy()][pieces.indices.to_numpy()]
+    return np.searchsorted(starts, begins), codes, words.dictionary.take(order)
 
 
-def _lower_and_space(column: pa.Array) -> pa.Array:
-    """The column with ASCII letters in lower case and other ASCII characters as spaces; offsets stay valid."""
+def _lower_and_space(column: pa.Array) -> tuple[np.ndarray, bytes]:
+    """Where each text begins, and all their bytes: ASCII letters in lower case, other ASCII as spaces."""
     if len(column) == 0:
-        return column
+        return np.zeros(1, dtype=np.int64), b""
+    wide = pa.types.is_large_string(column.type)
     _, offsets, values = column.buffers()
-    data = values.to_pybytes().translate(_ASCII) if values is not None else b""
-    return pa.Array.from_buffers(column.type, len(column), [None, offsets, pa.py_buffer(data)], offset=column.offset)
+    begins = np.frombuffer(offsets, dtype=np.int64 if wide else np.int32)[column.offset :][: len(column) + 1]
+    low, high = int(begins[0]), int(begins[-1])
+    data = values.slice(low, high - low).to_pybytes().translate(_ASCII) if high > low else b""
+    return begins - low, data
 
 
 def _missing(rows: Sequence[int] | np.ndarray, where: str) -> DataError:

@@ -175,14 +175,15 @@ def read_columns(path: Path, names: tuple[str, ...]) -> Columns:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=list(names))
+        with pq.ParquetFile(path) as file:
+            absent = [name for name in names if name not in file.schema_arrow.names]
+            table = file.read(columns=[name for name in names if name not in absent])
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
         ) from None
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a readable Parquet file: {error}", reason="damaged") from None
-    absent = [name for name in names if name not in table.column_names]
     if absent:
         raise DataError(f"{path}: {len(absent)} columns are missing ({first_few(absent)})", reason="missing-column")
     columns: Columns = {}

@@ -1,0 +1,82 @@
+"""The clean tables, read back. Every stage after `clean` takes them from here; columns and orders: docs/data.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS, TRUTH
+from itm.errors import DataError
+
+
+def read_captions(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """captions.parquet: rows train, dev, test; inside a split by image, then position."""
+    return read_table(folder / CAPTIONS, columns)
+
+
+def read_images(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """images.parquet: rows train, dev, test, then photos of other benchmarks."""
+    return read_table(folder / IMAGES, columns)
+
+
+def read_texts(folder: Path) -> pd.DataFrame:
+    """texts.parquet: captions in their order, hierarchy texts in theirs, then the empty text."""
+    return read_table(folder / TEXTS)
+
+
+def read_hierarchies(folder: Path) -> pd.DataFrame:
+    """hierarchies.parquet: four rows a chain, level 1 (generic) to 4."""
+    return read_table(folder / HIERARCHIES)
+
+
+def read_ratings(folder: Path, kind: str | None = None) -> pd.DataFrame:
+    """ratings.parquet, or only the rows of one kind (sts, sis, sits, expert, crowdflower)."""
+    table = read_table(folder / RATINGS)
+    return table if kind is None else table[table["kind"] == kind].reset_index(drop=True)
+
+
+def read_quarantine(folder: Path) -> pd.DataFrame:
+    """quarantine.parquet: every row that cleaning rejected, with its source and the reason."""
+    return read_table(folder / QUARANTINE)
+
+
+def read_truth(folder: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of truth.npz; empty ones where the data set has no exact relation.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    path = folder / TRUTH
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run `dvc repro clean`", reason="damaged-table") from None
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A parquet file as a data frame, whole or some columns of it.
+
+    Raises:
+        DataError: the file is missing, is not parquet, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns, use_threads=False, partitioning=None).to_pandas()
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); run `dvc repro clean`", reason="damaged-table"
+        ) from None
+
+
+def _missing(path: Path) -> DataError:
+    return DataError(f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file")

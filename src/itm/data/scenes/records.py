@@ -83,7 +83,7 @@ class Scene:
 def requirement(
     slots: Iterable[Mapping[str, str]], relations: Iterable[Relation] = (), background: str = ""
 ) -> Requirement:
-    """A checked requirement, with the attributes of each slot in their fixed order.
+    """A checked requirement, with the attributes of each slot in their fixed order, and every relation once.
 
     >>> requirement([{"shape": "square", "colour": "red"}, {}]).slots
     ((('shape', 'square'), ('colour', 'red')), ())
@@ -101,14 +101,15 @@ def requirement(
         ordered.append(tuple((name, slot[name]) for name in ATTRIBUTES if name in slot))
     if not 1 <= len(ordered) <= CAPACITY:
         raise DataError(f"requirement: {len(ordered)} slots; a requirement has 1 to {CAPACITY}")
-    joined = []
+    joined: list[Relation] = []
     for first, name, second in relations:
         _known("requirement: relation", name, CONVERSE)
         if first == second or not (0 <= first < len(ordered) and 0 <= second < len(ordered)):
             raise DataError(
                 f"requirement: relation ({first}, {name!r}, {second}) must join two of slots 0 to {len(ordered) - 1}"
             )
-        joined.append((first, name, second))
+        if not {(first, name, second), (second, CONVERSE[name], first)} & set(joined):
+            joined.append((first, name, second))
     if background:
         _known("requirement: background", background, BACKGROUNDS)
     return Requirement(tuple(ordered), tuple(joined), background)

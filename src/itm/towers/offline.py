@@ -111,7 +111,7 @@ class OfflineTowers(Towers):
             "image_size": self.image_size,
             "context_length": self.context_length,
             "activation": {"image": "relu6", "text": str(self.text_tower.config.hidden_act)},
-            "preprocessing": {"mean": _MEAN, "deviation": _DEVIATION, "resize": "squash"},
+            "preprocessing": {"mean": _MEAN, "deviation": _DEVIATION, "resize": "centre square"},
         }
 
 

@@ -93,5 +93,5 @@ class OpenClipTowers(Towers):
             "image_size": self.image_size,
             "context_length": self.context_length,
             "activation": activation_of(self.model),
-            "preprocessing": {"mean": self._mean, "deviation": self._deviation, "resize": "squash"},
+            "preprocessing": {"mean": self._mean, "deviation": self._deviation, "resize": "centre square"},
         }

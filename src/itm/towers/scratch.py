@@ -155,6 +155,6 @@ class ScratchTowers(Towers):
             "kind": "scratch",
             **self.sizes,
             "activation": {"image": "relu", "text": "gelu"},
-            "preprocessing": {"mean": _MEAN, "deviation": _DEVIATION, "resize": "squash"},
+            "preprocessing": {"mean": _MEAN, "deviation": _DEVIATION, "resize": "centre square"},
             "vocabulary": self.vocabulary,
         }

@@ -6,33 +6,52 @@ from itm.metrics.collapse import CollapseWarning, warn_if_collapsed
 from itm.metrics.correlation import average_ranks, kendall, spearman
 from itm.metrics.graded import PrecisionAtR, ndcg, precision_at_r, precision_at_r_of_lists
 from itm.metrics.hierarchy import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
+from itm.metrics.plausible import ECCV_LISTS, ECCV_PAPER, PCME, PmrpDefinition, pmrp
 from itm.metrics.positives import Positives
 from itm.metrics.ranks import HitRanks, hit_ranks, rank_all
 from itm.metrics.recall import fold_means, hit_rates, hits_at, rsum
 from itm.metrics.scorer import DotProduct, Matrix, Scorer
+from itm.metrics.significance import (
+    Comparison,
+    Interval,
+    bootstrap_interval,
+    compare_paired,
+    holm,
+    wilcoxon_p,
+)
 from itm.metrics.top import top_items
 
 __all__ = [
+    "ECCV_LISTS",
+    "ECCV_PAPER",
+    "PCME",
     "BootstrapCorrelation",
     "ChainScores",
     "CollapseWarning",
+    "Comparison",
     "DotProduct",
     "HitRanks",
+    "Interval",
     "Matrix",
+    "PmrpDefinition",
     "Positives",
     "PrecisionAtR",
     "Scorer",
     "ThresholdCurve",
     "average_ranks",
+    "bootstrap_interval",
     "bootstrap_spearman",
     "chain_scores",
+    "compare_paired",
     "fold_means",
     "hit_ranks",
     "hit_rates",
     "hits_at",
+    "holm",
     "interpolation",
     "kendall",
     "ndcg",
+    "pmrp",
     "precision_at_r",
     "precision_at_r_of_lists",
     "radii",
@@ -45,4 +64,5 @@ __all__ = [
     "threshold_curve",
     "top_items",
     "warn_if_collapsed",
+    "wilcoxon_p",
 ]

@@ -1,0 +1,138 @@
+"""What the report tells of the data: counts, captions with their descriptiveness, and the true relation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.data.layout import CAPTIONS, IMAGES, SPLITS, TRUTH
+from itm.errors import DataError
+
+TRUE = 5.0
+"""The grade of a caption that is true of the image."""
+
+
+@dataclass(frozen=True)
+class Captions:
+    """The captions of one split; row i of every field is the same caption, `owner` the row of its image."""
+
+    ids: NDArray[np.int64]
+    texts: list[str]
+    owner: NDArray[np.intp]
+    level: NDArray[np.int8]
+    multiplicity: NDArray[np.int32]
+    normalised: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The tables of one data set, for the split that is reported."""
+
+    name: str
+    split: str
+    clean: Path
+    counts: dict[str, tuple[int, int]]
+    image_ids: list[str]
+    captions: Captions
+
+    @cached_property
+    def caption_rows(self) -> list[NDArray[np.intp]]:
+        """The rows of each image's captions, in order."""
+        order = np.argsort(self.captions.owner, kind="stable")
+        bounds = np.searchsorted(self.captions.owner[order], np.arange(len(self.image_ids) + 1))
+        return [order[bounds[i] : bounds[i + 1]] for i in range(len(self.image_ids))]
+
+    @cached_property
+    def truth(self) -> NDArray[np.bool_] | None:
+        """(images, captions) bool, which caption is true of which image; None where nobody knows."""
+        path = self.clean / TRUTH
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as stored:
+            name = f"{self.split}_grade"
+            if name not in stored.files or stored[name].size == 0:
+                return None
+            images, captions = stored[f"{self.split}_image_ids"], stored[f"{self.split}_caption_ids"]
+            true = np.asarray(stored[name] == TRUE)
+        rows = _positions(images.tolist(), self.image_ids, path, "image")
+        columns = _positions(captions.tolist(), self.captions.ids.tolist(), path, "caption")
+        return true[np.ix_(rows, columns)]
+
+    def longest_caption(self, image: int) -> str:
+        """The most descriptive caption of an image; '' without any."""
+        rows = self.caption_rows[image]
+        return self.captions.texts[rows[int(np.argmax(self.captions.normalised[rows]))]] if len(rows) else ""
+
+    def kind(self, image: int, caption: int) -> str:
+        """labelled, true (but unlabelled), false, or unlabelled where the truth is unknown."""
+        if self.captions.owner[caption] == image:
+            return "labelled"
+        if self.truth is None:
+            return "unlabelled"
+        return "true" if self.truth[image, caption] else "false"
+
+
+def load_dataset(name: str, split: str, clean: Path, scored: Path) -> Dataset:
+    """The counts of all splits, and the images and captions of `split` in table order.
+
+    Raises:
+        DataError: a table is missing, or clean and scored captions are not the same rows.
+    """
+    images = _columns(clean / IMAGES, ["image_id", "split"])
+    captions = _columns(clean / CAPTIONS, ["caption_id", "image_id", "split", "text", "level", "multiplicity"])
+    scores = _columns(scored / CAPTIONS, ["caption_id", "normalised"])
+    if not np.array_equal(captions["caption_id"], scores["caption_id"]):
+        raise DataError(
+            f"{scored / CAPTIONS}: its captions are not those of {clean / CAPTIONS}; run `dvc repro score`",
+            reason="stale-scores",
+        )
+    counts = {
+        part: (int(np.sum(images["split"] == part)), int(np.sum(captions["split"] == part)))
+        for part in (*SPLITS, "hierarcaps")
+        if np.any(images["split"] == part)
+    }
+    ids = images["image_id"][images["split"] == split].tolist()
+    chosen = captions["split"] == split
+    row_of = {image: row for row, image in enumerate(ids)}
+    return Dataset(
+        name,
+        split,
+        clean,
+        counts,
+        ids,
+        Captions(
+            captions["caption_id"][chosen].astype(np.int64),
+            captions["text"][chosen].tolist(),
+            np.array([row_of[image] for image in captions["image_id"][chosen]], dtype=np.intp),
+            captions["level"][chosen].astype(np.int8),
+            captions["multiplicity"][chosen].astype(np.int32),
+            scores["normalised"][chosen].astype(np.float32),
+        ),
+    )
+
+
+def _columns(path: Path, names: list[str]) -> dict[str, NDArray[np.generic]]:
+    from pyarrow.parquet import read_table  # only the stages that read tables pay for it
+
+    try:
+        table = read_table(path, columns=names, use_threads=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run `dvc repro`", reason="missing-file") from None
+    return {name: table[name].to_numpy() for name in names}
+
+
+def _positions(wanted: Sequence[object], known: Sequence[object], path: Path, what: str) -> list[int]:
+    """Rows of `wanted` that hold `known`, in the order of `known`."""
+    place = {each: row for row, each in enumerate(wanted)}
+    missing = [each for each in known if each not in place]
+    if missing:
+        raise DataError(
+            f"{path}: {len(missing)} {what}s of the tables are not in it ({missing[0]}, ...); run `dvc repro clean`",
+            reason="stale-truth",
+        )
+    return [place[each] for each in known]

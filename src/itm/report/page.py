@@ -1,0 +1,187 @@
+"""Everything the page shows, computed once; the HTML page and its Markdown twin are two ways to write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from itm.config import Parameters
+from itm.data.files import read_json
+from itm.report import gallery, order, plots, provenance, training
+from itm.report.aggregate import Summary, aggregate
+from itm.report.chance import chance_levels
+from itm.report.columns import Column, column, columns
+from itm.report.compare import compare
+from itm.report.dataset import Dataset, load_dataset
+from itm.report.headline import claims, featured_method, headline
+from itm.report.hierarchy import PathExample, path_examples
+from itm.report.pictures import Pictures
+from itm.report.quoted import quoted_rows
+from itm.report.results import Results
+from itm.report.tables import Table, full_table, results_table
+from itm.report.words import ABOUT, TITLES, leaves, spoken
+
+
+@dataclass(frozen=True)
+class BenchmarkPart:
+    """A benchmark's key table, all its metrics, and the protocol behind them."""
+
+    name: str
+    title: str
+    about: str
+    table: Table
+    full: Table
+    protocol: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class OrderPart:
+    """Generic to specific: the curve, the share of pairs in order, and the distribution of descriptiveness."""
+
+    curve: Markup
+    agreement: list[tuple[str, Summary]]
+    distribution: Markup
+
+
+@dataclass(frozen=True)
+class Page:
+    """The content of the report, in the order of reading."""
+
+    title: str
+    headline: str
+    claims: list[str]
+    methods: list[str]
+    summary: Table
+    baseline: str
+    featured: str
+    parts: list[BenchmarkPart]
+    order: OrderPart
+    shares: dict[str, dict[str, float]]
+    paths: list[PathExample]
+    text_to_image: list[gallery.Example]
+    image_to_text: list[gallery.Example]
+    training: list[Markup]
+    training_by_method: list[Markup]
+    quality: list[tuple[str, list[tuple[str, str]]]]
+    provenance: list[tuple[str, list[tuple[str, str]]]]
+    parameters: str
+    data: Dataset
+    pictures: Pictures
+    seeds: int
+
+
+def build_page(results: Results, parameters: Parameters, clean: Path, scored: Path, root: Path) -> Page:
+    """The page of these results; `root` is where dvc.lock lies."""
+    report, evaluate = parameters.report, parameters.evaluate
+    data = load_dataset(parameters.data.name, parameters.encode.split, clean, scored)
+    summaries = aggregate(results, evaluate.digits)
+    chance = chance_levels(results, parameters, clean, scored)
+    baseline, featured = results.methods[0], featured_method(parameters)
+    verdicts = compare(results, baseline)
+    parts = []
+    headline_columns: list[tuple[str, Column]] = []
+    for benchmark in results.benchmarks:
+        keys, title = results.keys(benchmark), TITLES.get(benchmark, benchmark)
+        chosen = [(benchmark, each) for each in columns(benchmark, keys)]
+        headline_columns += [pair for pair in chosen if pair[1].headline] or chosen[:3]
+        quoted = quoted_rows(data.name, benchmark, [each for _, each in chosen])
+        table = results_table(title, chosen, results.methods, summaries, chance, verdicts, quoted)
+        everything = full_table(title, benchmark, [column(key) for key in keys], results.methods, summaries, chance)
+        parts.append(
+            BenchmarkPart(
+                benchmark, title, ABOUT.get(benchmark, ""), table, everything, protocol_lines(results, benchmark)
+            )
+        )
+    summary = results_table("Headline", headline_columns, results.methods, summaries, chance, verdicts)
+    top = _first_seed_tops(results)
+    embed = data.name == "scenes" or report.embed_photos
+    agreement, order_part = _order(results, data)
+    shares = gallery.shares(data, top["t2i"]) if top else {}
+    histories = training.read_histories(results.runs, results.methods, results.seeds)
+    return Page(
+        title=report.title,
+        headline=headline(results, parameters, data),
+        claims=claims(results, headline_columns, summaries, chance, agreement, shares, featured, baseline),
+        methods=list(results.methods),
+        summary=summary,
+        baseline=baseline,
+        featured=featured,
+        parts=parts,
+        order=order_part,
+        shares=shares,
+        paths=path_examples(results, clean, featured, min(4, report.examples)),
+        text_to_image=gallery.text_to_image(data, top["t2i"], featured, baseline, report.examples) if top else [],
+        image_to_text=gallery.image_to_text(data, top["i2t"], featured, baseline, report.examples) if top else [],
+        training=training.comparison_charts(histories),
+        training_by_method=training.method_charts(histories),
+        quality=quality(results.runs.parent),
+        provenance=provenance.facts(parameters, clean, scored, root),
+        parameters=provenance.parameters_text(parameters),
+        data=data,
+        pictures=Pictures(clean, embed),
+        seeds=len(results.seeds),
+    )
+
+
+def protocol_lines(results: Results, benchmark: str) -> list[tuple[str, str]]:
+    """The protocol that all runs of a benchmark share, flattened, data set and split first."""
+    protocol = results.protocol(benchmark)
+    first, last = ["dataset", "split", "images", "captions"], [n for n in protocol if n.endswith("_ids")]
+    names = [n for n in first if n in protocol]
+    names += [n for n in protocol if n not in (*names, *last, "benchmark")] + last
+    lines = [(name.replace("_", " "), spoken(protocol[name])) for name in names]
+    return [*lines, ("training seeds", ", ".join(map(str, results.seeds)))]
+
+
+def quality(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What cleaning and scoring measured (results/quality.json, results/score.json), as far as they exist."""
+    found = []
+    for title, name in (("Data quality", "quality.json"), ("Descriptiveness score", "score.json")):
+        if (folder / name).is_file():
+            found.append((title, leaves(read_json(folder / name))))
+    return found
+
+
+def _first_seed_tops(results: Results) -> dict[str, dict[str, Any]]:
+    """The ranked lists of each method's first seed, by direction; empty when retrieval is not evaluated."""
+    if "retrieval" not in results.benchmarks:
+        return {}
+    arrays = {m: results.arrays(m, results.seeds[0], "retrieval") for m in results.methods}
+    return {task: {m: stored[f"{task}_top"] for m, stored in arrays.items()} for task in ("t2i", "i2t")}
+
+
+def _order(results: Results, data: Dataset) -> tuple[dict[str, Summary], OrderPart]:
+    captions = data.captions
+    curves: dict[str, list[order.Curve]] = {}
+    shares: dict[str, list[float]] = {}
+    if "retrieval" in results.benchmarks:
+        for method in results.methods:
+            for seed in results.seeds:
+                own = results.arrays(method, seed, "retrieval")["own_similarity"]
+                curves.setdefault(method, []).append(order.curve(own, captions.normalised, captions.owner))
+                share = order.agreement(own, captions.normalised, captions.owner)
+                shares.setdefault(method, []).append(share)
+    chart = plots.lines(
+        "Similarity of an image to its own captions, by descriptiveness",
+        "descriptiveness dn (0 generic, 1 specific)",
+        "similarity, less the image's mean",
+        order.curve_series(curves),
+    )
+    agreement = order.agreements(shares)
+    return agreement, OrderPart(chart, list(agreement.items()), _distribution(data))
+
+
+def _distribution(data: Dataset) -> Markup:
+    """The histogram of descriptiveness, stacked by level where levels are known."""
+    captions, edges = data.captions, np.linspace(0, 1, 21)
+    levels = sorted(set(captions.level.tolist()))
+    groups = []
+    for level in levels:
+        counts = np.histogram(np.clip(captions.normalised[captions.level == level], 0, 1), edges)[0]
+        groups.append((f"level {level}" if level > 0 else "captions", counts.tolist()))
+    title = f"Descriptiveness of the {data.split} captions"
+    return plots.histogram(title, "descriptiveness dn (0 generic, 1 specific)", edges.tolist(), groups)

@@ -1,0 +1,82 @@
+"""What a number depends on: parameters, package versions, data hashes, and the command that makes it again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from itm.config import Parameters
+from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, RATINGS, TRUTH
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "dvc",
+    "snakemake",
+)
+
+
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Installed versions of Python and of the libraries that results may depend on."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def data_hashes(lock: Path, data_name: str) -> dict[str, str]:
+    """MD5 of the source files, as dvc.lock records them; empty without a dvc.lock. Other data sets are left out."""
+    try:
+        stages = (YAML(typ="safe").load(lock) or {}).get("stages", {})
+    except (FileNotFoundError, YAMLError, AttributeError):
+        return {}
+    folder = f"data/raw/{data_name}/"
+    found = {
+        out["path"]: out["md5"]
+        for stage in stages.values()
+        for out in stage.get("outs", [])
+        if str(out.get("path", "")).startswith(folder) and "md5" in out
+    }
+    return dict(sorted(found.items()))
+
+
+def facts(parameters: Parameters, clean: Path, scored: Path, root: Path) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The sections of the provenance list: versions, tables with their SHA-256, source files with their MD5."""
+    tables = [clean / CAPTIONS, clean / IMAGES, clean / HIERARCHIES, clean / RATINGS, clean / TRUTH, scored / CAPTIONS]
+    hashes = [(path.as_posix(), sha256(path)) for path in tables if path.is_file()]
+    sources = data_hashes(root / "dvc.lock", parameters.data.name)
+    found = [("Versions", list(versions().items())), ("Tables (SHA-256; images.parquet names each image's)", hashes)]
+    return [*found, ("Source files (MD5, from dvc.lock)", list(sources.items()))] if sources else found
+
+
+def parameters_text(parameters: Parameters) -> str:
+    """The parameters in effect as YAML: entries of methods and data sets that do not run are left out."""
+    values = parameters.model_dump(mode="json", exclude={"device"})
+    values["method"] = {name: values["method"][name] for name in parameters.methods}
+    values["datasets"] = {parameters.data.name: values["datasets"][parameters.data.name]}
+    text = io.StringIO()
+    writer = YAML()
+    writer.default_flow_style = None
+    writer.dump(values, text)
+    return text.getvalue()
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

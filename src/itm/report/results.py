@@ -1,0 +1,170 @@
+"""The evaluated runs that params.yaml asks for: their metrics, their protocols, their training curves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itm.data.files import read_json
+from itm.errors import DataError, first_few
+
+NOT_A_BENCHMARK = frozenset({"train"})
+"""JSON files of a run's folder that are not metrics of a benchmark."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Metrics and protocols of methods x seeds x benchmarks, every one present.
+
+    `metrics[method, seed, benchmark]` maps a flattened key ("i2t.r1") to a number, NaN where the metric
+    is undefined; `protocols` maps the same triple to the protocol that evaluate stored.
+    """
+
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    benchmarks: tuple[str, ...]
+    runs: Path
+    evaluations: Path
+    metrics: Mapping[tuple[str, int, str], dict[str, float]]
+    protocols: Mapping[tuple[str, int, str], dict[str, Any]]
+    ignored: tuple[str, ...] = field(default=())
+
+    def keys(self, benchmark: str) -> list[str]:
+        """The metric keys of a benchmark, in the order of its first run."""
+        seen: dict[str, None] = {}
+        for method in self.methods:
+            for seed in self.seeds:
+                seen.update(dict.fromkeys(self.metrics[method, seed, benchmark]))
+        return list(seen)
+
+    def values(self, method: str, benchmark: str, key: str) -> list[float]:
+        """A metric of a method, one value a seed; NaN where a run lacks it."""
+        return [self.metrics[method, seed, benchmark].get(key, float("nan")) for seed in self.seeds]
+
+    def protocol(self, benchmark: str) -> dict[str, Any]:
+        """What the runs of a benchmark agree on (method and seed are left out)."""
+        runs = [self.protocols[m, s, benchmark] for m in self.methods for s in self.seeds]
+        first = runs[0]
+        return {
+            key: value
+            for key, value in first.items()
+            if key not in ("method", "seed") and all(run.get(key) == value for run in runs)
+        }
+
+    def arrays(self, method: str, seed: int, benchmark: str) -> dict[str, np.ndarray]:
+        """The per-query arrays of one evaluation."""
+        with np.load(evaluation_path(self.evaluations, method, seed, benchmark), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files if name != "protocol"}
+
+
+def metrics_path(runs: Path, method: str, seed: int, benchmark: str) -> Path:
+    """Where evaluate writes the metrics of one run on one benchmark."""
+    return runs / method / f"seed{seed}" / f"{benchmark}.json"
+
+
+def evaluation_path(evaluations: Path, method: str, seed: int, benchmark: str) -> Path:
+    """Where evaluate writes the per-query arrays of one run on one benchmark."""
+    return evaluations / method / f"seed{seed}" / f"{benchmark}.npz"
+
+
+def collect(runs: Path, evaluations: Path, methods: list[str], seeds: list[int], benchmarks: list[str]) -> Results:
+    """The results of methods x seeds x benchmarks. What else lies in the folders is left alone and listed.
+
+    Raises:
+        DataError: a metrics file or an evaluation is missing or damaged. All missing ones are counted and the
+            first three named, with the command that makes them.
+    """
+    wanted = [(m, s, b) for m in methods for s in seeds for b in benchmarks]
+    missing = [
+        path
+        for triple in wanted
+        for path in (metrics_path(runs, *triple), evaluation_path(evaluations, *triple))
+        if not path.is_file()
+    ]
+    if missing:
+        raise DataError(
+            f"report: {len(missing)} of {2 * len(wanted)} results are missing ({first_few(missing)}); "
+            f"params.yaml asks for {len(methods)} methods x {len(seeds)} seeds x {len(benchmarks)} benchmarks: "
+            "run `dvc repro` (or `make repro`) to make them",
+            reason="missing-results",
+        )
+    return Results(
+        tuple(methods),
+        tuple(seeds),
+        tuple(benchmarks),
+        runs,
+        evaluations,
+        {triple: flatten(read_json(metrics_path(runs, *triple))) for triple in wanted},
+        {triple: _read_protocol(evaluation_path(evaluations, *triple)) for triple in wanted},
+        tuple(_others(runs, {metrics_path(runs, *triple) for triple in wanted})),
+    )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested metrics as one level, keys joined by a dot, in their order; null becomes NaN.
+
+    Raises:
+        DataError: a value is not a number.
+
+    >>> flatten({"i2t": {"r1": 0.25, "r5": None}, "rsum": 31})
+    {'i2t.r1': 0.25, 'i2t.r5': nan, 'rsum': 31.0}
+    """
+    flat: dict[str, float] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif value is None:
+            flat[prefix + key] = float("nan")
+        elif isinstance(value, int | float):
+            flat[prefix + key] = float(value)
+        else:
+            raise DataError(
+                f"metrics key {prefix + key}: expected a number, found {type(value).__name__}", reason="not-a-number"
+            )
+    return flat
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """The columns of a training history; empty when there is none. A cell that is empty is NaN."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+
+def _number(cell: str | None) -> float:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return float("nan")
+
+
+def _read_protocol(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if "protocol" not in stored.files:
+                raise DataError(
+                    f"{path}: has no `protocol` array; run the evaluate stage again (`dvc repro -f`)",
+                    reason="no-protocol",
+                )
+            protocol = json.loads(str(stored["protocol"]))
+    except (ValueError, OSError) as error:
+        raise DataError(
+            f"{path}: not an evaluation ({error}); run the evaluate stage again", reason="damaged"
+        ) from None
+    if not isinstance(protocol, dict):
+        raise DataError(f"{path}: `protocol` is not a JSON object", reason="damaged")
+    return protocol
+
+
+def _others(runs: Path, wanted: set[Path]) -> Iterator[str]:
+    for path in sorted(runs.glob("*/seed*/*.json")):
+        if path not in wanted and path.stem not in NOT_A_BENCHMARK:
+            yield path.relative_to(runs).as_posix()

@@ -1,0 +1,126 @@
+"""Results tables as plain cells, so that the HTML page and its Markdown twin show the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from itm.report.aggregate import Summary, best
+from itm.report.columns import Column
+from itm.report.compare import Verdict
+
+Summaries = Mapping[str, Mapping[str, Mapping[str, Summary]]]
+Chance = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number as shown: text, spread over seeds ('' with one seed), best of its column, ▲ or ▼ or ''."""
+
+    text: str
+    spread: str = ""
+    best: bool = False
+    mark: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table; `kind` is method, chance or quoted."""
+
+    name: str
+    cells: list[Cell]
+    kind: str = "method"
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns in groups (a group heading spans its columns), then rows."""
+
+    title: str
+    groups: list[tuple[str, int]]
+    heads: list[tuple[str, bool]]
+    rows: list[Row]
+
+    @property
+    def starts(self) -> list[bool]:
+        """Which columns begin a group, the first group's aside."""
+        firsts = [column == 0 for _, span in self.groups for column in range(span)]
+        return [False, *firsts[1:]] if firsts else [False] * len(self.heads)
+
+
+def results_table(
+    title: str,
+    chosen: Sequence[tuple[str, Column]],
+    methods: Sequence[str],
+    summaries: Summaries,
+    chance: Chance,
+    verdicts: Mapping[tuple[str, str, str], Verdict],
+    quoted: Sequence[Row] = (),
+) -> Table:
+    """Methods x columns, chance level below; `chosen` lists (benchmark, column) with equal benchmarks together."""
+    columns = [
+        [summaries[method][benchmark].get(column.key, Summary(math.nan, None)) for method in methods]
+        for benchmark, column in chosen
+    ]
+    marks = [
+        best([summary.mean * column.scale for summary in values], column.higher, column.digits)
+        for values, (_, column) in zip(columns, chosen, strict=True)
+    ]
+    rows = [
+        Row(
+            method,
+            [
+                _cell(values[i], column, mark[i], verdicts.get((method, benchmark, column.key)))
+                for values, mark, (benchmark, column) in zip(columns, marks, chosen, strict=True)
+            ],
+        )
+        for i, method in enumerate(methods)
+    ]
+    levels = [chance.get(benchmark, {}).get(column.key) for benchmark, column in chosen]
+    if any(level is not None for level in levels):
+        cells = [Cell(column.show(level)) for level, (_, column) in zip(levels, chosen, strict=True)]
+        rows.append(Row("chance", cells, "chance"))
+    groups: list[tuple[str, int]] = []
+    for benchmark, _ in chosen:
+        if groups and groups[-1][0] == benchmark:
+            groups[-1] = (benchmark, groups[-1][1] + 1)
+        else:
+            groups.append((benchmark, 1))
+    heads = [(column.label, column.higher) for _, column in chosen]
+    return Table(title, groups, heads, [*rows, *quoted])
+
+
+def full_table(
+    title: str,
+    benchmark: str,
+    metrics: Sequence[Column],
+    methods: Sequence[str],
+    summaries: Summaries,
+    chance: Chance,
+) -> Table:
+    """Every metric of a benchmark, one a row, without marks; methods and chance are the columns."""
+    levels = chance.get(benchmark, {})
+    rows = [
+        Row(
+            column.key,
+            [_cell(summaries[method][benchmark][column.key], column, False, None) for method in methods]
+            + ([Cell(column.show(levels.get(column.key)))] if levels else []),
+        )
+        for column in metrics
+    ]
+    heads = [(name, True) for name in [*methods, *(["chance"] if levels else [])]]
+    return Table(title, [], heads, rows)
+
+
+def _cell(summary: Summary, column: Column, is_best: bool, verdict: Verdict | None) -> Cell:
+    spread = "" if summary.std is None or not summary.defined else column.show(summary.std)
+    return Cell(
+        column.show(summary.mean),
+        spread,
+        is_best,
+        verdict.mark if verdict else "",
+        verdict.text if verdict else "",
+    )

@@ -1,0 +1,62 @@
+"""Training curves: dev RSUM of all methods together, loss and its terms one method at a time."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from itm.report.plots import Series, lines
+from itm.report.results import read_history
+
+Histories = Mapping[str, Sequence[Mapping[str, Sequence[float]]]]
+SELECTED_BY = "dev_rsum"
+FIGURES = {"relaxed_share": "share of unlabelled pairs that are relaxed", "temperature": "temperature"}
+"""Columns of a history that are no loss terms."""
+
+
+def read_histories(runs: Path, methods: Sequence[str], seeds: Sequence[int]) -> dict[str, list[dict[str, list[float]]]]:
+    """The history of each method, one a seed; methods without any are left out."""
+    found = {m: [h for s in seeds if (h := read_history(runs / m / f"seed{s}" / "history.csv"))] for m in methods}
+    return {method: histories for method, histories in found.items() if histories}
+
+
+def over_seeds(histories: Sequence[Mapping[str, Sequence[float]]], name: str, label: str) -> Series | None:
+    """One figure against the epoch: mean over seeds and sample standard deviation; None where it is not recorded."""
+    having = [h for h in histories if name in h and "epoch" in h]
+    if not having:
+        return None
+    epochs = min((h["epoch"] for h in having), key=len)
+    rows = [[h[name][i] for h in having] for i in range(len(epochs))]
+    means = [statistics.fmean(row) if all(map(math.isfinite, row)) else math.nan for row in rows]
+    if all(math.isnan(mean) for mean in means):
+        return None
+    spread = [statistics.stdev(row) if len(row) > 1 and all(map(math.isfinite, row)) else 0.0 for row in rows]
+    return Series(label, epochs, means, spread if len(having) > 1 else [])
+
+
+def comparison_charts(histories: Histories) -> list[Markup]:
+    """Charts that compare methods, one a figure that is recorded: dev RSUM, then what the methods log."""
+    charts = []
+    for name, label in {SELECTED_BY: "dev RSUM", **FIGURES}.items():
+        series = [over_seeds(runs, name, method) for method, runs in histories.items()]
+        # a method without the figure keeps its place, so that colours stay those of the methods
+        shown = [each or Series(method, [], []) for each, method in zip(series, histories, strict=True)]
+        if any(series):
+            charts.append(lines(f"{label[0].upper()}{label[1:]} by epoch", "epoch", label, shown))
+    return charts
+
+
+def method_charts(histories: Histories) -> list[Markup]:
+    """One chart a method with its loss and the terms of it (not comparable between methods)."""
+    charts = []
+    for method, runs in histories.items():
+        names = [n for n in runs[0] if n not in ("epoch", *FIGURES) and not n.startswith("dev_")]
+        names.sort(key=lambda name: name != "train_loss")
+        shown = [each for name in names[:6] if (each := over_seeds(runs, name, name))]
+        if shown:
+            charts.append(lines(f"Training loss of {method}", "epoch", "loss", shown))
+    return charts

@@ -1,0 +1,77 @@
+"""The Makefile and the CI script: what they plan, and how they refuse. Nothing is installed or run here."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make on this machine")
+
+
+def run(*words, folder=ROOT, **environment):
+    return subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+def plan(target, folder, **environment):
+    done = run("make", "--dry-run", "--no-print-directory", target, folder=folder, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A checkout that has no environment yet."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_help_explains_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    declared = re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split()
+    listed = [line.split()[0] for line in run("make", "help").stdout.splitlines()]
+    assert sorted(listed) == sorted(declared)
+
+
+def test_repro_makes_the_environment_first_and_runs_the_pipeline(fresh):
+    lines = plan("repro", fresh)
+    order = [lines.index(part) for part in (" venv ", " pip sync ", "--editable .", "dvc repro")]
+    assert order == sorted(order)
+    assert "--require-hashes requirements.lock" in lines
+
+
+def test_an_environment_in_place_is_not_made_again(fresh):
+    (fresh / ".venv").mkdir()
+    (fresh / ".venv" / ".synced").touch()
+    assert plan("repro", fresh).strip() == ".venv/bin/dvc repro"
+    os.utime(fresh / ".venv" / ".synced", (0, 0))
+    assert "pip sync" in plan("repro", fresh)
+
+
+def test_uv_is_fetched_where_there_is_none(fresh):
+    assert "install --quiet --target .tools" in plan("environment", fresh, MAKEFLAGS="UV=.tools/bin/uv")
+
+
+def test_real_photos_use_their_preset(fresh):
+    lines = plan("real", fresh)
+    assert "itm preset flickr8k\n" in lines
+    assert lines.index("itm preset flickr8k") < lines.index("dvc repro")
+
+
+def test_the_ci_script_parses_and_refuses_an_unknown_step():
+    assert run("bash", "-n", ".ci/run").returncode == 0
+    done = run(".ci/run", "lints")
+    assert done.returncode == 1
+    assert "no step 'lints'; known: environment lint tests smoke real" in done.stderr
+
+
+def test_the_ci_script_says_what_it_skips():
+    done = run(".ci/run", "real", ITM_MIRROR="")
+    assert done.returncode == 0
+    assert "skipped: flickr8k-mini: ITM_MIRROR is not set" in done.stdout

@@ -62,7 +62,7 @@ def test_the_tar_holds_every_picture_and_no_trace_of_when_and_who(small: ScenesP
         assert first is not None
         image = Image.open(io.BytesIO(first.read()))
         expected = render(next(all_scenes(small)), 64, 0.04, 0)
-        np.testing.assert_array_equal(np.asarray(image), np.asarray(expected))
+        np.testing.assert_array_equal(np.asarray(image), expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 2, 3), (64, 64, 3)])
@@ -161,6 +161,8 @@ def test_a_repeated_image_and_a_missing_file_are_named(small_file: Path, tmp_pat
 
 def test_scenes_are_read_and_written_one_at_a_time(small: ScenesParameters, tmp_path: Path) -> None:
     path = tmp_path / "new" / "scenes.jsonl"
-    write_scenes(small, path)
+    told: list[tuple[int, int]] = []
+    write_scenes(small, path, lambda done, total: told.append((done, total)))
+    assert told == [(done, 120) for done in range(1, 121)]
     stream = read_scenes(path)
     assert next(stream).image_id == "train-000000"

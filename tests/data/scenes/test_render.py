@@ -12,7 +12,7 @@ from itm.data.scenes.vocabulary import BACKGROUNDS, COLOURS, SHAPES
 
 
 def pixels(seen: Scene, size: int = 64, noise: float = 0.0, seed: int = 0) -> np.ndarray:
-    return np.asarray(render(seen, size, noise, seed)).astype(int)
+    return render(seen, size, noise, seed).astype(int)
 
 
 def alone(shape: str, colour: str, size: str = "large", texture: str = "solid", background: str = "dark") -> Scene:
@@ -90,5 +90,5 @@ def test_noise_has_the_stated_strength() -> None:
 def test_any_size(default: ScenesParameters, size: int) -> None:
     seen = next(scenes(default, "test", captions=False))
     image = render(seen, size, 0.04, 0)
-    assert image.size == (size, size)
-    assert image.mode == "RGB"
+    assert image.shape == (size, size, 3)
+    assert image.dtype == np.uint8

@@ -10,7 +10,7 @@ import json
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,21 +27,25 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SUB_FILTER = 1
 
 
-def write_scenes(parameters: ScenesParameters, path: str | Path) -> None:
+#: Told how many of how many scenes are written, for a progress bar.
+Report = Callable[[int, int], None]
+
+
+def write_scenes(parameters: ScenesParameters, path: str | Path, report: Report | None = None) -> None:
     """Write the scenes of train, dev and test as JSON, one a line; equal parameters give equal bytes."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for scene in all_scenes(parameters):
+        for scene in _reported(all_scenes(parameters), parameters, report):
             file.write(json.dumps(to_json(scene), separators=(",", ":"), ensure_ascii=False) + "\n")
 
 
-def write_images(parameters: ScenesParameters, path: str | Path) -> None:
+def write_images(parameters: ScenesParameters, path: str | Path, report: Report | None = None) -> None:
     """Write the pictures as an uncompressed tar of `<image_id>.png`, in the order of `write_scenes`.
 
     Equal parameters give equal pixels on every machine, and equal bytes with the same zlib.
     """
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for scene in all_scenes(parameters, captions=False):
-            content = png(np.asarray(render(scene, parameters.image_size, parameters.noise, parameters.seed)))
+        for scene in _reported(all_scenes(parameters, captions=False), parameters, report):
+            content = png(render(scene, parameters.image_size, parameters.noise, parameters.seed))
             member = tarfile.TarInfo(f"{scene.image_id}.png")
             member.size, member.mtime, member.mode = len(content), 0, 0o644
             tar.addfile(member, io.BytesIO(content))
@@ -93,6 +97,14 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     body = deflate.compress(filtered.tobytes()) + deflate.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def _reported(scenes: Iterator[Scene], parameters: ScenesParameters, report: Report | None) -> Iterator[Scene]:
+    total = parameters.train_images + parameters.dev_images + parameters.test_images
+    for done, scene in enumerate(scenes, start=1):
+        yield scene
+        if report is not None:
+            report(done, total)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

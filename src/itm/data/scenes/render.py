@@ -49,8 +49,8 @@ _SPOTS = tuple(
 _STEP = 4
 
 
-def render(scene: Scene, size: int, noise: float, seed: int) -> Image.Image:
-    """The scene as an RGB image of size x size pixels; `noise` is the standard deviation as a share of the range.
+def render(scene: Scene, size: int, noise: float, seed: int) -> NDArray[np.uint8]:
+    """(size, size, 3) uint8 The scene as RGB pixels; `noise` is the standard deviation as a share of the range.
 
     Size, turn, tint and contrast of every object, the tint of the background, the light and the noise vary; they
     come from a generator of their own, a child of `seed` for this scene.
@@ -62,7 +62,7 @@ def render(scene: Scene, size: int, noise: float, seed: int) -> Image.Image:
     picture = Image.new("RGB", (size, size), _tinted((ground, ground, ground), vary[1:4], 16.0))
     for item in scene.items:
         _draw(picture, item, size, rng.random(6))
-    return Image.fromarray(_photograph(np.asarray(picture), vary[4:], noise, rng))
+    return _photograph(np.asarray(picture), vary[4:], noise, rng)
 
 
 def _draw(picture: Image.Image, item: Item, size: int, vary: NDArray[np.float64]) -> None:

@@ -32,7 +32,7 @@ def write_sheet(
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
     for index, shown in enumerate(islice(scenes(parameters, split), rows * columns)):
         left, top = _BORDER + index % columns * width, _BORDER + index // columns * height
-        picture = render(shown, parameters.image_size, parameters.noise, parameters.seed)
+        picture = Image.fromarray(render(shown, parameters.image_size, parameters.noise, parameters.seed))
         sheet.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, top))
         lines = [
             line

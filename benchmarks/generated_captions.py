@@ -1,7 +1,7 @@
 """Captions in any number, for benchmarks: words drawn by Zipf's law, deterministic from a seed.
 
-Lengths are about those of COCO (mean 10.5 words), half of the tokens are stop words, and one in 500 words is
-a one-off, so that the vocabulary grows with the corpus as it does on the web.
+Lengths are about those of COCO (mean 10.5 words), nearly half of the tokens are stop words, and one in 500 is a
+one-off, so that the vocabulary grows with the corpus as it does on the web.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itm.text.stopwords import STOP_WORDS
@@ -18,45 +19,44 @@ WORDS = 40_000
 PART = 100_000
 
 
-def _vocabulary() -> np.ndarray:
-    generator = np.random.default_rng(7)
-    letters = np.array(list("aabcdeeefghiiklmnooprssttuvwy"))
-    made: dict[str, None] = {}
-    while len(made) < WORDS:
-        lengths = 3 + generator.poisson(2.6, size=WORDS)
-        for word in np.split(generator.choice(letters, int(lengths.sum())), np.cumsum(lengths)[:-1]):
-            made["".join(word.tolist())] = None
-    return np.array(list(made)[:WORDS], dtype=object)
-
-
-def captions(count: int, seed: int = 0) -> list[str]:
-    """`count` captions; more of them start with the same ones, by parts of 100,000."""
-    vocabulary, stop = _vocabulary(), np.array(sorted(STOP_WORDS), dtype=object)
-    frequency = 1 / (np.arange(WORDS) + 2.7) ** 1.05
-    cumulative = np.cumsum(frequency / frequency.sum())
-    found: list[str] = []
-    for part in range(-(-count // PART)):
-        generator = np.random.default_rng([seed, part])
-        rows = min(PART, count - part * PART)
-        lengths = np.clip(generator.poisson(8.5, rows) + 2, 2, 40)
-        total = int(lengths.sum())
-        words = vocabulary[np.minimum(np.searchsorted(cumulative, generator.random(total)), WORDS - 1)]
-        function = generator.random(total) < 0.45
-        words[function] = stop[(generator.random(int(function.sum())) ** 3 * len(stop)).astype(int)]
-        odd = np.flatnonzero(generator.random(total) < 0.002)
-        words[odd] = [f"x{value:x}" for value in generator.integers(1 << 40, size=len(odd)).tolist()]
-        ends = np.cumsum(lengths).tolist()
-        listed, start = words.tolist(), 0
-        for end in ends:
-            found.append(" ".join(listed[start:end]).capitalize() + ".")
-            start = end
-    return found
+def captions(count: int, seed: int = 0) -> pa.ChunkedArray:
+    """`count` captions as an Arrow column; more of them start with the same ones, by parts of 100,000."""
+    made = _Words()
+    return pa.chunked_array([made.part(min(PART, count - start), seed, start) for start in range(0, count, PART)])
 
 
 def write_parquet(path: Path, count: int, seed: int = 0) -> None:
     """Write captions to one parquet file (column text), part by part."""
+    made = _Words()
     with pq.ParquetWriter(path, pa.schema([("text", pa.string())])) as writer:
-        for part in range(-(-count // PART)):
-            rows = min(PART, count - part * PART)
-            texts = captions(rows, seed * 1_000_003 + part)
-            writer.write_table(pa.table({"text": pa.array(texts, pa.string())}))
+        for start in range(0, count, PART):
+            writer.write_table(pa.table({"text": made.part(min(PART, count - start), seed, start)}))
+
+
+class _Words:
+    def __init__(self) -> None:
+        generator = np.random.default_rng(7)
+        letters = np.array(list("aabcdeeefghiiklmnooprssttuvwy"))
+        made: dict[str, None] = {}
+        while len(made) < WORDS:
+            lengths = 3 + generator.poisson(2.6, size=WORDS)
+            for word in np.split(generator.choice(letters, int(lengths.sum())), np.cumsum(lengths)[:-1]):
+                made["".join(word.tolist())] = None
+        self.stop = sorted(STOP_WORDS)
+        self.all = pa.array(list(made)[:WORDS] + self.stop)
+        frequency = 1 / (np.arange(WORDS) + 2.7) ** 1.05
+        self.cumulative = np.cumsum(frequency / frequency.sum())
+
+    def part(self, rows: int, seed: int, start: int) -> pa.Array:
+        generator = np.random.default_rng([seed, start])
+        lengths = np.clip(generator.poisson(8.5, PART) + 2, 2, 40)[:rows]
+        total = int(lengths.sum())
+        codes = np.minimum(np.searchsorted(self.cumulative, generator.random(total)), WORDS - 1)
+        function = generator.random(total) < 0.45
+        codes[function] = WORDS + (generator.random(int(function.sum())) ** 3 * len(self.stop)).astype(int)
+        odd = generator.random(total) < 0.002
+        single = pa.array([f"x{value:x}" for value in generator.integers(1 << 40, size=int(odd.sum())).tolist()])
+        words = pc.replace_with_mask(self.all.take(pa.array(codes)), pa.array(odd), single)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        joined = pc.binary_join(pa.ListArray.from_arrays(offsets, words), " ")
+        return pc.binary_join_element_wise(pc.utf8_capitalize(joined), ".", "")

@@ -32,6 +32,25 @@ from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 
 
+class FrequencySum:
+    """Document frequencies added up; compacted now and then, so that memory follows the vocabulary."""
+
+    def __init__(self) -> None:
+        self._parts: list[DocumentFrequencies] = []
+        self._limit = 2_000_000
+
+    def add(self, part: DocumentFrequencies) -> None:
+        """Count a part in."""
+        self._parts.append(part)
+        if sum(len(part.words) for part in self._parts) > self._limit:
+            self._parts = [merge(self._parts)]
+            self._limit = max(self._limit, 2 * len(self._parts[0].words))
+
+    def total(self) -> DocumentFrequencies:
+        """The sum of all parts so far."""
+        return merge(self._parts)
+
+
 @dataclass(frozen=True)
 class StreamScores:
     """The result of a streaming run."""
@@ -69,7 +88,7 @@ def score_files(
     by_image = parameters.document == "image"
     with tempfile.TemporaryDirectory(prefix=".scratch-", dir=out.parent) as folder, _workers(processes) as pool:
         scratch = Path(folder)
-        frequencies = _Sum()
+        frequencies = FrequencySum()
         training: list[np.ndarray | None] = []
         jobs = (
             (chunk, scratch / f"{number}.npy") for number, chunk in enumerate(_noting(paths, by_image, size, training))
@@ -151,23 +170,6 @@ def _second_pass(scratch: Path, idf: Path) -> Scores:
 def _small(values: np.ndarray) -> np.ndarray:
     """The values in the smallest unsigned type that holds them."""
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
-
-
-class _Sum:
-    """Document frequencies added up; compacted now and then, so that memory follows the vocabulary."""
-
-    def __init__(self) -> None:
-        self._parts: list[DocumentFrequencies] = []
-        self._limit = 2_000_000
-
-    def add(self, part: DocumentFrequencies) -> None:
-        self._parts.append(part)
-        if sum(len(part.words) for part in self._parts) > self._limit:
-            self._parts = [merge(self._parts)]
-            self._limit = max(self._limit, 2 * len(self._parts[0].words))
-
-    def total(self) -> DocumentFrequencies:
-        return merge(self._parts)
 
 
 class _Here(Executor):

@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 import torch
 from pydantic import Field
+from ruamel.yaml import YAML
 from torch import nn
 from torch.nn import functional
 
@@ -15,6 +16,7 @@ from itm import cli
 from itm.config.base import Section
 from itm.config.model import EmbeddingParameters
 from itm.config.presets import choices, compose
+from itm.data.catalogue import DataSet
 from itm.methods.blocks.heads import TwoHeads
 from itm.methods.blocks.info_nce import Temperature
 from itm.methods.interface import Context, Embedded, Labels, Losses, Term
@@ -61,8 +63,8 @@ def test_links_lead_somewhere(page):
 def test_paths_in_the_prose_exist(page):
     """Whatever looks like a source path of ours is one."""
     said = re.findall(r"`((?:src|tests|conf|docs|workflow|\.ci)/[\w./-]+)`", page.read_text())
-    example = {"conf/method/sigmoid.yaml", "src/itm/methods/sigmoid.py"}
-    assert [path for path in said if path not in example and not (ROOT / path).exists()] == []
+    of_an_example = re.compile("sigmoid|mydata")
+    assert [path for path in said if not of_an_example.search(path) and not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
@@ -84,6 +86,20 @@ def test_preset_commands_compose(page):
         words = shlex.split(line.split("&&")[0], comments=True) if line.startswith("itm preset ") else []
         if words and words[2] in choices("preset", ROOT) and not any("..." in w or "sigmoid" in w for w in words):
             compose(words[2], words[3:], root=ROOT)
+
+
+def test_the_mirror_table_is_that_of_the_catalogue():
+    files = YAML(typ="safe").load(ROOT / "data/catalogue.yaml")["flickr8k"]["files"]
+    text = (ROOT / "data/README.md").read_text()
+    for name, entry in files.items():
+        for copy in entry["mirror"]:
+            assert f"| `{name}` | `{copy['path']}` |" in text
+
+
+def test_the_example_catalogue_entry_is_accepted():
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/adding-a-dataset.md").read_text(), re.M | re.S)
+    entry = DataSet.model_validate(YAML(typ="safe").load(block)["mydata"])
+    assert set(entry.files) == {"mydata-images.zip", "mydata-captions.csv"}
 
 
 def test_every_preset_and_method_is_in_the_readme():

@@ -14,6 +14,8 @@ from itm.metrics import Positives, precision_at_r_of_lists, spearman, threshold_
 from itm.metrics.scorer import DotProduct
 
 TRUE = 5.0
+RECALLS = np.linspace(0.01, 1.0, 100)
+"""Where the precision of one threshold over all pairs is kept, under `threshold_precision`."""
 
 
 def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParameters) -> Result:
@@ -43,6 +45,8 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
         "best_f1": curve.best_f1,
         "base_rate": float(true.mean()),
     }
+    reached = np.minimum(np.searchsorted(curve.recall, RECALLS - 1e-12), len(curve.recall) - 1)
+    per_query["threshold_precision"] = curve.precision[reached]
     for name, values, grade in (("i2t", scores, grades), ("t2i", scores.T, grades.T)):
         rho = np.array([_spearman(*pair) for pair in zip(values, grade, strict=True)])
         metrics[name]["spearman"] = float(np.nanmean(rho)) if np.isfinite(rho).any() else float("nan")

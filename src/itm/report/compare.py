@@ -1,9 +1,4 @@
-"""Whether a method differs from the baseline by more than the choice of test images explains.
-
-A paired bootstrap: per-query values are averaged over seeds, their differences to the baseline summed by image
-(the captions of an image are no independent queries), and images drawn with replacement. Differences are marked
-when the 99 % interval of the mean difference leaves out zero. Spread over seeds is not part of it.
-"""
+"""Whether a method differs from the baseline by more than the drawn test images and seeds explain."""
 
 from __future__ import annotations
 
@@ -14,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.metrics.significance import Comparison, compare_paired, holm
 from itm.report.columns import Column, columns
 from itm.report.results import Results
 
 SAMPLES = 2000
-CONFIDENCE = 0.99
-SEED = 0
+LEVEL = 0.95
 Doubles = NDArray[np.float64]
 
 
@@ -31,42 +26,34 @@ class Verdict:
     text: str
 
 
-@dataclass(frozen=True)
-class Interval:
-    """The mean difference of a method to the baseline, and its bootstrap interval."""
+def compare(results: Results, baseline: str) -> dict[tuple[str, str, str], Verdict]:
+    """The verdict on every key metric that is a mean over queries, as ``[method, benchmark, key]``.
 
-    difference: float
-    low: float
-    high: float
-
-
-def paired_bootstrap(
-    differences: Doubles,
-    groups: NDArray[np.int64],
-    samples: int = SAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = SEED,
-) -> Interval:
-    """The interval of the mean of per-query differences when whole groups of queries are drawn again.
-
-    Args:
-        differences: (queries,) method less baseline; NaN queries are left out.
-        groups: (queries,) the image of each query.
-
-    >>> paired_bootstrap(np.array([0.5, 0.5, 0.5]), np.array([0, 0, 1]), samples=10)
-    Interval(difference=0.5, low=0.5, high=0.5)
+    A mark needs both: a sign-flip permutation test over images (p < 0.05 after Holm's correction for all tests
+    of the report), and a 95 % bootstrap interval over images and seeds that leaves out zero.
     """
-    known = np.isfinite(differences)
-    value, group = differences[known], np.unique(groups[known], return_inverse=True)[1]
-    total, size = np.bincount(group, value), np.bincount(group)
-    rng = np.random.default_rng(seed)
-    sums, counts = np.empty(samples), np.empty(samples)
-    for sample in range(samples):
-        drawn = rng.integers(0, len(size), len(size))
-        sums[sample], counts[sample] = total[drawn].sum(), size[drawn].sum()
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(sums / counts, [tail, 1 - tail])
-    return Interval(float(value.mean()), float(low), float(high))
+    tests: dict[tuple[str, str, str], tuple[Comparison, Column]] = {}
+    for benchmark in results.benchmarks:
+        chosen = columns(benchmark, results.keys(benchmark))
+        tables = {method: _tables(results, method, benchmark, chosen) for method in results.methods}
+        for each in chosen:
+            if each.key not in tables[baseline]:
+                continue
+            base, groups = tables[baseline][each.key]
+            for method in results.methods:
+                if method != baseline:
+                    other = tables[method][each.key][0]
+                    known = np.isfinite(base).all(axis=0) & np.isfinite(other).all(axis=0)
+                    if known.any():
+                        found = compare_paired(
+                            base[:, known], other[:, known], groups[known], samples=SAMPLES, level=LEVEL
+                        )
+                        tests[method, benchmark, each.key] = found, each
+    p_values = holm([found.permutation_p for found, _ in tests.values()]).tolist() if tests else []
+    return {
+        key: _verdict(found, float(p), column, baseline)
+        for (key, (found, column)), p in zip(tests.items(), p_values, strict=True)
+    }
 
 
 def per_query(
@@ -88,42 +75,31 @@ def per_query(
     return values, np.arange(len(values))
 
 
-def compare(results: Results, baseline: str) -> dict[tuple[str, str, str], Verdict]:
-    """The verdict of every key metric that is a mean over queries, as ``[method, benchmark, key]``."""
-    verdicts = {}
-    for benchmark in results.benchmarks:
-        values = {method: _averaged(results, method, benchmark) for method in results.methods}
-        for each in columns(benchmark, results.keys(benchmark)):
-            if each.key not in values[baseline]:
-                continue
-            base, groups = values[baseline][each.key]
-            for method in results.methods:
-                if method != baseline and len(values[method][each.key][0]) == len(base):
-                    interval = paired_bootstrap(values[method][each.key][0] - base, groups)
-                    verdicts[method, benchmark, each.key] = _verdict(interval, each, baseline)
-    return verdicts
-
-
-def _averaged(results: Results, method: str, benchmark: str) -> dict[str, tuple[Doubles, NDArray[np.int64]]]:
-    """Per-query values of each key metric, averaged over seeds."""
-    found: dict[str, list[Doubles]] = {}
+def _tables(
+    results: Results, method: str, benchmark: str, chosen: list[Column]
+) -> dict[str, tuple[Doubles, NDArray[np.int64]]]:
+    """[seeds, queries] values of each metric that is a mean over queries, and the image of each query."""
+    rows: dict[str, list[Doubles]] = {}
     groups: dict[str, NDArray[np.int64]] = {}
     for seed in results.seeds:
         arrays = results.arrays(method, seed, benchmark)
         if "owners" not in arrays and "retrieval" in results.benchmarks:
             arrays["owners"] = results.arrays(method, seed, "retrieval")["owners"]
-        for each in columns(benchmark, results.keys(benchmark)):
+        for each in chosen:
             given = per_query(benchmark, each.key, arrays)
             if given is not None:
-                found.setdefault(each.key, []).append(given[0])
+                rows.setdefault(each.key, []).append(given[0])
                 groups[each.key] = given[1]
-    return {key: (np.mean(values, axis=0), groups[key]) for key, values in found.items()}
+    return {key: (np.stack(values), groups[key]) for key, values in rows.items()}
 
 
-def _verdict(interval: Interval, column: Column, baseline: str) -> Verdict:
-    above, below = interval.low > 0, interval.high < 0
-    better, worse = (above, below) if column.higher else (below, above)
-    mark = "▲" if better else "▼" if worse else ""
-    low, high = column.show(interval.low), column.show(interval.high)
-    difference = ("+" if interval.difference >= 0 else "") + column.show(interval.difference)
-    return Verdict(mark, f"{difference} against {baseline}, {CONFIDENCE:.0%} interval {low} to {high}")
+def _verdict(found: Comparison, p: float, column: Column, baseline: str) -> Verdict:
+    clear = p < 1 - LEVEL and (found.low > 0 or found.high < 0)
+    better = (found.difference > 0) == column.higher
+    mark = ("▲" if better else "▼") if clear else ""
+    sign = "+" if found.difference >= 0 else ""
+    return Verdict(
+        mark,
+        f"{sign}{column.show(found.difference)} against {baseline}, {LEVEL:.0%} interval {column.show(found.low)} to "
+        f"{column.show(found.high)}, p {'<' if p < 0.001 else '='} {max(p, 0.001):.3f}",
+    )

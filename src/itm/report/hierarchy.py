@@ -16,7 +16,7 @@ BENCHMARK = "hierarcaps"
 
 @dataclass(frozen=True)
 class PathExample:
-    """An image, its chain (level 1 first), and the distinct texts each method meets, with whether the chain has them."""
+    """An image, its chain (level 1 first), and the distinct texts each method meets: text, is it of the chain."""
 
     image_id: str
     why: str

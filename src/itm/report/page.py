@@ -61,6 +61,7 @@ class Page:
     parts: list[BenchmarkPart]
     order: OrderPart
     shares: dict[str, dict[str, float]]
+    threshold: Markup
     paths: list[PathExample]
     text_to_image: list[gallery.Example]
     image_to_text: list[gallery.Example]
@@ -113,6 +114,7 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
         parts=parts,
         order=order_part,
         shares=shares,
+        threshold=_threshold(results),
         paths=path_examples(results, clean, featured, min(4, report.examples)),
         text_to_image=gallery.text_to_image(data, top["t2i"], featured, baseline, report.examples) if top else [],
         image_to_text=gallery.image_to_text(data, top["i2t"], featured, baseline, report.examples) if top else [],
@@ -173,6 +175,21 @@ def _order(results: Results, data: Dataset) -> tuple[dict[str, Summary], OrderPa
     )
     agreement = order.agreements(shares)
     return agreement, OrderPart(chart, list(agreement.items()), _distribution(data))
+
+
+def _threshold(results: Results) -> Markup:
+    """Precision against recall of "similarity above a threshold is a true pair"; empty where the truth is unknown."""
+    series = []
+    if "false_negatives" in results.benchmarks:
+        recalls = np.linspace(0.01, 1.0, 100)  # as itm.evaluation.false_negatives keeps them
+        shown = np.append(0, np.arange(4, 100, 5))
+        for method in results.methods:
+            runs = [results.arrays(method, seed, "false_negatives")["threshold_precision"] for seed in results.seeds]
+            values = np.array(runs)[:, shown]
+            spread = values.std(axis=0, ddof=1).tolist() if len(runs) > 1 else []
+            series.append(plots.Series(method, recalls[shown].tolist(), values.mean(axis=0).tolist(), spread))
+    title = "True pairs found by one threshold on the similarity of all pairs"
+    return plots.lines(title, "recall of true pairs", "precision", series, y_from_zero=True)
 
 
 def _distribution(data: Dataset) -> Markup:

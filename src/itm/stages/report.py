@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from itm.config import load
+from itm.errors import first_few
 from itm.stages.harness import run
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def report(
         log.info(
             "%d results are not of the methods, seeds and benchmarks in params.yaml and are left out: %s",
             len(results.ignored),
-            ", ".join(results.ignored),
+            first_few(results.ignored),
         )
     page = build_page(results, parameters, clean, scored, out)
     for name, text in (("report.html", to_html(page)), ("report.md", to_markdown(page))):

@@ -44,11 +44,33 @@ class Header:
 
 
 def read_header(content: bytes) -> Header:
-    """The header of an encoded image; no pixel is decoded.
+    """The header of an encoded image; a JPEG's pixels are not decoded.
 
     Raises:
         DataError: empty ("empty-image"), no image ("not-an-image"), or more than MAXIMUM_PIXELS ("too-many-pixels").
     """
+    image = _open(content)
+    return _header(image, _orientation(image))
+
+
+def examine(content: bytes) -> tuple[Header, Pixels]:
+    """The header of an encoded image and its pixels, decoded whole.
+
+    Raises:
+        DataError: as `read_header`; or the file is cut or damaged ("damaged-image").
+    """
+    image = _open(content)
+    if content.startswith(_JPEG):
+        return _header(image, _orientation(image)), decode(content)
+    try:
+        image.load()
+        pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's plug-ins raise many kinds
+        raise DataError(f"damaged image ({_short(error)})", reason="damaged-image") from None
+    return _header(image, _orientation(image)), pixels
+
+
+def _open(content: bytes) -> Any:
     from PIL import Image
 
     if not content:
@@ -57,15 +79,26 @@ def read_header(content: bytes) -> Header:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content))
-            orientation = int(image.getexif().get(_ORIENTATION, 1))
     except Image.DecompressionBombError:
         raise DataError(f"more than {MAXIMUM_PIXELS} pixels", reason="too-many-pixels") from None
-    except Exception as error:  # Pillow's plug-ins raise many kinds on damaged headers
+    except Exception as error:  # as above
         raise DataError(f"no image that Pillow knows ({_short(error)})", reason="not-an-image") from None
     width, height = image.size
     if width * height > MAXIMUM_PIXELS:
         raise DataError(f"{width} x {height}: more than {MAXIMUM_PIXELS} pixels", reason="too-many-pixels")
-    return Header(str(image.format), image.mode, width, height, orientation if 1 <= orientation <= 8 else 1)
+    return image
+
+
+def _orientation(image: Any) -> int:
+    try:
+        value = int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF says nothing
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _header(image: Any, orientation: int) -> Header:
+    return Header(str(image.format), image.mode, *image.size, orientation)
 
 
 def decode(content: bytes, at_least: int = 0) -> Pixels:

@@ -1,0 +1,192 @@
+"""Zip and tar archives read without unpacking, refused whole when they hold anything unsafe."""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from types import TracebackType
+from typing import IO, Self
+
+from itm.errors import DataError, first_few
+
+LARGEST_MEMBER = 64 << 30
+LARGEST_TOTAL = 256 << 30
+LARGEST_RATIO = 200.0
+"""Unpacked to packed size; text packs 20:1, photos 1:1, a zip bomb 1000:1."""
+_SMALL = 1 << 20
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file inside an archive: its name with forward slashes, its unpacked and packed size."""
+
+    name: str
+    size: int
+    packed: int
+    is_link: bool = False
+
+
+class Archive:
+    """The files of a .zip, .tar or .tar.gz by name, checked when opened. Reading is safe from many threads.
+
+    Raises:
+        DataError: not a whole archive of the kind its name says (reason "damaged-archive"); or it holds a name that
+            leaves the target folder, a link or device, a repeated name, or unpacks to too much (reason
+            "unsafe-archive"). All such members are counted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()
+        self._zip: zipfile.ZipFile | None = None
+        self._file: IO[bytes] | None = None
+        self._places: dict[str, tuple[int, int]] = {}
+        try:
+            members = list(self._open())
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file; run the download stage", reason="missing-file") from None
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError) as error:
+            self.close()
+            raise DataError(
+                f"{path}: not a whole {_kind(path)} archive ({error}); remove it and run the download stage again",
+                reason="damaged-archive",
+            ) from None
+        try:
+            check_members(path, members)
+        except DataError:
+            self.close()
+            raise
+        self.members = {member.name: member for member in members}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the archive's file."""
+        for opened in (self._zip, self._file):
+            if opened is not None:
+                opened.close()
+
+    def names(self) -> list[str]:
+        """The files' names, in the archive's order."""
+        return list(self.members)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file.
+
+        Raises:
+            DataError: no such file in the archive, or its bytes are damaged.
+        """
+        if name not in self.members:
+            raise DataError(f"{self.path}: has no file '{name}'", reason="missing-member")
+        try:
+            with self._lock:
+                if self._zip is not None:
+                    return self._zip.read(name)
+                assert self._file is not None
+                offset, size = self._places[name]
+                self._file.seek(offset)
+                content = self._file.read(size)
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+            raise DataError(f"{self.path}: '{name}' is damaged ({error})", reason="damaged-member") from None
+        if len(content) != size:
+            raise DataError(
+                f"{self.path}: '{name}' is cut after {len(content)} of {size} bytes", reason="damaged-member"
+            )
+        return content
+
+    def _open(self) -> Iterator[Member]:
+        if self.path.suffix == ".zip":
+            self._zip = zipfile.ZipFile(self.path)
+            for info in self._zip.infolist():
+                mode = info.external_attr >> 16
+                special = bool(mode) and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
+                if not info.is_dir():
+                    yield Member(info.filename, info.file_size, info.compress_size, special)
+            return
+        self._file = _expanded(self.path) if self.path.suffix in (".gz", ".tgz") else self.path.open("rb")
+        length = self._file.seek(0, 2)
+        self._file.seek(0)
+        with tarfile.open(fileobj=self._file, mode="r:") as tar:
+            while (entry := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep every entry
+                if entry.isdir():
+                    continue
+                if entry.offset_data + entry.size > length:
+                    raise EOFError(f"cut inside '{entry.name}'")
+                self._places[entry.name] = (entry.offset_data, entry.size)
+                yield Member(entry.name, entry.size, entry.size, not entry.isreg())
+
+
+def check_members(path: Path, members: Iterable[Member]) -> None:
+    """Stop unless every member is a plain file that stays inside the target and unpacks to a sane size.
+
+    Raises:
+        DataError: with every fault and how often it occurs; reason "unsafe-archive".
+    """
+    faults: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    total = 0
+    for member in members:
+        total += member.size
+        if fault := _unsafe(member, seen):
+            faults.setdefault(fault, []).append(repr(member.name[:80]))
+        seen.add(member.name)
+    if total > LARGEST_TOTAL:
+        faults[f"unpacks to {total} bytes, more than {LARGEST_TOTAL}"] = ["all files together"]
+    if faults:
+        shown = "; ".join(f"{fault}: {first_few(names)}" for fault, names in faults.items())
+        raise DataError(f"{path}: refused whole, nothing was unpacked: {shown}", reason="unsafe-archive")
+
+
+def _unsafe(member: Member, seen: set[str]) -> str:
+    parts = PurePosixPath(member.name).parts
+    if member.is_link:
+        return "a link or a device"
+    if not parts or "\\" in member.name or "\0" in member.name or ":" in parts[0]:
+        return "a name that is no plain path"
+    if member.name.startswith("/") or ".." in parts:
+        return "a path outside the target folder"
+    if member.name in seen:
+        return "a name that comes twice"
+    if member.size > LARGEST_MEMBER:
+        return f"a file of more than {LARGEST_MEMBER} bytes"
+    if member.size > _SMALL and member.size > LARGEST_RATIO * max(1, member.packed):
+        return f"a file packed more than {LARGEST_RATIO:.0f} to 1"
+    return ""
+
+
+def _expanded(path: Path) -> IO[bytes]:
+    """The tar inside a .tar.gz as a nameless temporary file beside it (gzip cannot be read at random)."""
+    import gzip
+    import tempfile
+
+    limit = max(_SMALL, int(LARGEST_RATIO * path.stat().st_size))
+    file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (closed by Archive)
+    try:
+        with gzip.open(path) as packed:
+            while block := packed.read(_SMALL):
+                file.write(block)
+                if file.tell() > limit:
+                    raise DataError(
+                        f"{path}: refused whole, nothing was unpacked: packed more than {LARGEST_RATIO:.0f} to 1",
+                        reason="unsafe-archive",
+                    )
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _kind(path: Path) -> str:
+    return "zip" if path.suffix == ".zip" else "tar.gz" if path.suffix in (".gz", ".tgz") else "tar"

@@ -1,0 +1,147 @@
+"""Every image decoded once, whole: good ones go into the shards, bad ones to quarantine with a reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from itm.data.archives import Archive
+from itm.data.clean.fingerprints import fingerprint, thumbnail
+from itm.data.decode import Header, decode, examine, rewrite
+from itm.data.files import atomic_path
+from itm.data.layout import SPLITS, shard
+from itm.data.shards import ShardWriter
+from itm.errors import DataError, first_few
+
+_THREADS = 2
+_AHEAD = 64
+"""Images read before their turn; bounds memory."""
+
+
+@dataclass
+class StoredImages:
+    """images.parquet, what was rejected, and what the quality report and the leak report need.
+
+    Attributes:
+        table: columns of images.parquet, in the order given, without the rejected rows.
+        rejected: quarantine rows and their split; reason one of photo-missing and those of `itm.data.decode`.
+        rewritten: how many images were stored anew, by reason (turned, mode, format).
+        fingerprints: (images,) uint64, rows as table.
+    """
+
+    table: pd.DataFrame
+    rejected: pd.DataFrame
+    rewritten: dict[str, int] = field(default_factory=dict)
+    fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+
+@dataclass(frozen=True)
+class _Image:
+    content: bytes
+    header: Header
+    sha256: str
+    fingerprint: int
+    rewritten: str
+
+
+def store_images(
+    images: pd.DataFrame, raw: Path, out: Path, advance: Callable[[], object] = lambda: None
+) -> StoredImages:
+    """Verify the images of IMAGE_COLUMNS, in order, and pack them into the shards of their splits in `out`.
+
+    An image is stored as its original bytes if every decoder reads it alike (JPEG or PNG, RGB or grey, upright);
+    else it is turned upright, put on white, converted to RGB and stored anew. Greyscale stays: the decoder repeats
+    it over three channels.
+
+    Raises:
+        DataError: an archive is missing or unsafe; an image id cannot be a file name or comes twice.
+    """
+    _check_ids(images["image_id"])
+    rows: list[tuple[Any, ...]] = []
+    rejected: list[tuple[str, int, str, str, str, str]] = []
+    rewritten: dict[str, int] = {}
+    prints: list[int] = []
+    with ExitStack() as stack:
+        archives = {name: stack.enter_context(Archive(raw / name)) for name in images["archive"].unique()}
+        writers = {
+            name: stack.enter_context(ShardWriter(stack.enter_context(atomic_path(out / name))))
+            for name in dict.fromkeys(shard(split) for split in SPLITS)
+        }
+        columns = ["image_id", "split", "source", "archive", "member"]
+        records: list[Sequence[str]] = images[columns].to_numpy(dtype=object).tolist()
+        order = {name: {member: row for row, member in enumerate(archives[name].names(), 1)} for name in archives}
+        for record, result in _ahead(lambda record: _inspect(archives, record), records):
+            image_id, split, source, archive, member = record
+            advance()
+            if isinstance(result, DataError):
+                rejected.append((archive, order[archive].get(member, 0), result.reason, str(result), image_id, split))
+                continue
+            name = shard(split)
+            extension = "jpg" if result.header.format == "JPEG" else "png"
+            offset = writers[name].add(f"{image_id}.{extension}", result.content)
+            head = result.header
+            size = len(result.content)
+            rows.append(
+                (image_id, split, source, name, offset, size, head.width, head.height, head.mode, result.sha256)
+            )
+            prints.append(result.fingerprint)
+            if result.rewritten:
+                rewritten[result.rewritten] = rewritten.get(result.rewritten, 0) + 1
+    table = pd.DataFrame(
+        rows,
+        columns=["image_id", "split", "source", "shard", "offset", "size", "width", "height", "mode", "sha256"],
+    ).astype({"offset": np.int64, "size": np.int64, "width": np.int32, "height": np.int32})
+    quarantine = pd.DataFrame(rejected, columns=["source", "row", "reason", "text", "image_id", "split"])
+    return StoredImages(table, quarantine, dict(sorted(rewritten.items())), np.array(prints, dtype=np.uint64))
+
+
+def _inspect(archives: dict[str, Archive], record: Sequence[str]) -> _Image | DataError:
+    _, _, _, archive, member = record
+    if not member:
+        return DataError("the archive has no such photo", reason="photo-missing")
+    try:
+        content = archives[archive].read(member)
+        header, pixels = examine(content)
+        why = ""
+        if not header.plain:
+            why = "turned" if header.orientation != 1 else "mode" if header.format in ("JPEG", "PNG") else "format"
+            content, header = rewrite(content)
+            pixels = decode(content)
+    except DataError as error:
+        return error
+    return _Image(content, header, hashlib.sha256(content).hexdigest(), fingerprint(thumbnail(pixels)), why)
+
+
+def _ahead(
+    work: Callable[[Sequence[str]], _Image | DataError], records: Sequence[Sequence[str]]
+) -> Iterator[tuple[Sequence[str], _Image | DataError]]:
+    """Each record with its result, in order, while the next ones are already worked on."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        remaining = iter(records)
+        running = deque((record, pool.submit(work, record)) for record in islice(remaining, _AHEAD))
+        while running:
+            record, future = running.popleft()
+            yield record, future.result()
+            running.extend((following, pool.submit(work, following)) for following in islice(remaining, 1))
+
+
+def _check_ids(ids: pd.Series) -> None:
+    bad = [name for name in ids if not name or name in (".", "..") or any(c in name for c in "/\\\0") or len(name) > 90]
+    if bad:
+        raise DataError(
+            f"{len(bad)} image ids cannot be file names: {first_few(map(repr, bad), len(bad))}", reason="image-id"
+        )
+    repeated = ids[ids.duplicated()].unique().tolist()
+    if repeated:
+        raise DataError(f"{len(repeated)} image ids come twice: {first_few(repeated)}", reason="duplicate")

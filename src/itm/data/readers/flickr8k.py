@@ -1,0 +1,205 @@
+"""Flickr8k: official splits, five captions a photo, expert and crowd judgements; with it the HierarCaps photos.
+
+Traps of the files that this reader knows: captions hold double quotes, so that no CSV reader may interpret them;
+one image name ends in ".jpg.1" and has no photo; 92 names are in no split; expert scores are sorted inside a row,
+so that a column is no judge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from itm.config.parameters import Parameters
+from itm.data.archives import Archive
+from itm.data.layout import SPLITS
+from itm.data.readers.base import CAPTION_COLUMNS, IMAGE_COLUMNS, QUARANTINE_COLUMNS, RATING_COLUMNS, RawData, need
+from itm.data.readers.hierarcaps import read_chains
+from itm.errors import DataError, first_few
+
+PHOTOS, TEXTS = "flickr8k-images.zip", "flickr8k-text.zip"
+TOKENS = "Flickr8k.token.txt"
+EXPERT, CROWD = "ExpertAnnotations.txt", "CrowdFlowerAnnotations.txt"
+SUBSETS = Path("data/subsets")
+SUBSET_SIZES = {"train": 1500, "dev": 500, "test": 500}
+
+
+def read(name: str, raw: Path, parameters: Parameters) -> RawData:
+    """Captions in the official order of each split; every caption outside it is rejected with a reason."""
+    subset = parameters.datasets.flickr8k.subset
+    with Archive(need(raw, TEXTS)) as archive:
+        names = {split: _lines(archive, f"Flickr_8k.{split}Images.txt") for split in SPLITS}
+        tokens, expert, crowd = (_lines(archive, file) for file in (TOKENS, EXPERT, CROWD))
+    with Archive(need(raw, PHOTOS)) as archive:
+        photos = {Path(member).name: member for member in archive.names()}
+    official = names
+    if subset != "all":
+        names = _subset(SUBSETS / f"flickr8k-{subset}.txt", names)
+    images = pd.DataFrame(
+        [(_stem(n), split, "flickr8k", PHOTOS, photos.get(n, "")) for split in SPLITS for n in names[split]],
+        columns=list(IMAGE_COLUMNS),
+    )
+    rows = _captions(tokens)
+    placed = rows["image"].map({n: split for split in SPLITS for n in official[split]})
+    rejected = rows[placed.isna()]
+    reason = np.where(rejected["image"].isin(photos.keys()), "no-split", "no-photo")
+    quarantine = pd.DataFrame(
+        {
+            "source": TOKENS,
+            "row": rejected["row"],
+            "reason": reason,
+            "text": rejected["raw_text"],
+            "image_id": rejected["image"].map(_stem),
+        }
+    )[list(QUARANTINE_COLUMNS)]
+    order = {n: place for place, n in enumerate(n for split in SPLITS for n in names[split])}
+    chosen = rows[rows["image"].isin(order.keys())]
+    chosen = chosen.assign(place=chosen["image"].map(order)).sort_values(["place", "position"], kind="stable")
+    captions = chosen.assign(
+        image_id=chosen["image"].map(_stem),
+        split=placed,
+        level=np.int8(-1),
+        multiplicity=np.int32(-1),
+        source=TOKENS,
+    )[list(CAPTION_COLUMNS)]
+    caption_ids = {
+        f"{image}#{position}": c
+        for image, position, c in zip(rows["image"], rows["position"], rows["caption_id"], strict=True)
+    }
+    known, allowed = (set().union(*lists.values()) for lists in (official, names))
+    ratings, outside = _ratings(expert, crowd, caption_ids, allowed, known)
+    chains, chain_images = read_chains(raw)
+    notes = {
+        "captions_read": len(rows),
+        "captions_with_double_quote": int(rows["raw_text"].str.contains('"', regex=False).sum()),
+        "captions_outside_subset": int(placed.notna().sum() - len(captions)),
+        "ratings_outside_subset": outside,
+        "photos_in_no_split": len(set(photos) - known),
+    }
+    return RawData(
+        captions.reset_index(drop=True),
+        pd.concat([images, chain_images], ignore_index=True),
+        chains,
+        ratings,
+        rejected=quarantine.reset_index(drop=True),
+        notes=notes,
+    )
+
+
+def choose_subset(names: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The names of the mini subset: of each split the first by sha256 of the name, in official order.
+
+    A hash instead of a random generator: the choice depends on no library's version.
+    """
+    chosen = {}
+    for split, size in SUBSET_SIZES.items():
+        kept = set(sorted(names[split], key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:size])
+        chosen[split] = [name for name in names[split] if name in kept]
+    return chosen
+
+
+def _subset(path: Path, official: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The names of a committed subset list: lines `split name`."""
+    try:
+        pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such subset list; restore it from git", reason="missing-file") from None
+    wrong = [" ".join(pair) for pair in pairs if len(pair) != 2 or pair[1] not in official.get(pair[0], [])]
+    if wrong:
+        raise DataError(
+            f"{path}: {len(wrong)} lines are not `split name` of the official splits ({first_few(wrong)}); "
+            "restore it from git",
+            reason="subset",
+        )
+    return {split: [name for s, name in pairs if s == split] for split in SPLITS}
+
+
+def _lines(archive: Archive, file: str) -> list[str]:
+    member = next((name for name in archive.names() if name.rsplit("/", 1)[-1] == file), None)
+    if member is None:
+        raise DataError(
+            f"{archive.path}: has no {file} (has: {first_few(archive.names(), limit=8)})", reason="missing-member"
+        )
+    try:
+        text = archive.read(member).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{archive.path}: {file} is not UTF-8 ({error})", reason="encoding") from None
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".jpg")
+
+
+def _captions(lines: list[str]) -> pd.DataFrame:
+    """One row a line of `<image>#<number>` TAB caption; caption_id is the line's number from 0."""
+    images, positions, texts, wrong = [], [], [], []
+    for number, line in enumerate(lines, start=1):
+        key, tab, text = line.partition("\t")
+        image, sharp, position = key.rpartition("#")
+        if not (tab and sharp and position.isdigit()):
+            wrong.append(f"line {number}: {line[:60]!r}")
+            continue
+        images.append(image)
+        positions.append(int(position))
+        texts.append(text)
+    if wrong:
+        raise DataError(
+            f"{TOKENS}: {len(wrong)} lines are not `image#number TAB caption`: {first_few(wrong)}", reason="form"
+        )
+    count = len(images)
+    return pd.DataFrame(
+        {
+            "caption_id": np.arange(count, dtype=np.int64),
+            "image": images,
+            "position": np.array(positions, dtype=np.int8),
+            "raw_text": texts,
+            "row": np.arange(1, count + 1),
+        }
+    )
+
+
+def _ratings(
+    expert: list[str], crowd: list[str], caption_ids: dict[str, int], allowed: set[str], known: set[str]
+) -> tuple[pd.DataFrame, int]:
+    """Both judgement tables in one; pairs outside `allowed` are counted, not kept."""
+    rows: list[tuple[str, int, str, float, int]] = []
+    wrong: list[str] = []
+    outside = 0
+    for file, lines in ((EXPERT, expert), (CROWD, crowd)):
+        for number, line in enumerate(lines, start=1):
+            parts = line.split("\t")
+            try:
+                image, caption = parts[0], parts[1]
+                values = [float(part) for part in parts[2:]]
+                caption_id = caption_ids[caption]
+                if len(values) != 3 or image not in known:
+                    raise ValueError
+            except (ValueError, KeyError, IndexError):
+                wrong.append(f"{file} line {number}: {line[:80]!r}")
+                continue
+            if image not in allowed or caption.rpartition("#")[0] not in allowed:
+                outside += 1
+            elif file == EXPERT:
+                rows += [("expert", caption_id, _stem(image), value, judge) for judge, value in enumerate(values)]
+            else:
+                rows.append(("crowdflower", caption_id, _stem(image), values[0], -1))
+    if wrong:
+        raise DataError(f"{len(wrong)} judgements cannot be read: {first_few(wrong)}", reason="form")
+    kind, caption_id, image_id, score, judge = map(list, zip(*rows, strict=True)) if rows else ([],) * 5
+    table = pd.DataFrame(
+        {
+            "kind": kind,
+            "caption_id_1": pd.array(caption_id, dtype="Int64"),
+            "caption_id_2": pd.array([None] * len(rows), dtype="Int64"),
+            "image_id_1": pd.Series(image_id, dtype="str"),
+            "image_id_2": pd.Series([None] * len(rows), dtype="str"),
+            "score": np.array(score, dtype=np.float64),
+            "sampling": "",
+            "judge": np.array(judge, dtype=np.int8),
+        }
+    )
+    return table[list(RATING_COLUMNS)], outside

@@ -33,8 +33,8 @@ def read_hierarchies(folder: Path) -> pd.DataFrame:
 
 
 def read_ratings(folder: Path, kind: str | None = None) -> pd.DataFrame:
-    """ratings.parquet, or only the rows of one kind (sts, sis, sits, expert, crowdflower)."""
-    table = read_table(folder / RATINGS)
+    """ratings.parquet, or only the rows of one kind (sts, sis, sits, expert, crowdflower); ids that may be null are Int64."""
+    table = read_table(folder / RATINGS).astype({"caption_id_1": "Int64", "caption_id_2": "Int64"})
     return table if kind is None else table[table["kind"] == kind].reset_index(drop=True)
 
 
@@ -69,13 +69,14 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=columns, use_threads=False, partitioning=None).to_pandas()
+        table: pd.DataFrame = pq.read_table(path, columns=columns, use_threads=False, partitioning=None).to_pandas()
     except FileNotFoundError:
         raise _missing(path) from None
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
         raise DataError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); run `dvc repro clean`", reason="damaged-table"
         ) from None
+    return table
 
 
 def _missing(path: Path) -> DataError:

@@ -102,7 +102,7 @@ def find_leaks(
     ids, splits = images["image_id"].tolist(), images["split"].tolist()
     pairs = []
     for rows in images.groupby("sha256", sort=False).indices.values():
-        first, *others = sorted(rows.tolist())
+        first, *others = sorted(int(row) for row in rows)
         pairs += [Pair("exact", ids[first], splits[first], ids[row], splits[row]) for row in others]
     train = np.flatnonzero(images["split"] == "train")
     rest = np.flatnonzero(images["split"] != "train")

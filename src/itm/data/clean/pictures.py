@@ -79,7 +79,7 @@ def store_images(
             for name in dict.fromkeys(shard(split) for split in SPLITS)
         }
         columns = ["image_id", "split", "source", "archive", "member"]
-        records: list[Sequence[str]] = images[columns].to_numpy(dtype=object).tolist()
+        records: list[Any] = images[columns].to_numpy(dtype=object).tolist()
         order = {name: {member: row for row, member in enumerate(archives[name].names(), 1)} for name in archives}
         for record, result in _ahead(lambda record: _inspect(archives, record), records):
             image_id, split, source, archive, member = record

@@ -67,8 +67,8 @@ def _sizes(images: pd.DataFrame) -> dict[str, Any]:
         return {}
     sides = images[["width", "height"]]
     return {
-        "smallest_side": int(sides.min(axis=None)),
-        "largest_side": int(sides.max(axis=None)),
+        "smallest_side": int(sides.to_numpy().min()),
+        "largest_side": int(sides.to_numpy().max()),
         "bytes": int(images["size"].sum()),
     }
 

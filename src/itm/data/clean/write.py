@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -73,7 +73,7 @@ def typed(table: pd.DataFrame, file: str) -> pd.DataFrame:
     for name, kind in COLUMNS[file].items():
         kind = "str" if kind == "string" else "Int64" if name in _NULLABLE else kind
         try:
-            made[name] = table[name].reset_index(drop=True).astype(kind)
+            made[name] = table[name].reset_index(drop=True).astype(cast(Any, kind))
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError(f"{file}: column {name} cannot be {kind}: {error}", reason="type") from None
     return pd.DataFrame(made)
@@ -106,7 +106,7 @@ def write_truth(truth: dict[str, NDArray[np.generic]], path: Path) -> None:
     arrays = {name: truth.get(name, empty[name.partition("_")[2]]) for name in TRUTH_ARRAYS}
     arrays = {name: array.astype(str) if array.dtype == object else array for name, array in arrays.items()}
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def build_texts(captions: pd.DataFrame, hierarchies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -189,17 +189,6 @@ def _ratings(
                 rows.append(("crowdflower", caption_id, _stem(image), values[0], -1))
     if wrong:
         raise DataError(f"{len(wrong)} judgements cannot be read: {first_few(wrong)}", reason="form")
-    kind, caption_id, image_id, score, judge = map(list, zip(*rows, strict=True)) if rows else ([],) * 5
-    table = pd.DataFrame(
-        {
-            "kind": kind,
-            "caption_id_1": pd.array(caption_id, dtype="Int64"),
-            "caption_id_2": pd.array([None] * len(rows), dtype="Int64"),
-            "image_id_1": pd.Series(image_id, dtype="str"),
-            "image_id_2": pd.Series([None] * len(rows), dtype="str"),
-            "score": np.array(score, dtype=np.float64),
-            "sampling": "",
-            "judge": np.array(judge, dtype=np.int8),
-        }
-    )
+    table = pd.DataFrame(rows, columns=["kind", "caption_id_1", "image_id_1", "score", "judge"])
+    table = table.assign(caption_id_2=None, image_id_2=None, sampling="")
     return table[list(RATING_COLUMNS)], outside

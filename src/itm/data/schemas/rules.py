@@ -76,14 +76,13 @@ def validate(schema: pa.DataFrameSchema, name: str, frame: pd.DataFrame) -> list
 def _translate(name: str, frame: pd.DataFrame, cases: pd.DataFrame) -> list[Fault]:
     faults = []
     for (column, check), rows in cases.groupby(["column", "check"], sort=False, dropna=False):
-        shown = [] if pd.isna(column) else [column]
-        code, rule = _explain(str(check), rows)
-        column = str(shown[0]) if shown and shown[0] in frame else ""
-        faults.append(Fault(name, column, rule, code, len(rows), tuple(_cases(rows))))
+        code, rule = _explain(str(check))
+        where = str(column) if column in frame else ""
+        faults.append(Fault(name, where, rule, code, len(rows), tuple(_cases(rows))))
     return faults
 
 
-def _explain(check: str, rows: pd.DataFrame) -> tuple[str, str]:
+def _explain(check: str) -> tuple[str, str]:
     """The reason code and the rule in words."""
     for prefix, code in _REASONS.items():
         if check.startswith(prefix):
@@ -103,6 +102,5 @@ _WORDS = {
 
 
 def _cases(rows: pd.DataFrame) -> Iterable[str]:
-    for row in rows.head(_KEPT).itertuples():
-        at = "" if pd.isna(row.index) else f"row {int(row.index)} = "
-        yield f"{at}{row.failure_case!r}"
+    for at, value in zip(rows["index"].head(_KEPT), rows["failure_case"], strict=False):
+        yield repr(value) if pd.isna(at) else f"row {int(at)} = {value!r}"

@@ -28,6 +28,7 @@ from itm.metrics import (
 
 THRESHOLDS = {"sits": 3.0, "sts": 3.0, "sis": 2.5}
 KINDS = ("sts", "sis", "sits")
+QUERIES = {"sts": "both captions", "sis": "both images", "sits": "image"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
         "denominators": denominators,
         "rated_pairs": {kind: len(found) for kind, found in ratings.items()},
         "rated_pairs_outside": {kind: found.outside for kind, found in ratings.items()},
-        "queries": {"sts": "both captions", "sis": "both images", "sits": "image"},
+        "queries": QUERIES,
         "bootstrap": {"trials": parameters.bootstrap_samples, "seed": parameters.seed, "sample": "half of the queries"},
     }
     return Result(metrics, per_query, protocol)
@@ -141,17 +142,18 @@ def rated_answers(ratings: dict[str, Ratings], owners: NDArray[np.int64], images
 def rank_tasks(pairs: DotProduct, images: DotProduct, texts: DotProduct, answers: CxcAnswers) -> dict[str, HitRanks]:
     """Hit ranks of the four tasks; an item is not in its own gallery."""
     (i2t,), (t2i,) = rank_all(pairs, rows=[answers.i2t], columns=[answers.t2i])
-    found = {"i2t": i2t, "t2i": t2i}
-    for task, scorer, positives in (("t2t", texts, answers.t2t), ("i2i", images, answers.i2i)):
+    return {"i2t": i2t, "t2i": t2i, **rank_items({"t2t": (texts, answers.t2t), "i2i": (images, answers.i2i)})}
+
+
+def rank_items(tasks: dict[str, tuple[DotProduct, Positives]]) -> dict[str, HitRanks]:
+    """Hit ranks among items of one kind, for tasks that have an answer at all; an item is not in its own gallery."""
+    found = {}
+    for task, (scorer, positives) in tasks.items():
         if len(positives.items):
-            found[task] = rank_all(scorer, rows=[positives], exclude=itself(len(positives)))[0][0]
+            every = np.arange(len(positives))
+            itself = Positives.from_pairs(every, every, (len(every), len(every)))
+            found[task] = rank_all(scorer, rows=[positives], exclude=itself)[0][0]
     return found
-
-
-def itself(items: int) -> Positives:
-    """Each item paired with itself."""
-    every = np.arange(items)
-    return Positives.from_pairs(every, every, (items, items))
 
 
 def task_rates(task: str, ranks: HitRanks, recall_at: list[int]) -> Metrics:

@@ -7,6 +7,7 @@ at each of its steps, generic end first. Texts are distinct strings, numbered in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from itm.metrics.scorer import check_embeddings
 
 Doubles = NDArray[np.float64]
 STEPS = 50  # the number of levels changes precision strongly: 50 is part of the published metric
-_BLOCK = 32  # start texts whose 50 queries are scored at once
+_BLOCK = 128  # start texts compared with all texts at once
 
 
 def radius_levels(images: ArrayLike, texts: ArrayLike, root: ArrayLike, levels: int = STEPS) -> NDArray[np.int64]:
@@ -75,18 +76,35 @@ def interpolation(images: ArrayLike, texts: ArrayLike, root: ArrayLike, steps: i
     array([[0, 1, 1, 2]])
     """
     image, text, origin = _checked(images, texts, root, steps)
-    start = np.argmax(image @ text.T, axis=1)
+    starts, back = np.unique(np.argmax(image @ text.T, axis=1), return_inverse=True)
     from_root = text @ origin
     share = np.arange(steps)[::-1] / steps
-    starts, back = np.unique(start, return_inverse=True)
     found = np.empty((len(starts), steps), dtype=np.int64)
     for top in range(0, len(starts), _BLOCK):
-        part = slice(top, top + _BLOCK)
-        from_start = text[starts[part]] @ text.T
-        for step in range(steps):
-            mixed = from_start + share[step] * (from_root - from_start)
-            found[part, step] = np.argmax(mixed, axis=1)
+        from_start = text[starts[top : top + _BLOCK]] @ text.T
+        for row, candidates in enumerate(_upper_lines(from_start, from_root, share[0])):
+            near, far = from_start[row, candidates], from_root[candidates]
+            mixed = near + share[:, None] * (far - near)
+            found[top + row] = candidates[np.argmax(mixed, axis=1)]
     return found[back]
+
+
+def _upper_lines(near: Doubles, far: Doubles, reach: float) -> Iterator[NDArray[np.int64]]:
+    """For each row, the few texts whose line near + share (far - near) can be the highest for a share in 0..reach.
+
+    Let w0 and w1 be the highest lines at both ends. A line that is not above w0 at 0 nor above w1 at reach, but
+    highest in between, is at least as high as both where w0 and w1 cross: one look there finds all candidates.
+    """
+    rows = np.arange(len(near))
+    first, last = np.argmax(near, axis=1), np.argmax(near + reach * (far - near), axis=1)
+    fall, rise = near[rows, first] - near[rows, last], far[last] - far[first]
+    crossing = np.where(fall + rise > 0, fall / np.where(fall + rise > 0, fall + rise, 1), reach)
+    crossing = np.clip(crossing, 0, reach)[:, None]
+    height = near + crossing * (far - near)
+    scale = np.abs(near).max(axis=1) + np.abs(far).max()
+    least = np.maximum(height[rows, first], height[rows, last]) - 1e-12 * scale  # ties and rounding stay in
+    for row in rows:
+        yield np.union1d(np.flatnonzero(height[row] >= least[row]), (first[row], last[row]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,65 @@
+"""HierarCaps test: 1,000 images with a chain of four captions each, from generic to specific."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from itm.errors import DataError
+from itm.evaluation.hierarcaps import LEVELS, traverse
+from itm.evaluation.published import sources
+from itm.evaluation.published.report import Report
+from itm.evaluation.published.vectors import Vectors
+
+STEPS = 50
+
+
+def evaluate(vectors: Vectors, folder: Path | None, *, normalize: bool) -> Report:
+    """Both traversals and tau_d for `text_embeddings` (distinct texts), `root_embedding`, `image_embeddings`.
+
+    Rows of `text_embeddings` are the distinct stripped strings in order of first appearance, row by row,
+    level 1 to 4; rows of `image_embeddings` are the file's rows.
+    """
+    chains, texts, images = read_chains(sources.find(("hierarcaps_test.csv", "hierarcaps.csv"), folder))
+    text = vectors.embeddings("text_embeddings", normalize)
+    root = vectors.embeddings("root_embedding", normalize, dimensions=1)
+    image = vectors.embeddings("image_embeddings", normalize)
+    for name, found, wanted in (
+        ("text_embeddings", len(text), len(texts)),
+        ("image_embeddings", len(image), len(images)),
+    ):
+        if found != wanted:
+            raise DataError(f"{vectors.path}: {name} has {found} rows; the benchmark has {wanted}", reason="rows")
+    if not text.shape[1] == image.shape[1] == len(root):
+        raise DataError(
+            f"{vectors.path}: dimensions differ: texts {text.shape[1]}, images {image.shape[1]}, root {len(root)}",
+            reason="dimension",
+        )
+    report = Report()
+    metrics, per_query, _ = traverse(image, text, root, chains, np.arange(len(chains)), STEPS)
+    # the official evaluation is what "hierarcaps/precision" means; ProLIP's variant has its own prefix
+    report.metrics["hierarcaps"] = {**metrics["radius_levels"], "tau_d": metrics["tau_d"]}
+    report.metrics["hierarcaps_interpolation"] = metrics["interpolation"]
+    numbers = np.arange(len(chains))
+    for name, values in per_query.items():
+        report.values("hierarcaps", "traversal", name, values, numbers, numbers)
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+    report.protocol |= {"images": len(images), "texts": len(texts), "text_hash": digest, "levels": STEPS}
+    return report
+
+
+def read_chains(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
+    """Chains [rows, 4] as numbers of distinct texts, those texts in order of first appearance, and image names."""
+    number: dict[str, int] = {}
+    chains, images = [], []
+    for row in sources.rows(path):
+        parts = [part.strip() for part in row["captions"].split("=>")]
+        if len(parts) != LEVELS:
+            raise DataError(
+                f"{path}: row {row['id']} has {len(parts)} levels; expected {LEVELS}", reason="chain-levels"
+            )
+        chains.append([number.setdefault(part, len(number)) for part in parts])
+        images.append(row["image_url"].rsplit("/", 1)[-1])
+    return np.array(chains, dtype=np.int64), list(number), images

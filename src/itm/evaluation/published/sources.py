@@ -1,0 +1,64 @@
+"""Where the benchmarks' own files are: ids, ratings, texts."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib.util
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from itm.errors import DataError
+
+_FOLDERS = ("", "coco", "cxc", "hierarcaps", "flickr8k", "flickr8k-224", "flickr30k")
+
+
+def find(names: tuple[str, ...], folder: Path | None) -> Path:
+    """The first of some file names (or their .gz) in the annotation folder, the mirror, or data/raw.
+
+    Raises:
+        DataError: none is there; the message says where it was looked for.
+    """
+    mirror = os.environ.get("ITM_MIRROR")
+    roots = [folder] if folder else [*([Path(mirror)] if mirror else []), Path("data/raw")]
+    for root in roots:
+        for name in names:
+            for ending in ("", ".gz"):
+                for below in _FOLDERS:
+                    path = root / below / (name + ending)
+                    if path.is_file():
+                        return path
+    raise DataError(
+        f"{names[0]}: not found below {', '.join(map(str, roots))}; name its folder with --annotations,"
+        " or set ITM_MIRROR to a folder that has it",
+        reason="missing-annotations",
+    )
+
+
+def rows(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file, compressed or not."""
+    with io.TextIOWrapper(gzip.open(path) if path.suffix == ".gz" else path.open("rb"), "utf-8", newline="") as text:
+        yield from csv.DictReader(text)
+
+
+def eccv_caption_data() -> Path:
+    """The data folder of the installed package eccv_caption.
+
+    Raises:
+        DataError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("eccv_caption")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(
+            "the ECCV Caption lists come with a package: pip install eccv_caption", reason="missing-package"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "data"
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file that is part of a benchmark."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,139 @@
+"""A file of embeddings with ids, checked before anything is computed from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.errors import DataError, first_few
+
+Floats = NDArray[np.floating]
+_STARTS = {b"\x80": "a pickle", b"PK": "a zip archive (torch.save or .npz?)", b"\x93N": "a .npy file"}
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """The arrays of one file; each is checked when it is asked for."""
+
+    path: Path
+    arrays: dict[str, NDArray[Any]]
+
+    def rows(self, kind: str, wanted: NDArray[np.int64], normalize: bool) -> Floats:
+        """[wanted, D] the embeddings of `kind` ("image" or "caption") with these ids, in this order.
+
+        Raises:
+            DataError: the arrays are missing or damaged, an id occurs twice, or a wanted id is missing.
+        """
+        ids = self.ids(kind)
+        values = self.embeddings(f"{kind}_embeddings", normalize)
+        if len(ids) != len(values):
+            raise DataError(f"{self.path}: {len(ids)} {kind}_ids for {len(values)} {kind}_embeddings", reason="shape")
+        order = np.argsort(ids, kind="stable")
+        ordered = ids[order]
+        place = np.minimum(np.searchsorted(ordered, wanted), max(0, len(ids) - 1))
+        absent = wanted[ordered[place] != wanted] if len(ids) else wanted
+        if len(absent):
+            raise DataError(
+                f"{self.path}: {len(absent)} of the benchmark's {len(wanted)} {kind} ids are missing"
+                f" ({first_few(absent)}){self._guess(ids, wanted)}",
+                reason="missing-id",
+            )
+        return values[order[place]]
+
+    def ids(self, kind: str) -> NDArray[np.int64]:
+        """All ids of `kind` in the file, each once."""
+        ids = self._array(f"{kind}_ids")
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise DataError(
+                f"{self.path}: {kind}_ids is {ids.dtype} of shape {ids.shape}; expected int64 [rows]", reason="ids"
+            )
+        found, times = np.unique(ids, return_counts=True)
+        repeated = found[times > 1]
+        if len(repeated):
+            raise DataError(
+                f"{self.path}: {len(repeated)} {kind} ids occur more than once ({first_few(repeated)})",
+                reason="repeated-id",
+            )
+        return ids.astype(np.int64)
+
+    def embeddings(self, name: str, normalize: bool, dimensions: int = 2) -> Floats:
+        """A float32 or float64 array without NaN, infinity or zero vectors; scaled to unit length if asked."""
+        values = self._array(name)
+        if values.dtype not in (np.float32, np.float64):
+            hint = "; half precision moves recall, encode again in float32" if values.dtype == np.float16 else ""
+            raise DataError(f"{self.path}: {name} is {values.dtype}; expected float32 or float64{hint}", reason="dtype")
+        if values.ndim != dimensions or 0 in values.shape:
+            shape = "[rows, dimension]" if dimensions == 2 else "[dimension]"
+            raise DataError(
+                f"{self.path}: {name} has shape {values.shape}; expected {shape}, not empty", reason="shape"
+            )
+        table = np.atleast_2d(values)
+        bad = np.flatnonzero(~np.isfinite(table.sum(axis=1, dtype=np.float64)))
+        if len(bad):
+            raise DataError(
+                f"{self.path}: {name}: {len(bad)} of {len(table)} rows hold NaN or infinity (rows {first_few(bad)})",
+                reason="not-finite",
+            )
+        zero = np.flatnonzero(~table.any(axis=1))
+        if len(zero):
+            raise DataError(
+                f"{self.path}: {name}: {len(zero)} of {len(table)} rows are zero vectors (rows {first_few(zero)}):"
+                " were they never encoded?",
+                reason="zero-vector",
+            )
+        if normalize:
+            wide = table.astype(np.float64)
+            table = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(values.dtype)
+        return table.reshape(values.shape)
+
+    def _array(self, name: str) -> NDArray[Any]:
+        if name not in self.arrays:
+            raise DataError(
+                f"{self.path}: no array `{name}`; the file holds {', '.join(sorted(self.arrays)) or 'nothing'}",
+                reason="missing-array",
+            )
+        return self.arrays[name]
+
+    def _guess(self, ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> str:
+        """A hint at what went wrong when ids are missing."""
+        if not len(ids):
+            return ": the file is empty"
+        known = int(np.isin(ids, wanted).sum())
+        if ids.min() == 0 and ids.max() == len(ids) - 1 and known < len(wanted) // 2:
+            return ": the file's ids are the positions 0, 1, 2, ..; give the data set's own ids"
+        if known < len(wanted) // 2:
+            return f": only {known} of the file's {len(ids)} ids are this benchmark's; is it another data set or split?"
+        return ""
+
+
+def read_vectors(path: Path) -> Vectors:
+    """The arrays of a .safetensors (or .npz) file.
+
+    Raises:
+        DataError: missing, empty, truncated, or of another format; a pickle is never opened.
+    """
+    path = Path(path)
+    try:
+        start = path.open("rb").read(2)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", reason="missing-file") from None
+    if not start:
+        raise DataError(f"{path}: the file is empty", reason="empty-file")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                return Vectors(path, {name: stored[name] for name in stored.files})
+        from safetensors import safe_open
+
+        with safe_open(path, framework="np") as stored:
+            return Vectors(path, {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
+    except TypeError as error:
+        raise DataError(f"{path}: holds a type that numpy lacks ({error}); save float32", reason="dtype") from None
+    except Exception as error:
+        seems = next((what for magic, what in _STARTS.items() if start.startswith(magic)), "")
+        hint = f"; it looks like {seems}" if seems and path.suffix != ".npz" else "; it may be truncated"
+        raise DataError(f"{path}: not a readable safetensors file: {error}{hint}", reason="damaged") from None

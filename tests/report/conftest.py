@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import shutil
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,9 +33,16 @@ MODULES = {
 }
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    return build(tmp_path_factory.mktemp("finished"))
+
+
 @pytest.fixture
-def parameters() -> Parameters:
-    return changed()
+def workspace(finished: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
+    """A copy of the finished workspace that a test may change."""
+    shutil.copytree(finished.root, tmp_path / "work")
+    return located(tmp_path / "work", **{k: v for k, v in vars(finished).items() if k not in PLACES})
 
 
 def changed(**keys: object) -> Parameters:
@@ -42,7 +50,7 @@ def changed(**keys: object) -> Parameters:
     from ruamel.yaml import YAML
 
     values = YAML(typ="safe").load(ROOT / "params.yaml")
-    values |= {"methods": ["clip", "ditm"], "seeds": [0, 1], "benchmarks": list(keys.pop("benchmarks", list(DEFAULT)))}
+    values |= {"methods": ["clip", "ditm"], "seeds": [0, 1], "benchmarks": list(DEFAULT)}
     values["evaluate"]["bootstrap_samples"] = 5
     values["report"]["examples"] = 4
     return validate(values | keys, "test")
@@ -51,9 +59,13 @@ def changed(**keys: object) -> Parameters:
 DEFAULT = ("retrieval", "cxc", "hierarcaps", "false_negatives")
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> SimpleNamespace:
-    return build(tmp_path)
+PLACES = ("root", "clean", "scored", "runs", "evaluations")
+
+
+def located(root: Path, **facts: object) -> SimpleNamespace:
+    """Where a workspace keeps its files, and what else is known of it."""
+    places = (root, root / "data/clean", root / "data/scored", root / "results/runs", root / "evaluations")
+    return SimpleNamespace(**facts | dict(zip(PLACES, places, strict=True)) | {"changed": changed, "nasty": NASTY})
 
 
 def build(root: Path, methods: tuple[str, ...] = ("clip", "ditm"), seeds: tuple[int, ...] = (0, 1)) -> SimpleNamespace:
@@ -120,8 +132,7 @@ def build(root: Path, methods: tuple[str, ...] = ("clip", "ditm"), seeds: tuple[
         dev_grade=np.zeros((0, 0), dtype=np.float32),
     )
     write_ratings(clean, ids[train:], image_ids, grade, kinds)
-    space = SimpleNamespace(root=root, clean=clean, scored=scored, runs=root / "results/runs", evaluations=root / "ev")
-    space.parameters, space.image_ids, space.captions, space.owners = changed(), image_ids, captions, owners
+    space = located(root, parameters=changed(), image_ids=image_ids, captions=captions, owners=owners)
     vocabulary = COLOURS + SHAPES + SIZES + SIDES
     image = np.array([[word in kind for word in vocabulary] for kind in kinds], dtype=np.float64)
     text = np.array([[word in want for word in vocabulary] for want in wants + chain_wants], dtype=np.float64)
@@ -137,7 +148,7 @@ def build(root: Path, methods: tuple[str, ...] = ("clip", "ditm"), seeds: tuple[
             v, t = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (v, t))
             text_ids = np.arange(train, train + len(t))
             model = Embeddings(np.array(image_ids), v.astype(np.float32), text_ids, t.astype(np.float32), {})
-            evaluate(space, method, seed, model, DEFAULT)
+            evaluate(space, method, seed, model, (*DEFAULT, "judgements"))
             history(space.runs / method / f"seed{seed}" / "history.csv", method, rng)
     return space
 

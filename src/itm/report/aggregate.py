@@ -24,7 +24,7 @@ class Summary:
 
 
 def summarise(values: Sequence[float], digits: int) -> Summary:
-    """Mean and sample standard deviation (divisor n - 1), rounded; NaN as soon as one value is NaN.
+    """Mean and sample standard deviation (divisor n - 1), rounded; NaN as soon as one value is NaN, or without any.
 
     >>> summarise([0.1, 0.2, 0.6], 4)
     Summary(mean=0.3, std=0.2646)

@@ -58,7 +58,7 @@ def lines(title: str, x_label: str, y_label: str, series: Sequence[Series], *, y
         for x, y in line:
             tip = escape(f"{each.name}: {x_label} {x:g}, {y_label} {y:.4g}")
             body.append(f'<g class="mark s{index % 6}">{_marker(index, x_axis(x), y_axis(y))}<title>{tip}</title></g>')
-    return _svg(title, body, [(swatch(i), s.name) for i, s in enumerate(series)])
+    return _svg(title, body, [(swatch(i), s.name) for i, s in enumerate(series) if points[i]])
 
 
 def histogram(title: str, x_label: str, edges: Sequence[float], groups: Sequence[tuple[str, Sequence[int]]]) -> Markup:

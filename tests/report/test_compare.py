@@ -1,0 +1,57 @@
+"""Per-query values rebuild the metrics, and marks follow the sign of a clear difference only."""
+
+import numpy as np
+import pytest
+
+from itm.report.columns import columns
+from itm.report.compare import compare, per_query
+from itm.report.results import collect
+
+
+@pytest.fixture
+def results(workspace):
+    benchmarks = ["retrieval", "cxc", "hierarcaps", "false_negatives"]
+    return collect(workspace.runs, workspace.evaluations, ["clip", "ditm"], [0, 1], benchmarks)
+
+
+def test_per_query_values_have_the_metric_as_their_mean(results):
+    rebuilt = set()
+    for benchmark in results.benchmarks:
+        arrays = results.arrays("clip", 0, benchmark)
+        arrays.setdefault("owners", results.arrays("clip", 0, "retrieval")["owners"])
+        for column in columns(benchmark, results.keys(benchmark)):
+            found = per_query(benchmark, column.key, arrays)
+            if found is not None:
+                values, groups = found
+                assert len(values) == len(groups)
+                stored = results.metrics["clip", 0, benchmark][column.key]
+                assert np.nanmean(values) == pytest.approx(stored, abs=1e-4), (benchmark, column.key)
+                rebuilt.add((benchmark, column.key))
+    assert {("retrieval", "t2i.r1"), ("hierarcaps", "tau_d"), ("false_negatives", "t2i.map_at_r")} <= rebuilt
+    assert {("cxc", "i2t.r1"), ("false_negatives", "order.level"), ("retrieval", "i2t.r10")} <= rebuilt
+
+
+def test_the_better_model_is_marked_and_the_baseline_never(results):
+    verdicts = compare(results, "clip")
+    assert not any(method == "clip" for method, _, _ in verdicts)
+    assert verdicts["ditm", "retrieval", "i2t.r10"].mark == "▲"
+    assert verdicts["ditm", "retrieval", "i2t.r10"].text.startswith("+")
+    reverse = compare(results, "ditm")
+    assert reverse["clip", "retrieval", "i2t.r10"].mark == "▼"
+    assert reverse["clip", "retrieval", "i2t.r10"].text.startswith("−")
+
+
+def test_a_model_is_not_told_apart_from_itself(workspace):
+    for name in ("retrieval", "hierarcaps"):
+        for folder, suffix in ((workspace.runs, "json"), (workspace.evaluations, "npz")):
+            source = folder / "clip" / "seed0" / f"{name}.{suffix}"
+            (folder / "ditm" / "seed0" / source.name).write_bytes(source.read_bytes())
+    found = collect(workspace.runs, workspace.evaluations, ["clip", "ditm"], [0], ["retrieval", "hierarcaps"])
+    verdicts = compare(found, "clip")
+    assert verdicts
+    assert {verdict.mark for verdict in verdicts.values()} == {""}
+
+
+def test_one_method_has_nothing_to_compare(workspace):
+    found = collect(workspace.runs, workspace.evaluations, ["clip"], [0], ["retrieval"])
+    assert compare(found, "clip") == {}

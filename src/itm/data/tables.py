@@ -33,7 +33,10 @@ def read_hierarchies(folder: Path) -> pd.DataFrame:
 
 
 def read_ratings(folder: Path, kind: str | None = None) -> pd.DataFrame:
-    """ratings.parquet, or only the rows of one kind (sts, sis, sits, expert, crowdflower); ids that may be null are Int64."""
+    """ratings.parquet, or only its rows of one kind (sts, sis, sits, expert, crowdflower).
+
+    Caption ids are Int64, since a pair of images has none.
+    """
     table = read_table(folder / RATINGS).astype({"caption_id_1": "Int64", "caption_id_2": "Int64"})
     return table if kind is None else table[table["kind"] == kind].reset_index(drop=True)
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from itm.config.data import CleanParameters
 from itm.data.clean.text import fault, normalise, same_text
+from itm.data.columns import as_list
 from itm.data.readers.base import QUARANTINE_COLUMNS
 
 TRAIN = "train"
@@ -32,10 +33,10 @@ def clean_captions(captions: pd.DataFrame, parameters: CleanParameters) -> Clean
     another caption of the same image has already said (without case and punctuation). What the rules would say of
     evaluation rows is counted under `evaluation_flags`; those rows stay, since published numbers count them.
     """
-    raw = captions["raw_text"].tolist()
+    raw = as_list(captions["raw_text"])
     texts = [normalise(text) for text in raw]
     is_train = (captions["split"] == TRAIN).to_numpy()
-    images = captions["image_id"].tolist()
+    images = as_list(captions["image_id"])
     reasons = [fault(text, parameters.maximum_words, parameters.minimum_letters) for text in texts]
     _mark_repeated(texts, images, reasons)
     flagged = np.array([bool(reason) for reason in reasons])
@@ -77,7 +78,7 @@ def _mark_repeated(texts: list[str], images: list[str], reasons: list[str]) -> N
 
 
 def _per_split(splits: pd.Series, marks: list[bool]) -> dict[str, int]:
-    counts = pd.Series(marks).groupby(splits.to_numpy()).sum()
+    counts = pd.Series(marks).groupby(splits.to_numpy(dtype=object)).sum()
     return {str(split): int(count) for split, count in counts.items()}
 
 

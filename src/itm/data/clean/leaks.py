@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.clean.fingerprints import Thumbnail, difference, near_pairs
+from itm.data.clean.fingerprints import difference, near_pairs
+from itm.data.columns import as_list
 from itm.errors import DataError, first_few
 
 DISTANCE = 6
@@ -85,7 +85,7 @@ class LeakReport:
 def find_leaks(
     images: pd.DataFrame,
     fingerprints: NDArray[np.uint64],
-    small: Callable[[int], Thumbnail],
+    thumbnails: NDArray[np.uint8],
     by_name: dict[str, list[str]] | None = None,
 ) -> LeakReport:
     """All pairs of equal images, inside and across splits.
@@ -96,19 +96,19 @@ def find_leaks(
     Args:
         images: columns image_id, split, sha256.
         fingerprints: (images,) uint64.
-        small: the thumbnail of an image row.
+        thumbnails: (images, side, side, 3) uint8.
         by_name: evaluation image ids found among the training images by their name, by benchmark.
     """
-    ids, splits = images["image_id"].tolist(), images["split"].tolist()
+    ids, splits = as_list(images["image_id"]), as_list(images["split"])
     pairs = []
     for rows in images.groupby("sha256", sort=False).indices.values():
         first, *others = sorted(int(row) for row in rows)
         pairs += [Pair("exact", ids[first], splits[first], ids[row], splits[row]) for row in others]
     train = np.flatnonzero(images["split"] == "train")
     rest = np.flatnonzero(images["split"] != "train")
-    checksums = images["sha256"].to_numpy()
-    for left, right in near_pairs(fingerprints[train], fingerprints[rest], DISTANCE):
+    checksums = images["sha256"].to_numpy(dtype=object)
+    for left, right in near_pairs(fingerprints[train], fingerprints[rest], DISTANCE).tolist():
         one, other = int(train[left]), int(rest[right])
-        if checksums[one] != checksums[other] and difference(small(one), small(other)) <= DIFFERENCE:
+        if checksums[one] != checksums[other] and difference(thumbnails[one], thumbnails[other]) <= DIFFERENCE:
             pairs.append(Pair("perceptual", ids[one], splits[one], ids[other], splits[other]))
     return LeakReport(pairs, by_name or {})

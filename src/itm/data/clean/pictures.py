@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from itm.data.archives import Archive
-from itm.data.clean.fingerprints import fingerprint, thumbnail
+from itm.data.clean.fingerprints import fingerprint, halve, thumbnail
 from itm.data.decode import Header, decode, examine, rewrite
 from itm.data.files import atomic_path
 from itm.data.layout import SPLITS, shard
@@ -38,12 +38,14 @@ class StoredImages:
         rejected: quarantine rows and their split; reason one of photo-missing and those of `itm.data.decode`.
         rewritten: how many images were stored anew, by reason (turned, mode, format).
         fingerprints: (images,) uint64, rows as table.
+        thumbnails: (images, SIDE / 2, SIDE / 2, 3) uint8.
     """
 
     table: pd.DataFrame
     rejected: pd.DataFrame
     rewritten: dict[str, int] = field(default_factory=dict)
     fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    thumbnails: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 1, 1, 3), np.uint8))
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class _Image:
     header: Header
     sha256: str
     fingerprint: int
+    thumbnail: NDArray[np.uint8]
     rewritten: str
 
 
@@ -72,6 +75,7 @@ def store_images(
     rejected: list[tuple[str, int, str, str, str, str]] = []
     rewritten: dict[str, int] = {}
     prints: list[int] = []
+    thumbnails: list[NDArray[np.uint8]] = []
     with ExitStack() as stack:
         archives = {name: stack.enter_context(Archive(raw / name)) for name in images["archive"].unique()}
         writers = {
@@ -96,6 +100,7 @@ def store_images(
                 (image_id, split, source, name, offset, size, head.width, head.height, head.mode, result.sha256)
             )
             prints.append(result.fingerprint)
+            thumbnails.append(result.thumbnail)
             if result.rewritten:
                 rewritten[result.rewritten] = rewritten.get(result.rewritten, 0) + 1
     table = pd.DataFrame(
@@ -103,7 +108,8 @@ def store_images(
         columns=["image_id", "split", "source", "shard", "offset", "size", "width", "height", "mode", "sha256"],
     ).astype({"offset": np.int64, "size": np.int64, "width": np.int32, "height": np.int32})
     quarantine = pd.DataFrame(rejected, columns=["source", "row", "reason", "text", "image_id", "split"])
-    return StoredImages(table, quarantine, dict(sorted(rewritten.items())), np.array(prints, dtype=np.uint64))
+    small = np.stack(thumbnails) if thumbnails else np.empty((0, 1, 1, 3), np.uint8)
+    return StoredImages(table, quarantine, dict(sorted(rewritten.items())), np.array(prints, dtype=np.uint64), small)
 
 
 def _inspect(archives: dict[str, Archive], record: Sequence[str]) -> _Image | DataError:
@@ -120,7 +126,8 @@ def _inspect(archives: dict[str, Archive], record: Sequence[str]) -> _Image | Da
             pixels = decode(content)
     except DataError as error:
         return error
-    return _Image(content, header, hashlib.sha256(content).hexdigest(), fingerprint(thumbnail(pixels)), why)
+    small = thumbnail(pixels)
+    return _Image(content, header, hashlib.sha256(content).hexdigest(), fingerprint(small), halve(small), why)
 
 
 def _ahead(

@@ -11,13 +11,11 @@ import pandas as pd
 
 from itm.config.parameters import Parameters
 from itm.data.clean.captions import CleanCaptions, clean_captions
-from itm.data.clean.fingerprints import thumbnail
 from itm.data.clean.leaks import find_leaks
 from itm.data.clean.pictures import StoredImages, store_images
 from itm.data.clean.quality import quality_report
 from itm.data.clean.write import build_texts, typed, write_table, write_truth
 from itm.data.files import write_json
-from itm.data.images import ImageStore
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS, TRUTH
 from itm.data.readers import read
 from itm.data.readers.base import QUARANTINE_COLUMNS
@@ -49,10 +47,7 @@ def clean_data_set(
     stored = store_images(images, raw, out, lambda: progress(next(done), len(images)))
     _check_evaluation_photos(stored)
     kept, photoless = _with_photos(captions, stored)
-    store = ImageStore(out, stored.table)
-    leaks = find_leaks(
-        stored.table, stored.fingerprints, lambda row: thumbnail(store.pixels(row)), source.shared_by_name
-    )
+    leaks = find_leaks(stored.table, stored.fingerprints, stored.thumbnails, source.shared_by_name)
     for line in leaks.check(parameters.clean.strict_leaks):
         log.warning("leak: %s", line)
     texts, hierarchies = build_texts(kept, source.hierarchies)

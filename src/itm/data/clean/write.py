@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from itm.data.columns import as_list
 from itm.data.files import atomic_path
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS
 from itm.errors import DataError
@@ -105,14 +107,19 @@ def write_truth(truth: dict[str, NDArray[np.generic]], path: Path) -> None:
     }
     arrays = {name: truth.get(name, empty[name.partition("_")[2]]) for name in TRUTH_ARRAYS}
     arrays = {name: array.astype(str) if array.dtype == object else array for name, array in arrays.items()}
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    # numpy's own writer packs at a level that takes five times as long for a tenth less
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", compresslevel=1) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def build_texts(captions: pd.DataFrame, hierarchies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """texts.parquet (captions, hierarchy texts, the empty text) and the hierarchies with their `text_id`."""
     first = len(captions)
-    texts = [*captions["text"].tolist(), *hierarchies["text"].tolist(), ""]
+    texts = [*as_list(captions["text"]), *as_list(hierarchies["text"]), ""]
     kinds = ["caption"] * first + ["hierarchy"] * len(hierarchies) + ["empty"]
     table = pd.DataFrame({"text_id": np.arange(len(texts), dtype=np.int64), "text": texts, "kind": kinds})
     return table, hierarchies.assign(text_id=np.arange(first, first + len(hierarchies), dtype=np.int64))

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from itm.config.parameters import Parameters
+from itm.data.columns import as_list
 from itm.data.schemas.faults import Fault, fault
 
 
@@ -63,11 +64,11 @@ def check_protocol(
     found: dict[str, Any] = {"name": name or "none"}
     faults: list[Fault] = []
     for split in images["split"].unique():
-        ids = images.loc[images["split"] == split, "image_id"].tolist()
+        ids = as_list(images.loc[images["split"] == split, "image_id"])
         own = captions[captions["split"] == split]
         found[split] = {"images": len(ids), "captions": len(own), "identity": identity(ids)}
     for split, wanted in PROTOCOLS.get(name, {}).items():
-        ids = images.loc[images["split"] == split, "image_id"].tolist()
+        ids = as_list(images.loc[images["split"] == split, "image_id"])
         own = captions[captions["split"] == split]
         missing = wanted.images - len(ids) - (rejected_training_images if split == "train" else 0)
         if missing:

@@ -8,23 +8,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from itm.data.columns import as_list
 from itm.data.schemas.faults import Fault, fault, rows_where
 
 
 def check_captions(captions: pd.DataFrame, images: pd.DataFrame) -> list[Fault]:
     """Every caption's image exists, in the same split; every image of a split has a caption; the same order."""
-    split_of = dict(zip(images["image_id"], images["split"], strict=True))
+    split_of = dict(zip(as_list(images["image_id"]), as_list(images["split"]), strict=True))
     found = captions["image_id"].map(split_of)
     unknown = found.isna()
     faults = rows_where("captions", captions, "image_id", unknown, "must be an image of the images table", "reference")
     other = ~unknown & (found != captions["split"])
     faults += rows_where("captions", captions, "split", other, "must be the split of the image", "reference")
-    named = set(captions["image_id"])
-    silent = [row.image_id for row in images.itertuples() if row.split != "hierarcaps" and row.image_id not in named]
+    named = set(as_list(captions["image_id"]))
+    silent = [image for image, split in split_of.items() if split != "hierarcaps" and image not in named]
     faults += fault("images", "image_id", "every image of a split has a caption", "count", silent)
     if not faults:
-        order = captions["image_id"].drop_duplicates().tolist()
-        expected = images.loc[images["split"] != "hierarcaps", "image_id"].tolist()
+        order = list(dict.fromkeys(as_list(captions["image_id"])))
+        expected = [image for image, split in split_of.items() if split != "hierarcaps"]
         moved = [found for found, wanted in zip(order, expected, strict=True) if found != wanted]
         faults += fault("captions", "image_id", "captions must follow the order of the images table", "order", moved)
     return faults
@@ -48,8 +49,8 @@ def check_references(
     hierarchies: pd.DataFrame, ratings: pd.DataFrame, captions: pd.DataFrame, images: pd.DataFrame
 ) -> list[Fault]:
     """Chains and ratings name images and captions that exist; none of them is in the training split."""
-    split_of = dict(zip(images["image_id"], images["split"], strict=True))
-    caption_split = dict(zip(captions["caption_id"], captions["split"], strict=True))
+    split_of = dict(zip(as_list(images["image_id"]), as_list(images["split"]), strict=True))
+    caption_split = dict(zip(captions["caption_id"].tolist(), as_list(captions["split"]), strict=True))
     faults = _resolve("hierarchies", hierarchies, "image_id", split_of)
     for column in ("image_id_1", "image_id_2"):
         faults += _resolve("ratings", ratings, column, split_of)
@@ -74,7 +75,7 @@ def check_truth(truth: Mapping[str, NDArray[np.generic]], captions: pd.DataFrame
         if grade is None or grade.size == 0:
             continue
         own = captions[captions["split"] == split]
-        ids = images.loc[images["split"] == split, "image_id"].tolist()
+        ids = as_list(images.loc[images["split"] == split, "image_id"])
         table = f"truth.{split}"
         if truth[f"{split}_image_ids"].astype(str).tolist() != ids:
             faults += fault(table, "image_ids", "must be the images of the split in their order", "reference", ["all"])
@@ -92,7 +93,7 @@ def check_truth(truth: Mapping[str, NDArray[np.generic]], captions: pd.DataFrame
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 5):
             faults += fault(table, "grade", "must be 0 to 5", "range", ["some"])
         place = {image: row for row, image in enumerate(ids)}
-        rows = np.array([place[image] for image in own["image_id"]], dtype=np.intp)
+        rows = np.array([place[image] for image in as_list(own["image_id"])], dtype=np.intp)
         untrue = own["caption_id"].to_numpy()[values[rows, np.arange(len(own))] != 5].tolist()
         faults += fault(table, "grade", "a caption must be true of its own image (grade 5)", "value", untrue)
     return faults

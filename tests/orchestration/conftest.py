@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from itm.orchestration.dag import read_pipeline
 
 ROOT = Path(__file__).parents[2]
-NOTHING_TO_DO = "Nothing to be done"
 
 
 class Project:
@@ -51,9 +51,10 @@ class Project:
     def dvc_status(self) -> dict:
         return json.loads(self.run("dvc", "status", "--json").stdout)
 
-    def snakemake_plan(self) -> str:
+    def nothing_to_do(self) -> bool:
+        """Whether Snakemake considers everything up to date."""
         done = self.run("snakemake", "-n")
-        return done.stdout + done.stderr
+        return "Nothing to be done" in done.stdout + done.stderr
 
     def ran(self) -> list[str]:
         """The jobs that ran since the last call, sorted."""
@@ -77,6 +78,13 @@ class Project:
         with (self.root / path).open("a") as file:
             file.write(text)
 
+    def get(self, key: str) -> Any:
+        """One parameter."""
+        value = json.loads(self.read("params.yaml"))
+        for part in key.split("."):
+            value = value[part]
+        return value
+
     def set(self, key: str, value: object) -> None:
         """Change one parameter."""
         parameters = json.loads(self.read("params.yaml"))
@@ -93,6 +101,11 @@ class Project:
         names = ("data", "models", "embeddings", "evaluations", "results", "report.md", "report.html")
         places = [place for name in names for place in [self.root / name, *(self.root / name).rglob("*")]]
         return {str(file.relative_to(self.root)): file.read_text() for file in places if file.is_file()}
+
+    @staticmethod
+    def at(root: Path) -> "Project":
+        """The project in that folder."""
+        return Project(root)
 
     def copy(self, root: Path) -> "Project":
         """The same project elsewhere, file times kept."""
@@ -164,7 +177,7 @@ def reproduced(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
 def snaked(blank: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that Snakemake brought up to date. Copy it; do not run in it."""
     project = blank.copy(tmp_path_factory.mktemp("orchestration") / "snaked")
-    project.snakemake()
+    project.snakemake("--cores", "4")
     return project
 
 
@@ -177,10 +190,10 @@ def fresh(blank: Project, tmp_path: Path) -> Project:
 @pytest.fixture
 def by_dvc(reproduced: Project, tmp_path: Path) -> Project:
     """A project of its own that `dvc repro` and `sync` brought up to date."""
-    return reproduced.copy(tmp_path / "project")
+    return reproduced.copy(tmp_path / "by-dvc")
 
 
 @pytest.fixture
 def by_snakemake(snaked: Project, tmp_path: Path) -> Project:
     """A project of its own that Snakemake brought up to date."""
-    return snaked.copy(tmp_path / "project")
+    return snaked.copy(tmp_path / "by-snakemake")

@@ -1,9 +1,191 @@
+"""After either runner the other has nothing to do, and both run the same stages again after a change."""
+
+import subprocess
+import time
+from pathlib import Path
+
 import pytest
 
+pytestmark = pytest.mark.slow
 
-def test_a(reproduced):
-    print(reproduced.root, reproduced.dvc_status(), reproduced.snakemake_plan())
+AFTER_DITM = ["encode@ditm-0", "evaluate@ditm-0-hierarcaps", "evaluate@ditm-0-retrieval", "report", "train@ditm-0"]
 
 
-def test_b(snaked):
-    print(snaked.root, snaked.dvc_status(), snaked.snakemake_plan(), snaked.ran())
+def test_both_runners_leave_the_same_results_and_the_same_lock_file(reproduced, snaked):
+    assert reproduced.results() == snaked.results()
+    assert len(reproduced.results()) > 30
+
+    def entries(project):
+        from ruamel.yaml import YAML
+
+        return sorted(map(repr, YAML(typ="safe").load(project.root / "dvc.lock")["stages"].items()))
+
+    assert entries(reproduced) == entries(snaked)
+
+
+def test_after_snakemake_dvc_has_nothing_to_do(by_snakemake):
+    assert by_snakemake.dvc_status() == {}
+    by_snakemake.ran()
+    by_snakemake.repro()
+    assert by_snakemake.ran() == []
+    assert by_snakemake.nothing_to_do()
+
+
+def test_after_dvc_and_sync_snakemake_has_nothing_to_do(by_dvc):
+    assert by_dvc.nothing_to_do()
+    assert by_dvc.dvc_status() == {}
+
+
+CHANGES = {
+    "a parameter of one method": (lambda project: project.set("method.ditm.order_weight", 0.125), AFTER_DITM),
+    "a comment in the report's code": (
+        lambda project: project.append("src/itm/report/__init__.py", "# a comment\n"),
+        ["report"],
+    ),
+    "where to compute": (lambda project: project.set("device", "auto"), []),
+    "one more seed, one method less": (
+        lambda project: (project.set("methods", ["clip"]), project.set("seeds", [0, 1])),
+        ["encode@clip-1", "evaluate@clip-1-hierarcaps", "evaluate@clip-1-retrieval", "report", "train@clip-1"],
+    ),
+    "new text, same content": (lambda project: project.set("train.epochs", project.get("train.epochs")), []),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_both_runners_run_the_same_stages_again(by_dvc, by_snakemake, change: str):
+    edit, expected = CHANGES[change]
+    ran = {}
+    for project, run in [(by_dvc, by_dvc.repro), (by_snakemake, by_snakemake.snakemake)]:
+        project.ran()
+        edit(project)
+        run()
+        ran[run.__name__] = project.ran()
+        assert project.dvc_status() == {}
+    assert ran == {"repro": expected, "snakemake": expected}
+    assert by_dvc.results() == by_snakemake.results()
+
+
+def test_what_snakemake_ran_is_in_dvcs_run_cache(by_snakemake):
+    before = by_snakemake.results()
+    old = by_snakemake.get("method.ditm.order_weight")
+    by_snakemake.set("method.ditm.order_weight", 0.5)
+    by_snakemake.snakemake()
+    assert by_snakemake.results() != before
+    by_snakemake.set("method.ditm.order_weight", old)
+    by_snakemake.ran()
+    by_snakemake.repro()
+    assert by_snakemake.ran() == []
+    assert by_snakemake.results() == before
+    by_snakemake.sync()
+    assert by_snakemake.nothing_to_do()
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_links_into_the_cache_survive_both_runners(by_snakemake, link: str):
+    by_snakemake.run("dvc", "config", "cache.type", link)
+    by_snakemake.run("dvc", "checkout", "--relink")
+    before = by_snakemake.results()
+    by_snakemake.sync()
+    assert by_snakemake.nothing_to_do()
+    old = by_snakemake.get("score.minimum_document_frequency")
+    by_snakemake.set("score.minimum_document_frequency", old + 1)
+    by_snakemake.snakemake()
+    assert by_snakemake.dvc_status() == {}
+    by_snakemake.set("score.minimum_document_frequency", old)
+    by_snakemake.repro()
+    assert by_snakemake.results() == before  # the old objects in the cache were not written through
+
+
+def test_a_fresh_clone_with_dvc_pull_and_sync_has_nothing_to_do(by_snakemake, tmp_path: Path):
+    by_snakemake.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    by_snakemake.run("dvc", "push", "-q")
+    by_snakemake.run("git", "add", "-A")
+    by_snakemake.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "results")
+    by_snakemake.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    clone = by_snakemake.at(tmp_path / "clone")
+    (clone.root / "logs").mkdir(exist_ok=True)
+    (clone.root / "logs/ran.txt").touch()
+    clone.run("dvc", "pull", "-q")
+    assert clone.dvc_status() == {}
+    clone.sync()
+    assert clone.nothing_to_do()
+    clone.repro()
+    assert clone.ran() == []
+    assert clone.results() == by_snakemake.results()
+
+
+def test_sync_refuses_while_a_stage_is_out_of_date(by_snakemake):
+    by_snakemake.set("method.ditm.order_weight", 0.25)
+    times = {file: file.stat().st_mtime_ns for file in by_snakemake.root.rglob("models/*/*/*")}
+    done = by_snakemake.sync(ok=False)
+    assert done.returncode
+    assert "1 of 14 stages are not up to date (train@ditm-0); run `dvc repro` first" in done.stderr
+    assert times == {file: file.stat().st_mtime_ns for file in times}
+    assert not by_snakemake.nothing_to_do()
+
+
+def test_a_partial_run_declares_nothing_else_up_to_date(by_snakemake):
+    """A commit of the whole pipeline would launder the stages that did not run with the new code."""
+    by_snakemake.append("src/itm/text/__init__.py", "# a comment\n")
+    by_snakemake.set("score.minimum_document_frequency", 77)
+    by_snakemake.ran()
+    by_snakemake.snakemake("--until", "score")
+    assert by_snakemake.ran() == ["score"]
+    assert {"train@clip-0", "train@ditm-0"} <= by_snakemake.dvc_status().keys()
+    by_snakemake.repro()
+    assert {"train@clip-0", "train@ditm-0", "report"} <= set(by_snakemake.ran())
+
+
+def test_a_failed_job_stops_only_what_needs_it(fresh):
+    done = fresh.snakemake(ok=False, STUB_FAIL="train@ditm-0")
+    assert done.returncode
+    assert "train@ditm-0: told to fail" in done.stderr + done.stdout  # its log is shown
+    ran = fresh.ran()
+    assert {"evaluate@clip-0-retrieval", "train@ditm-0"} <= set(ran)
+    assert not {"encode@ditm-0", "report"} & set(ran)
+    fresh.snakemake()
+    assert fresh.ran() == AFTER_DITM
+    assert fresh.dvc_status() == {}
+
+
+@pytest.mark.parametrize("what", ["a parameter", "an input"])
+def test_what_changes_while_a_stage_runs_is_not_filed_under_the_new_value(by_snakemake, what: str):
+    by_snakemake.set("method.ditm.order_weight", 0.25)
+    by_snakemake.ran()
+    running = subprocess.Popen(
+        ["snakemake", "--cores", "2", "--until", "train"],
+        cwd=by_snakemake.root,
+        env=by_snakemake.environment | {"STUB_SLEEP": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for _ in range(300):
+        time.sleep(0.1)
+        if by_snakemake.read("logs/ran.txt"):
+            break
+    if what == "a parameter":
+        by_snakemake.set("method.ditm.order_weight", 0.75)
+    else:
+        by_snakemake.append("src/itm/training/__init__.py", "# a comment\n")
+    output, _ = running.communicate(timeout=120)
+    assert running.returncode
+    assert "while it ran" in output
+    assert "train@ditm-0" in by_snakemake.dvc_status()
+    assert by_snakemake.ran() == ["train@ditm-0"]
+    by_snakemake.snakemake()
+    assert "train@ditm-0" in by_snakemake.ran()
+    assert by_snakemake.dvc_status() == {}
+
+
+def test_doing_nothing_is_quick(by_dvc):
+    def best(*command: str) -> float:
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            by_dvc.run(*command)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert best("dvc", "repro") < 3
+    assert best("snakemake", "-n") < 4

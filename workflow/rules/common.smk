@@ -16,13 +16,11 @@ wildcard_constraints:
     **pipeline.constraints(),
 
 
-# A stage runs as DVC would run it, then DVC is told of this one stage (never of the whole pipeline: that
-# would declare stages up to date that did not run).
+# A stage runs as DVC would run it: not at all if DVC has its results, else its command, then DVC is told of
+# this one stage. With --force, --forceall or --forcerun the command always runs.
 rule stage:
     log:
         "logs/stage.log",
     shell:
-        "touch {log}.started\n"
-        "( {params.command} ) > {log} 2>&1\n"
-        "PYTHONPATH=src python -m itm.orchestration.record {params.name}"
-        " --fingerprint {params.fingerprint} --since {log}.started >> {log} 2>&1"
+        "PYTHONPATH=src python -m itm.orchestration.run {params.name} --fingerprint {params.fingerprint}"
+        " {params.command:q} > {log} 2>&1"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itm.errors import PipelineError, first_few, nearest
+from itm.errors import PipelineError, nearest
 
 Wildcards = Any
 """Snakemake's wildcards: one attribute a matrix axis."""
@@ -29,13 +29,18 @@ class Job:
     command: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    tracked: str
-    """The tracked parameters with their values, as JSON with sorted keys."""
+    tracked: tuple[str, ...]
+    """The tracked parameters as "section.key = JSON value", one an entry."""
+
+    @property
+    def stage(self) -> str:
+        """The name of the job's stage."""
+        return self.name.split("@")[0]
 
     @property
     def fingerprint(self) -> str:
         """A short hash of the command and the tracked parameters: what a finished job was told to do."""
-        return hashlib.sha256(f"{self.command}\n{self.tracked}".encode()).hexdigest()[:12]
+        return hashlib.sha256("\n".join([self.command, *self.tracked]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,24 @@ class Pipeline:
     def facts(self, stage: str) -> dict[str, Callable[[Wildcards], str]]:
         """What a rule hands to its shell command, and what Snakemake remembers to notice a change.
 
-        name, command and fingerprint of the job, and its tracked parameters; each a function from wildcards.
+        Name, command and fingerprint of the job and, as parameter_1, parameter_2, ..., its tracked parameters;
+        each a function from wildcards. One entry a parameter, so that Snakemake's reason for a re-run names the
+        one that changed.
         """
         name = self.stage(stage).job_name
+
+        def job(wildcards: Wildcards) -> Job:
+            return self.job(name(wildcards))
+
+        def tracked(position: int) -> Callable[[Wildcards], str]:
+            return lambda wildcards: next(iter(job(wildcards).tracked[position:]), "")
+
+        longest = max(len(job.tracked) for job in self.jobs.values() if job.stage == stage)
         return {
             "name": name,
-            "command": lambda wildcards: self.job(name(wildcards)).command,
-            "tracked": lambda wildcards: self.job(name(wildcards)).tracked,
-            "fingerprint": lambda wildcards: self.job(name(wildcards)).fingerprint,
+            "command": lambda wildcards: job(wildcards).command,
+            "fingerprint": lambda wildcards: job(wildcards).fingerprint,
+            **{f"parameter_{position + 1}": tracked(position) for position in range(longest)},
         }
 
     def constraints(self) -> dict[str, str]:
@@ -141,7 +156,7 @@ def _read(repo: Any) -> Pipeline:
 
     folder = Path(repo.root_dir)
     text = load_yaml(str(folder / "dvc.yaml"))
-    parameters = load_yaml(str(folder / "params.yaml"))
+    parameters = _Parameters(folder)
     resolver = DataResolver(repo, repo.root_dir, text)
     resolved = resolver.resolve()["stages"]
     axes = {
@@ -160,7 +175,7 @@ def _read(repo: Any) -> Pipeline:
             command=entry["cmd"] if isinstance(entry["cmd"], str) else " && ".join(entry["cmd"]),
             inputs=expand(entry.get("deps", ())),
             outputs=_outputs(entry),
-            tracked=json.dumps(_tracked(name, entry.get("params", ()), parameters), sort_keys=True),
+            tracked=parameters.tracked(name, entry.get("params", ())),
         )
         for name, entry in resolved.items()
     }
@@ -181,23 +196,48 @@ def _outputs(entry: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(next(iter(out)) if isinstance(out, dict) else out for out in found)
 
 
-def _tracked(stage: str, keys: Iterable[Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the tracked parameters, by key; a key may be a whole section."""
-    values: dict[str, Any] = {}
-    missing: list[str] = []
-    for key in keys:
-        value: Any = parameters
-        for part in str(key).split("."):
-            value = value[part] if isinstance(value, Mapping) and part in value else missing
-        if value is missing:
-            missing.append(str(key))
-        values[str(key)] = value
-    if missing:
-        raise PipelineError(
-            f"dvc.yaml: stage {stage} tracks {len(missing)} parameter(s) that params.yaml lacks: {first_few(missing)}",
-            reason="missing-parameter",
-        )
-    return values
+class _Parameters:
+    """The values of tracked parameters: keys of params.yaml, or of another file that an entry names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, Any] = {}
+
+    def tracked(self, stage: str, entries: Iterable[str | Mapping[str, Iterable[str]]]) -> tuple[str, ...]:
+        """Each tracked parameter as "key = JSON value"; a key that is a whole section gives all in it."""
+        values: dict[str, Any] = {}
+        for entry in entries:
+            for file, keys in ({"params.yaml": [entry]} if isinstance(entry, str) else entry).items():
+                prefix = "" if file == "params.yaml" else f"{file}: "
+                for key in keys:
+                    values.update(_flat(prefix + key, self._value(stage, file, key)))
+        return tuple(f"{key} = {json.dumps(value)}" for key, value in sorted(values.items()))
+
+    def _value(self, stage: str, file: str, key: str) -> Any:
+        from dvc.utils.serialize import load_yaml
+
+        if file not in self._files:
+            self._files[file] = load_yaml(str(self._folder / file))
+        value = self._files[file]
+        for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise PipelineError(
+                    f"dvc.yaml: stage {stage} tracks the parameter {key}, which {file} lacks",
+                    reason="missing-parameter",
+                )
+            value = value[part]
+        return value
+
+
+def _flat(key: str, value: Any) -> dict[str, Any]:
+    """A section as its single parameters.
+
+    >>> _flat("a", {"b": 1, "c": {"d": 2}})
+    {'a.b': 1, 'a.c.d': 2}
+    """
+    if not isinstance(value, Mapping) or not value:
+        return {key: value}
+    return {name: leaf for inner, part in value.items() for name, leaf in _flat(f"{key}.{inner}", part).items()}
 
 
 class _Expansion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import itm.config
 from itm.errors import ConfigError, PipelineError, first_few, nearest
 from itm.orchestration.dag import Pipeline, read_pipeline
+from itm.orchestration.run import FORCE
 
 
 def start(
@@ -19,7 +21,8 @@ def start(
     """The validated parameters and the pipeline, for a Snakemake command line in the present folder.
 
     `workflow` is the folder of the Snakefile, `config` what --config and --configfile set. The folder of the
-    running Python is put first on PATH, so that `.venv/bin/snakemake` works without an activated environment.
+    running Python is put first on PATH, so that `.venv/bin/snakemake` works without an activated environment;
+    jobs learn by an environment variable that they are forced.
 
     Raises:
         ConfigError: params.yaml is invalid, or parameters come from --config, which DVC would not see.
@@ -32,6 +35,8 @@ def start(
             reason="snakemake-config",
         )
     check_profile(arguments, workflow)
+    if is_forced(arguments):
+        os.environ[FORCE] = "1"
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return itm.config.load(), read_pipeline()
 
@@ -55,6 +60,22 @@ def check_profile(arguments: Sequence[str], workflow: str | Path) -> None:
     raise PipelineError(
         f"--workflow-profile {named}: no such profile in {profiles}; {nearest(Path(named).name, known)}",
         reason="unknown-profile",
+    )
+
+
+def is_forced(arguments: Sequence[str]) -> bool:
+    """Whether a Snakemake command line asks to run jobs that are up to date.
+
+    The calls that Snakemake itself makes on a cluster (--mode) always force their one job, and do not count.
+
+    >>> is_forced(["snakemake", "-nF"]), is_forced(["snakemake", "--forcerun", "clean"]), is_forced(["snakemake", "-n"])
+    (True, True, False)
+    """
+    if "--mode" in arguments:
+        return False
+    return any(
+        argument in ("--force", "--forceall", "--forcerun") or re.fullmatch(r"-[a-zA-Z]*[fFR]", argument)
+        for argument in arguments
     )
 
 

@@ -16,10 +16,10 @@ from itm.data.decode import Pixels
 SIDE = 32
 _LOW = 8
 
-Thumbnail = NDArray[np.uint8]
+Thumbnails = NDArray[np.uint8]
 
 
-def thumbnail(pixels: Pixels) -> Thumbnail:
+def thumbnail(pixels: Pixels) -> Thumbnails:
     """The image at (32, 32, 3) uint8."""
     from PIL import Image
 
@@ -30,29 +30,29 @@ def thumbnail(pixels: Pixels) -> Thumbnail:
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
-def halve(small: Thumbnail) -> Thumbnail:
-    """The thumbnail at half its side, each pixel the mean of four: enough to tell whether two images are one."""
-    side = len(small) // 2
-    means: NDArray[np.float64] = small.reshape(side, 2, side, 2, 3).mean(axis=(1, 3))
+def halve(small: Thumbnails) -> Thumbnails:
+    """Thumbnails (n, side, side, 3) at half their side, each pixel the mean of four."""
+    count, side = len(small), small.shape[1] // 2
+    means: NDArray[np.float64] = small.reshape(count, side, 2, side, 2, 3).mean(axis=(2, 4))
     return means.astype(np.uint8)
 
 
-def fingerprint(small: Thumbnail) -> int:
-    """The 64-bit fingerprint of a thumbnail.
+def fingerprints(small: Thumbnails) -> NDArray[np.uint64]:
+    """The 64-bit fingerprints of thumbnails (n, 32, 32, 3).
 
-    >>> fingerprint(np.zeros((32, 32, 3), np.uint8))
-    0
+    >>> fingerprints(np.zeros((2, 32, 32, 3), np.uint8)).tolist()
+    [0, 0]
     """
-    grey = small @ np.array([0.299, 0.587, 0.114])
-    low = _cosines() @ grey @ _cosines().T
-    bits = (low > np.median(low)).ravel()
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    grey = small @ np.array([0.299, 0.587, 0.114], np.float32)
+    low = (_cosines() @ grey @ _cosines().T).reshape(len(small), _LOW * _LOW)
+    bits = np.packbits(low > np.median(low, axis=1, keepdims=True), axis=1)
+    return bits.view(">u8").astype(np.uint64).ravel()
 
 
 @lru_cache(maxsize=1)
-def _cosines() -> NDArray[np.float64]:
+def _cosines() -> NDArray[np.float32]:
     """The 8 lowest DCT-II rows for 32 samples."""
-    frequency, sample = np.arange(_LOW)[:, None], np.arange(SIDE)[None, :]
+    frequency, sample = np.arange(_LOW, dtype=np.float32)[:, None], np.arange(SIDE, dtype=np.float32)[None, :]
     return np.cos(np.pi * frequency * (2 * sample + 1) / (2 * SIDE))
 
 
@@ -71,6 +71,6 @@ def near_pairs(
     return np.concatenate(found)
 
 
-def difference(first: Thumbnail, second: Thumbnail) -> float:
+def difference(first: Thumbnails, second: Thumbnails) -> float:
     """The mean absolute difference of two thumbnails, 0 (same) to 255."""
     return float(np.abs(first.astype(np.int16) - second.astype(np.int16)).mean())

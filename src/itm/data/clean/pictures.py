@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from itm.data.archives import Archive
-from itm.data.clean.fingerprints import fingerprint, halve, thumbnail
+from itm.data.clean.fingerprints import SIDE, fingerprints, halve, thumbnail
 from itm.data.decode import Header, decode, examine, rewrite
 from itm.data.files import atomic_path
 from itm.data.layout import SPLITS, shard
@@ -25,6 +25,7 @@ from itm.data.shards import ShardWriter
 from itm.errors import DataError, first_few
 
 _THREADS = 2
+_BLOCK = 512
 _AHEAD = 64
 """Images read before their turn; bounds memory."""
 
@@ -53,7 +54,6 @@ class _Image:
     content: bytes
     header: Header
     sha256: str
-    fingerprint: int
     thumbnail: NDArray[np.uint8]
     rewritten: str
 
@@ -74,8 +74,7 @@ def store_images(
     rows: list[tuple[Any, ...]] = []
     rejected: list[tuple[str, int, str, str, str, str]] = []
     rewritten: dict[str, int] = {}
-    prints: list[int] = []
-    thumbnails: list[NDArray[np.uint8]] = []
+    looks = _Looks()
     with ExitStack() as stack:
         archives = {name: stack.enter_context(Archive(raw / name)) for name in images["archive"].unique()}
         writers = {
@@ -99,8 +98,7 @@ def store_images(
             rows.append(
                 (image_id, split, source, name, offset, size, head.width, head.height, head.mode, result.sha256)
             )
-            prints.append(result.fingerprint)
-            thumbnails.append(result.thumbnail)
+            looks.add(result.thumbnail)
             if result.rewritten:
                 rewritten[result.rewritten] = rewritten.get(result.rewritten, 0) + 1
     table = pd.DataFrame(
@@ -108,8 +106,32 @@ def store_images(
         columns=["image_id", "split", "source", "shard", "offset", "size", "width", "height", "mode", "sha256"],
     ).astype({"offset": np.int64, "size": np.int64, "width": np.int32, "height": np.int32})
     quarantine = pd.DataFrame(rejected, columns=["source", "row", "reason", "text", "image_id", "split"])
-    small = np.stack(thumbnails) if thumbnails else np.empty((0, 1, 1, 3), np.uint8)
-    return StoredImages(table, quarantine, dict(sorted(rewritten.items())), np.array(prints, dtype=np.uint64), small)
+    return StoredImages(table, quarantine, dict(sorted(rewritten.items())), *looks.finish())
+
+
+class _Looks:
+    """Fingerprints and small thumbnails of a stream of images, computed block by block."""
+
+    def __init__(self) -> None:
+        self._waiting: list[NDArray[np.uint8]] = []
+        self._prints: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
+        self._small: list[NDArray[np.uint8]] = [np.empty((0, SIDE // 2, SIDE // 2, 3), np.uint8)]
+
+    def add(self, thumbnail: NDArray[np.uint8]) -> None:
+        self._waiting.append(thumbnail)
+        if len(self._waiting) == _BLOCK:
+            self._flush()
+
+    def finish(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+        self._flush()
+        return np.concatenate(self._prints), np.concatenate(self._small)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            block = np.stack(self._waiting)
+            self._waiting.clear()
+            self._prints.append(fingerprints(block))
+            self._small.append(halve(block))
 
 
 def _inspect(archives: dict[str, Archive], record: Sequence[str]) -> _Image | DataError:
@@ -126,8 +148,7 @@ def _inspect(archives: dict[str, Archive], record: Sequence[str]) -> _Image | Da
             pixels = decode(content)
     except DataError as error:
         return error
-    small = thumbnail(pixels)
-    return _Image(content, header, hashlib.sha256(content).hexdigest(), fingerprint(small), halve(small), why)
+    return _Image(content, header, hashlib.sha256(content).hexdigest(), thumbnail(pixels), why)
 
 
 def _ahead(

@@ -59,7 +59,9 @@ def check_references(
     return faults
 
 
-def _resolve(table: str, frame: pd.DataFrame, column: str, split_of: Mapping[object, str]) -> list[Fault]:
+def _resolve(
+    table: str, frame: pd.DataFrame, column: str, split_of: Mapping[str, str] | Mapping[int, str]
+) -> list[Fault]:
     given = frame[column].notna()
     found = frame[column].map(split_of)
     faults = rows_where(table, frame, column, given & found.isna(), "must exist", "reference")

@@ -215,10 +215,9 @@ def _download(url: str, file: str, published: Contents, part: Path, policy: Poli
     """Receive `url` into `part` and check it; a part that was continued and is wrong is fetched once more whole."""
     any_copy = published.sha256 is not None
     for _ in range(2):
-        continued = part.is_file()
         if published.bytes is not None:
-            _need_room(part.parent, published.bytes - (part.stat().st_size if continued else 0))
-        receive(url, part, published.bytes, any_copy, policy, lambda done, total: report(file, done, total))
+            _need_room(part.parent, published.bytes - (part.stat().st_size if part.is_file() else 0))
+        continued = receive(url, part, published.bytes, any_copy, policy, lambda done, total: report(file, done, total))
         size, digest = part.stat().st_size, sha256_of(part)
         fault = _fault(published, size, digest) or (None if any_copy else _broken(part, file))
         if fault is None:

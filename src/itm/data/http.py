@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BLOCK = 1 << 18
 _GONE_FOR_GOOD = frozenset(range(400, 500)) - {408, 416, 425, 429}
 
 
@@ -52,14 +51,17 @@ Report = Callable[[int, int | None], None]
 """Called with the bytes so far and the bytes in all (None where unknown)."""
 
 
-def receive(url: str, part: Path, wanted: int | None, any_copy: bool, policy: Policy, report: Report) -> None:
-    """Stream `url` into `part`, going on from what `part` already holds; returns when the body is whole.
+def receive(url: str, part: Path, wanted: int | None, any_copy: bool, policy: Policy, report: Report) -> bool:
+    """Stream `url` into `part`, going on from what `part` already holds, until the body is whole.
 
     `part` and `part`.json (address and validator of the copy it came from) stay behind after a failure.
 
     Args:
         wanted: the file's size where it is known; a body that grows beyond it is refused at once.
         any_copy: the file's checksum is known, so that a part from another address may be continued.
+
+    Returns:
+        Whether the file was put together from more than one answer.
 
     Raises:
         Refused: an answer that will not change: 4xx, a redirect loop, an HTML page, a wrong length.
@@ -78,8 +80,7 @@ def receive(url: str, part: Path, wanted: int | None, any_copy: bool, policy: Po
                 log.warning("%s: %s; attempt %d of %d in %.1f s", url, last, attempt + 1, policy.attempts, wait)
                 time.sleep(wait)
             try:
-                _attempt(client, url, part, wanted, any_copy, policy, report)
-                return
+                return _attempt(client, url, part, wanted, any_copy, policy, report)
             except Cut as error:
                 last = error
             except httpx.TooManyRedirects:
@@ -93,14 +94,14 @@ def receive(url: str, part: Path, wanted: int | None, any_copy: bool, policy: Po
 
 def _attempt(
     client: httpx.Client, url: str, part: Path, wanted: int | None, any_copy: bool, policy: Policy, report: Report
-) -> None:
+) -> bool:
     have = part.stat().st_size if part.is_file() else 0
     note = _read_note(part)
     same = note.get("url") == url
     if not (same or any_copy) or (wanted is not None and have > wanted):
         have = 0
     if wanted is not None and 0 < have == wanted:
-        return  # whole, but the last run ended before it could check
+        return True  # whole, but the last run ended before it could check
     headers = {}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -108,17 +109,17 @@ def _attempt(
             headers["If-Range"] = note["validator"]
     with client.stream("GET", url, headers=headers) as answer:
         if answer.status_code == 416 and have and answer.headers.get("content-range", "").strip() == f"bytes */{have}":
-            return  # nothing is left to send: the part is the whole
+            return True  # nothing is left to send: the part is the whole
         try:
             start, total = _judge(answer, have)
         except _OtherRange as error:
             discard(part)
             raise Cut(str(error)) from None
-        if wanted is not None and total is not None and total != wanted:
-            raise Refused(f"announces {total} bytes instead of {wanted}")
         kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind in ("text/html", "application/xhtml+xml"):
             raise Refused("gives an HTML page, not the file")
+        if wanted is not None and total is not None and total != wanted:
+            raise Refused(f"announces {total} bytes instead of {wanted}")
         part.with_name(part.name + ".json").write_text(
             json.dumps({"url": url, "validator": _validator(answer)}), encoding="utf-8"
         )
@@ -126,6 +127,7 @@ def _attempt(
         expected = total if total is not None else wanted
         if expected is not None and size < expected:
             raise Cut(f"ended after {size} of {expected} bytes")
+    return start > 0
 
 
 def _write(
@@ -143,7 +145,7 @@ def _write(
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
         file.truncate()
-        for block in answer.iter_raw(_BLOCK):
+        for block in answer.iter_raw():  # as it comes: a block size would hold back what a cut then loses
             size += len(block)
             if wanted is not None and size > wanted:
                 raise Refused(f"gives more than the {wanted} bytes that are expected")

@@ -12,7 +12,9 @@ from itm.config.base import Section
 class DataParameters(Section):
     """Which data set runs, and the source files that the download stage must provide for it."""
 
-    name: Literal["scenes", "flickr8k"] = Field(description="data set; one of the entries of `datasets`")
+    name: Literal["scenes", "flickr8k", "flickr30k", "coco"] = Field(
+        description="data set; one of the entries of `datasets`"
+    )
     files: list[str] = Field(
         min_length=1, description="source files, one download stage each; names from data/catalogue.yaml"
     )
@@ -42,11 +44,25 @@ class Flickr8kParameters(Section):
     )
 
 
+class KarpathyParameters(Section):
+    """COCO or Flickr30K with the splits of Karpathy and Fei-Fei."""
+
+    captions: Literal["five", "all"] = Field(
+        description="captions of an evaluation image: the first five (25,000 for COCO 5K) or all (25,010)"
+    )
+    restval: bool = Field(description="train on the `restval` images too (COCO; all published numbers do)")
+    check_protocol: bool = Field(
+        description="stop unless sizes and image lists are the published ones; false only for a stand-in"
+    )
+
+
 class DatasetsParameters(Section):
     """One entry a data set; only the one named by `data.name` is read."""
 
     scenes: ScenesParameters
     flickr8k: Flickr8kParameters
+    flickr30k: KarpathyParameters
+    coco: KarpathyParameters
 
 
 class CleanParameters(Section):

@@ -20,6 +20,8 @@ from itm.errors import ConfigError, first_few, nearest
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives"),
     "flickr8k": ("retrieval", "judgements", "hierarcaps"),
+    "flickr30k": ("retrieval",),
+    "coco": ("retrieval", "cxc", "hierarcaps"),
 }
 """The benchmarks that each data set has ground truth for."""
 

@@ -52,7 +52,7 @@ def changed(**keys: object) -> Parameters:
     values = YAML(typ="safe").load(ROOT / "params.yaml")
     values |= {"methods": ["clip", "ditm"], "seeds": [0, 1], "benchmarks": list(DEFAULT)}
     values["evaluate"]["bootstrap_samples"] = 5
-    values["report"]["examples"] = 4
+    values["report"]["examples"], values["train"]["epochs"] = 4, 10
     return validate(values | keys, "test")
 
 

@@ -41,8 +41,8 @@ def test_worst_failures_come_first_then_the_largest_gains():
     found = text_to_image(dataset(), TOP, "ditm", "clip", 2)
     # caption 2: ditm has false, false, labelled; caption 1: clip has false, false, labelled and ditm the label first
     assert [(each.query, each.why) for each in found] == [
-        (2, "worst failures of ditm"),
-        (1, "largest gains of ditm on clip"),
+        (2, "Worst failures of ditm"),
+        (1, "Largest gains of ditm on clip"),
     ]
     assert [(item.row, item.kind) for item in found[0].found["ditm"]] == [(0, "false"), (2, "false"), (1, "labelled")]
 

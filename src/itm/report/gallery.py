@@ -40,7 +40,7 @@ def text_to_image(
     for method, rows in top.items():
         labelled, true = _hits(data, rows[:, :SHOWN], np.arange(len(rows))[:, None])
         wrong[method] = ~(labelled | true)
-    chosen = _choose(wrong, data.captions.texts, featured, baseline, count)
+    chosen = _choose(wrong, _right(data, 0), data.captions.texts, featured, baseline, count)
     return [_example(query, why, top, lambda q, item: data.kind(item, q)) for query, why in chosen]
 
 
@@ -52,7 +52,7 @@ def image_to_text(
     for method, rows in top.items():
         labelled, true = _hits(data, np.arange(len(rows))[:, None], rows[:, :SHOWN])
         wrong[method] = ~(labelled | true)
-    chosen = _choose(wrong, data.image_ids, featured, baseline, count)
+    chosen = _choose(wrong, _right(data, 1), data.image_ids, featured, baseline, count)
     return [_example(query, why, top, data.kind) for query, why in chosen]
 
 
@@ -77,23 +77,37 @@ def _hits(data: Dataset, images: NDArray[Any], captions: NDArray[Any]) -> tuple[
     return labelled, true
 
 
+def _right(data: Dataset, axis: int) -> NDArray[np.int64]:
+    """How many items are true of each caption (axis 0) or image (axis 1); one where nobody knows."""
+    size = len(data.captions.texts) if axis == 0 else len(data.image_ids)
+    return np.ones(size, dtype=np.int64) if data.truth is None else data.truth.sum(axis=axis)
+
+
 def _choose(
-    wrong: Mapping[str, NDArray[np.bool_]], names: Sequence[str], featured: str, baseline: str, count: int
+    wrong: Mapping[str, NDArray[np.bool_]],
+    right: NDArray[np.int64],
+    names: Sequence[str],
+    featured: str,
+    baseline: str,
+    count: int,
 ) -> list[tuple[int, str]]:
-    """Queries with the worst failures of `featured` (half of them, first), then its largest gains on `baseline`."""
+    """Queries with the worst failures of `featured` (half of them, first), then its largest gains on `baseline`.
+
+    A wrong item counts more the earlier it stands; of equal failures that with more right answers is the worse.
+    """
     weight = np.arange(SHOWN, 0, -1)
     weight = weight[: wrong[featured].shape[1]]
     badness = {method: rows @ weight for method, rows in wrong.items()}
     failures = count if featured == baseline else (count + 1) // 2
     chosen: list[tuple[int, str]] = []
     seen: set[str] = set()
-    plans = [(badness[featured], f"worst failures of {featured}", failures)]
+    plans = [(badness[featured], f"Worst failures of {featured}", failures)]
     if featured != baseline:
         gain = badness[baseline] - badness[featured]
-        plans.append((gain, f"largest gains of {featured} on {baseline}", count - failures))
+        plans.append((gain, f"Largest gains of {featured} on {baseline}", count - failures))
     for size, why, wanted in plans:
         taken = 0
-        for query in np.argsort(-size, kind="stable").tolist():
+        for query in np.lexsort((-right, -size)).tolist():
             if taken == wanted or size[query] <= 0:
                 break
             if names[query] not in seen:
@@ -108,3 +122,11 @@ def _example(query: int, why: str, top: Mapping[str, NDArray[np.int64]], kind: C
         method: [Item(item, kind(query, item)) for item in rows[query, :SHOWN].tolist()] for method, rows in top.items()
     }
     return Example(query, why, found)
+
+
+def by_reason(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """The examples by what made them one, in their order."""
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.why, []).append(example)
+    return groups

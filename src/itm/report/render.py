@@ -7,7 +7,7 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from itm.report import plots
-from itm.report.gallery import SHOWN
+from itm.report.gallery import SHOWN, by_reason
 from itm.report.page import Page
 from itm.report.words import TITLES
 
@@ -46,6 +46,7 @@ def _helpers(page: Page) -> dict[str, object]:
         "kind_words": KINDS,
         "titles": TITLES,
         "shown": SHOWN,
+        "by_reason": by_reason,
         "swatch": plots.swatch,
     }
 

@@ -70,7 +70,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     answers = rated_answers(ratings, tables.owners, len(images))
     ranks = rank_tasks(DotProduct(image, text), DotProduct(image), DotProduct(text), answers)
     metrics: Metrics = {}
-    per_query: dict[str, NDArray[Any]] = {}
+    per_query: dict[str, NDArray[Any]] = {"image_ids": images, "owners": tables.owners}
     denominators = {}
     for task, found in ranks.items():
         if found.answerable.any():
@@ -89,6 +89,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     protocol = {
         "images": len(images),
         "captions": len(captions["row"]),
+        "recall_at": list(parameters.recall_at),
         "thresholds": THRESHOLDS,
         "denominators": denominators,
         "rated_pairs": {kind: len(found) for kind, found in ratings.items()},

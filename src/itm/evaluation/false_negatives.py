@@ -31,7 +31,11 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     labelled = np.zeros(grades.shape, dtype=bool)
     labelled[tables.owners, np.arange(len(tables.owners))] = True
     metrics: Metrics = {}
-    per_query: dict[str, NDArray[Any]] = {"image_ids": images, "caption_ids": captions["caption_id"]}
+    per_query: dict[str, NDArray[Any]] = {
+        "image_ids": images,
+        "caption_ids": captions["caption_id"],
+        "owners": tables.owners,
+    }
     for name, given, grade, label in (
         ("i2t", scorer, grades, labelled),
         ("t2i", scorer.transposed(), grades.T, labelled.T),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from itm.errors import MetricError
 from itm.metrics.positives import Positives
 from itm.metrics.scorer import Floats, Scorer, as_scorer
+from itm.metrics.threads import in_threads
 
 BLOCK_ROWS = 256
 BLOCK_COLUMNS = 32768
@@ -73,20 +75,24 @@ def rank_all(
     """Hit ranks of several sets of answers in one pass over the scores, for rows and columns as queries.
 
     Blocks are scored in float32. Scores inside the rounding bound of the answer's own score are computed
-    again, exactly, so that ranks are those of float64 scores. Memory: a few blocks of 256 x 32,768.
+    again, exactly, so that ranks are those of float64 scores. Memory: a block of 256 x 32,768 for each thread.
     """
     symmetric = bool(getattr(scorer, "symmetric", False))
     jobs = [_Counter(scorer, positives, 1, exclude) for positives in rows]
     jobs += [_Counter(scorer, positives, 0, exclude) for positives in columns]
-    for row_part, column_part, mirrored in _blocks(scorer.shape, symmetric):
+
+    def look(place: tuple[slice, slice, bool]) -> list[tuple[_Counter, _Found]]:
+        row_part, column_part, mirrored = place
         block = scorer.block(row_part, column_part)
+        found = []
         for job in jobs:
-            if symmetric:
-                job.add(block, row_part, column_part, axis=1)
-                if mirrored:
-                    job.add(block, row_part, column_part, axis=0)
-            else:
-                job.add(block, row_part, column_part, axis=job.axis)
+            for axis in ((1, 0) if mirrored else (1,)) if symmetric else (job.axis,):
+                found.append((job, job.look(block, row_part, column_part, axis)))
+        return found
+
+    for parts in in_threads(look, _blocks(scorer.shape, symmetric)):
+        for job, found in parts:
+            job.add(found)
     results = [job.result() for job in jobs]
     return results[: len(rows)], results[len(rows) :]
 
@@ -99,6 +105,17 @@ def _blocks(shape: tuple[int, int], symmetric: bool) -> Iterator[tuple[slice, sl
             yield rows, rows, False
         for left in range(rows.stop if symmetric else 0, shape[1], BLOCK_COLUMNS):
             yield rows, slice(left, min(left + BLOCK_COLUMNS, shape[1])), symmetric
+
+
+class _Found(NamedTuple):
+    """What a block says of some queries: how many items are surely above the best answer, and of the items too
+    close to call in its precision the query of each that is above it, that ties and comes before, that ties."""
+
+    queries: slice
+    above: NDArray[np.int64]
+    greater: NDArray[np.int64]
+    before: NDArray[np.int64]
+    equal: NDArray[np.int64]
 
 
 class _Counter:
@@ -121,8 +138,8 @@ class _Counter:
         self.equal = np.zeros(queries, dtype=np.int64)
         self._bounds: dict[tuple[type, int], tuple[Floats, Floats]] = {}
 
-    def add(self, block: Floats, rows: slice, columns: slice, axis: int) -> None:
-        """Count one block; `axis` is the one along which a query's items lie."""
+    def look(self, block: Floats, rows: slice, columns: slice, axis: int) -> _Found:
+        """What one block says; `axis` is the one along which a query's items lie. Changes nothing."""
         queries = rows if axis == 1 else columns
         low, high = (bound[queries] for bound in self._band(block.dtype.type, axis))
         if axis == 1:
@@ -133,20 +150,34 @@ class _Counter:
         if len(close_row) > block.size // _CROWDED and block.dtype == np.float32 and block.size > 4096:
             finer = self.scorer.block(rows, columns, np.float64)
             if finer.dtype != np.float32:
-                return self.add(finer, rows, columns, axis)
-        self.greater[queries] += _count(above, axis)
-        if len(close_row):
-            close_row, close_column = close_row + rows.start, close_column + columns.start
-            query, item = (close_row, close_column) if axis == 1 else (close_column, close_row)
-            self._compare(query, item, self.scorer.exact(close_row, close_column), 1)
-        return None
+                return self.look(finer, rows, columns, axis)
+        close_row, close_column = close_row + rows.start, close_column + columns.start
+        query, item = (close_row, close_column) if axis == 1 else (close_column, close_row)
+        score = self.scorer.exact(close_row, close_column)
+        same = score == self.best[query]
+        return _Found(
+            queries,
+            _count(above, axis),
+            query[score > self.best[query]],
+            query[same & (item < self.first[query])],
+            query[same],
+        )
+
+    def add(self, found: _Found, sign: int = 1) -> None:
+        """Add what a block said."""
+        self.greater[found.queries] += sign * found.above
+        for total, query in ((self.greater, found.greater), (self.before, found.before), (self.equal, found.equal)):
+            if len(query):
+                total += sign * np.bincount(query, minlength=len(total))
 
     def result(self) -> HitRanks:
         """The finished ranks, less what is excluded."""
         if self.exclude is not None:
             query, item = self.exclude.queries, self.exclude.items
-            pair = (query, item) if self.axis == 1 else (item, query)
-            self._compare(query, item, self.scorer.exact(*pair), -1)
+            score = self.scorer.exact(*((query, item) if self.axis == 1 else (item, query)))
+            same = score == self.best[query]
+            greater, before = query[score > self.best[query]], query[same & (item < self.first[query])]
+            self.add(_Found(slice(0, 0), np.zeros(0, dtype=np.int64), greater, before, query[same]), sign=-1)
         answerable = self.positives.counts > 0
         gallery = self.positives.gallery
         return HitRanks(
@@ -156,18 +187,6 @@ class _Counter:
             answerable,
             gallery,
         )
-
-    def _compare(
-        self, query: NDArray[np.int64], item: NDArray[np.int64], score: NDArray[np.float64], sign: int
-    ) -> None:
-        best, first, size = self.best[query], self.first[query], len(self.best)
-        same = score == best
-        for total, mask in (
-            (self.greater, score > best),
-            (self.before, same & (item < first)),
-            (self.equal, same),
-        ):
-            total += sign * np.bincount(query[mask], minlength=size)
 
     def _band(self, dtype: type[np.floating], axis: int) -> tuple[Floats, Floats]:
         """Below `low` a block's score is surely smaller than the best answer's, above `high` surely larger."""

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from itm.errors import MetricError
 from itm.metrics.scorer import Floats, Scorer, as_scorer
+from itm.metrics.threads import in_threads
 
 BLOCK_ROWS = 128
 BLOCK_COLUMNS = 32768
@@ -34,15 +35,16 @@ def top_items(scores: Scorer | ArrayLike, k: int) -> NDArray[np.int64]:
     queries, gallery = scorer.shape
     if not 1 <= k <= gallery:
         raise MetricError(f"the first {k} of a gallery of {gallery} items were asked for", reason="k")
-    found = np.empty((queries, k), dtype=np.int64)
-    for top in range(0, queries, BLOCK_ROWS):
-        part = slice(top, min(top + BLOCK_ROWS, queries))
-        lists = _block_lists(scorer, part, k, np.float32) if k * _SMALL <= gallery else None
+
+    def lists_of(rows: slice) -> NDArray[np.int64]:
+        lists = _block_lists(scorer, rows, k, np.float32) if k * _SMALL <= gallery else None
         if lists is None:  # a long list, or too many scores too close to call in float32
-            lists = _block_lists(scorer, part, k, np.float64)
-            assert lists is not None
-        found[part] = lists
-    return found
+            lists = _block_lists(scorer, rows, k, np.float64)
+        assert lists is not None
+        return lists
+
+    parts = (slice(top, min(top + BLOCK_ROWS, queries)) for top in range(0, queries, BLOCK_ROWS))
+    return np.concatenate([np.empty((0, k), dtype=np.int64), *in_threads(lists_of, parts)])
 
 
 def _block_lists(scorer: Scorer, rows: slice, k: int, dtype: type[np.floating]) -> NDArray[np.int64] | None:

@@ -29,6 +29,7 @@ from itm.metrics import (
     warn_if_collapsed,
 )
 
+SIZE = (5000, 25000)
 FOLDS = 5
 RECALL_AT = (1, 5, 10)
 TRIALS = 1000
@@ -51,8 +52,13 @@ def evaluate(
     normalize: bool,
     seed: int = 0,
     trials: int = TRIALS,
+    items: bool = True,
+    correlations: bool = True,
 ) -> Report:
-    """The metrics of any of "coco", "cxc" and "eccv" for embeddings with COCO ids."""
+    """The metrics of any of "coco", "cxc" and "eccv" for embeddings with COCO ids.
+
+    `items=False` leaves text-to-text and image-to-image retrieval out of "cxc", `correlations=False` its bootstraps.
+    """
     gallery = read_gallery(folder)
     image = vectors.rows("image", gallery.image_ids, normalize)
     text = vectors.rows("caption", gallery.caption_ids, normalize)
@@ -77,9 +83,11 @@ def evaluate(
         _coco(report, gallery, image, text, *ranks["coco"])
     if "cxc" in wanted:
         found = {"i2t": ranks["cxc"][0], "t2i": ranks["cxc"][1]}
-        found |= cxc.rank_items({"t2t": (DotProduct(text), rated.t2t), "i2i": (DotProduct(image), rated.i2i)})
+        if items:
+            found |= cxc.rank_items({"t2t": (DotProduct(text), rated.t2t), "i2i": (DotProduct(image), rated.i2i)})
         _cxc(report, gallery, found)
-        _correlations(report, ratings, image, text, trials, seed)
+        if correlations:
+            _correlations(report, ratings, image, text, trials, seed)
     if "eccv" in wanted:
         _eccv(report, gallery, image, text)
     return report
@@ -233,9 +241,10 @@ def _gallery(captions: NDArray[np.int64], image_of: NDArray[np.int64]) -> Galler
     place = np.empty(len(ids), dtype=np.int64)
     place[order] = np.arange(len(ids))
     gallery = Gallery(ids[order], captions, place[back])
-    if (len(gallery.image_ids), len(captions)) != (5000, 25000):
+    if (len(ids), len(captions)) != SIZE:
         raise DataError(
-            f"the COCO test gallery has {len(ids)} images and {len(captions)} captions; expected 5000 and 25000",
+            f"the COCO test gallery has {len(ids)} images and {len(captions)} captions;"
+            f" expected {SIZE[0]} and {SIZE[1]}",
             reason="gallery-size",
         )
     return gallery

@@ -1,0 +1,112 @@
+"""`itm evaluate` and `itm compare`, for embeddings and rankings from anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+evaluate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+compare_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@evaluate_app.command()
+def evaluate(
+    benchmark: Annotated[
+        list[str], typer.Option(help="Benchmark; may be given several times. `list` shows what exists.", metavar="NAME")
+    ],
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Embeddings with ids, .safetensors or .npz; docs/metrics.md has the format.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write metrics.json here.")] = None,
+    ranks: Annotated[
+        Path | None, typer.Option(help="Write per-query values (Parquet) here, for `itm compare`.")
+    ] = None,
+    normalize: Annotated[bool, typer.Option(help="Scale embeddings to unit length first.")] = False,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of the benchmarks' own files; else ITM_MIRROR and data/raw.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
+) -> None:
+    """Evaluate embeddings of any model on published benchmarks."""
+    from rich.console import Console
+
+    from itm.errors import ConfigError
+    from itm.evaluation.published import BENCHMARKS, evaluate_file
+    from itm.evaluation.result import flat
+
+    console = Console(highlight=False)
+    names = [name for given in benchmark for name in given.split(",") if name]
+    if names == ["list"]:
+        for name, text in BENCHMARKS.items():
+            console.print(f"[bold]{name}[/bold]  {text}")
+        console.print(_quoted_table())
+        return
+    if embeddings is None:
+        raise ConfigError("--embeddings FILE is needed", reason="missing-option")
+    report = evaluate_file(embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
+    report.write(out, ranks)
+    width = max(len(key) for key in flat(report.metrics))
+    for key, value in flat(report.metrics).items():
+        console.print(f"{key:{width}}  {value:.4f}", markup=False)
+
+
+@compare_app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="The baseline: ranks.parquet, or evaluations/<method> with all its seeds.")],
+    b: Annotated[Path, typer.Argument(help="The other method, in the same form.")],
+    metric: Annotated[list[str] | None, typer.Option(help="Metrics to test, with wildcards: 'retrieval/*/r1'.")] = None,
+    samples: Annotated[int, typer.Option(help="Bootstrap samples, and as many permutations.", min=1)] = 10_000,
+    level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the comparison as JSON here.")] = None,
+) -> None:
+    """Compare two methods query by query: difference, interval, effect size, p-values with Holm's correction.
+
+    Queries are paired, and resampled image by image; with several seeds the interval draws seeds as well.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from itm.data.files import write_json
+    from itm.evaluation.compare import compare as run
+
+    rows = run(a, b, metric or ("*",), samples=samples, level=level, seed=seed)
+    if out is not None:
+        write_json(out, [row.to_json() for row in rows])
+    table = Table(
+        "metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p", box=None
+    )
+    for row in rows:
+        found = row.comparison
+        table.add_row(
+            row.metric,
+            f"{row.a:.4f}",
+            f"{row.b:.4f}",
+            f"{found.difference:+.4f}",
+            f"{found.low:+.4f} to {found.high:+.4f}",
+            f"{found.effect:+.2f}",
+            *(f"{p:.4f}" for p in (found.permutation_p, row.holm_p, found.wilcoxon_p)),
+        )
+    console = Console(highlight=False)
+    console.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)", markup=False)
+    console.print(table)
+    console.print(
+        "p: two-sided sign-flip permutation by image; effect: mean difference in its standard deviations (d_z)"
+    )
+
+
+def _quoted_table() -> Table:
+    from rich.table import Table
+
+    from itm.evaluation.published.quoted import QUOTED
+
+    table = Table("benchmark", "model", "numbers as printed", "source", title="quoted, not measured here", box=None)
+    for row in QUOTED:
+        numbers = ", ".join(f"{key.split('/', 1)[1]} {value:g}" for key, value in row.values.items())
+        table.add_row(row.benchmark, row.model, numbers, f"quoted: {row.source}")
+    return table

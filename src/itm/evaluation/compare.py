@@ -1,0 +1,69 @@
+"""`itm compare`: two methods on the same queries, metric by metric, with the errors of many tests controlled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from itm.errors import DataError, first_few
+from itm.evaluation.per_query import read_per_query, shared_keys
+from itm.metrics import Comparison, compare_paired, holm
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of both methods and the comparison b - a; `holm_p` is adjusted over all rows of the table."""
+
+    metric: str
+    a: float
+    b: float
+    seeds: tuple[int, int]
+    queries: int
+    comparison: Comparison
+    holm_p: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain values."""
+        return {**asdict(self), "seeds": list(self.seeds), "comparison": asdict(self.comparison)}
+
+
+def compare(
+    a: Path, b: Path, patterns: Sequence[str] = ("*",), *, samples: int = 10_000, level: float = 0.95, seed: int = 0
+) -> list[Row]:
+    """Every shared per-query metric of two methods, tested by pairing queries and resampling images.
+
+    Args:
+        a, b: ranks.parquet of `itm evaluate`, or evaluations/<method> of the pipeline (all its seeds).
+        patterns: metrics to compare, with wildcards; every pattern that is left out makes Holm's correction milder.
+        samples: bootstrap samples, and as many permutations.
+
+    Raises:
+        DataError: a file is missing, the queries differ, or no metric matches.
+    """
+    first, second = read_per_query(a), read_per_query(b)
+    shared = shared_keys(first, second)
+    keys = [key for key in shared if any(fnmatch(key, pattern) for pattern in patterns)]
+    if not keys:
+        raise DataError(f"no metric matches {', '.join(patterns)}; there are {first_few(shared)}", reason="no-metric")
+    found = [
+        compare_paired(
+            first[key].values, second[key].values, first[key].groups, samples=samples, level=level, seed=seed
+        )
+        for key in keys
+    ]
+    adjusted = holm([comparison.permutation_p for comparison in found])
+    return [
+        Row(
+            key,
+            float(first[key].values.mean()),
+            float(second[key].values.mean()),
+            (len(first[key].values), len(second[key].values)),
+            len(first[key].queries),
+            comparison,
+            float(p),
+        )
+        for key, comparison, p in zip(keys, found, adjusted, strict=True)
+    ]

@@ -1,0 +1,141 @@
+"""Per-query values of evaluated models, read back for comparisons: one array a metric, [seeds, queries]."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.errors import DataError, first_few
+
+Doubles = NDArray[np.float64]
+RECALL_AT = (1, 5, 10)
+_BY_IMAGE = {
+    "false_negatives": ("order_level", "order_descriptiveness"),
+    "hierarcaps": ("tau_d",),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PerQuery:
+    """One metric of every query: `values` [seeds, queries], and the image of each query, the unit of resampling."""
+
+    values: Doubles
+    queries: NDArray[Any]
+    groups: NDArray[Any]
+
+
+def read_per_query(path: Path) -> dict[str, PerQuery]:
+    """All per-query metrics of one method, under keys such as ``retrieval/i2t/r1``.
+
+    `path` is a ranks.parquet of `itm evaluate`, or a folder of the pipeline, evaluations/<method>, whose seeds
+    are read together.
+
+    Raises:
+        DataError: nothing is there, or seeds were evaluated on different queries.
+    """
+    path = Path(path)
+    if path.is_file():
+        return _from_table(path)
+    seeds = sorted(path.glob("seed*"), key=lambda folder: (len(folder.name), folder.name)) or [path]
+    runs = [_from_arrays(folder) for folder in seeds]
+    if not runs[0]:
+        raise DataError(
+            f"{path}: no per-query values; expected ranks.parquet or evaluations/<method>", reason="missing-file"
+        )
+    found = {}
+    for key, first in runs[0].items():
+        others = [run[key] for run in runs if key in run]
+        if len(others) != len(runs) or any(not np.array_equal(other.queries, first.queries) for other in others):
+            raise DataError(f"{path}: the seeds were evaluated on different queries ({key})", reason="queries")
+        found[key] = PerQuery(np.concatenate([other.values for other in others]), first.queries, first.groups)
+    return found
+
+
+def shared_keys(first: Mapping[str, PerQuery], second: Mapping[str, PerQuery]) -> list[str]:
+    """The metrics that both have, on the same queries.
+
+    Raises:
+        DataError: there is none, or a shared metric was computed on different queries.
+    """
+    keys = [key for key in first if key in second]
+    if not keys:
+        raise DataError("the two have no metric in common", reason="no-metric")
+    other = [key for key in keys if not np.array_equal(first[key].queries, second[key].queries)]
+    if other:
+        raise DataError(
+            f"{len(other)} metrics were computed on different queries ({first_few(other)})", reason="queries"
+        )
+    return keys
+
+
+def _from_table(path: Path) -> dict[str, PerQuery]:
+    from itm.evaluation.tables import read_columns
+
+    table = read_columns(path, ("benchmark", "task", "metric", "query_id", "group_id", "value"))
+    names = np.char.add(
+        np.char.add(table["benchmark"], "/"), np.char.add(np.char.add(table["task"], "/"), table["metric"])
+    )
+    found: dict[str, PerQuery] = {}
+    _, first = np.unique(names, return_index=True)
+    for name in names[np.sort(first)]:
+        row = np.flatnonzero(names == name)
+        query, group, value = (table[column][row] for column in ("query_id", "group_id", "value"))
+        base, metric = str(name).rsplit("/", 1)
+        if metric == "rank":
+            _keep_hits(found, base, value, query, group, RECALL_AT)
+        elif not metric.startswith("rank_"):
+            found[str(name)] = PerQuery(value[None], query, group)
+    return found
+
+
+def _from_arrays(folder: Path) -> dict[str, PerQuery]:
+    """The per-query values of the pipeline's .npz files in one folder."""
+    found: dict[str, PerQuery] = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        benchmark = path.stem
+        protocol = json.loads(str(arrays.get("protocol", "{}")))
+        images = len(arrays["image_ids"]) if "image_ids" in arrays else -1
+        for task in ("i2t", "t2i", "t2t", "i2i"):
+            by_caption = task[0] == "t"
+            if by_caption and "owners" not in arrays:
+                continue
+            groups = arrays["owners"] if by_caption else np.arange(images)
+            rank = arrays.get(f"{task}_rank")
+            if rank is not None:
+                answerable = arrays.get(f"{task}_answerable", np.ones(len(rank), dtype=bool))
+                values = np.where(answerable, rank, np.nan)
+                at = protocol.get("recall_at", RECALL_AT)
+                _keep_hits(found, f"{benchmark}/{task}", values, np.arange(len(rank)), groups, at)
+            for name in ("map_at_r", "r_precision", "unlabelled_recall", "spearman"):
+                _keep(found, f"{benchmark}/{task}/{name}", arrays.get(f"{task}_{name}"), groups)
+        whole = [*_BY_IMAGE.get(benchmark, ())]
+        if benchmark == "hierarcaps":
+            whole += [name for name in arrays if name.startswith(("radius_levels_", "interpolation_"))]
+        for name in whole:
+            _keep(found, f"{benchmark}/{name}", arrays.get(name), np.arange(images))
+    return found
+
+
+def _keep(found: dict[str, PerQuery], key: str, values: NDArray[Any] | None, groups: NDArray[Any]) -> None:
+    """Keep a metric's defined values; a query that is undefined for one model is so for all (it has no answers)."""
+    if values is not None and len(values) == len(groups):
+        known = np.flatnonzero(np.isfinite(values))
+        if len(known):
+            found[key] = PerQuery(values[known].astype(np.float64)[None], known, groups[known])
+
+
+def _keep_hits(
+    found: dict[str, PerQuery], base: str, rank: Doubles, query: NDArray[Any], group: NDArray[Any], at: Sequence[int]
+) -> None:
+    """Keep R@K for each K. A query without an answer (NaN) is a miss, but in t2t and i2i it is not asked at all."""
+    asked = np.isfinite(rank) if base.endswith(("/t2t", "/i2i")) else np.ones(len(rank), dtype=bool)
+    for k in at:
+        found[f"{base}/r{k}"] = PerQuery((rank[asked] < k).astype(np.float64)[None], query[asked], group[asked])

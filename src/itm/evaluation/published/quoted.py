@@ -1,0 +1,102 @@
+"""Reference numbers quoted from publications, in percent where the metric is a recall. None was measured here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """One published row: whose model, which numbers (keys of metrics.json, as printed there), and the source."""
+
+    benchmark: str
+    model: str
+    values: dict[str, float]
+    source: str
+
+
+def _recalls(
+    prefix: str, i2t: tuple[float, ...], t2i: tuple[float, ...], rsum: float | None = None
+) -> dict[str, float]:
+    values = {
+        f"{prefix}/{task}/r{k}": value
+        for task, row in (("i2t", i2t), ("t2i", t2i))
+        for k, value in zip((1, 5, 10), row, strict=False)
+    }
+    return values | ({f"{prefix}/rsum": rsum} if rsum is not None else {})
+
+
+_ALIGN = "ALIGN (arXiv 2102.05918), Tables 2-3"
+_CORRELATION = "cxc/sts/spearman", "cxc/sis/spearman", "cxc/sits/spearman"
+
+QUOTED = (
+    Quoted(
+        "coco",
+        "CLIP ViT-B/32, zero-shot",
+        _recalls("coco_5k", (50.14, 75.00, 83.42), (30.42, 55.96, 66.89), 361.8),
+        "ECCV Caption (arXiv 2204.03359), appendix D.3",
+    ),
+    Quoted(
+        "coco",
+        "CLIP ViT-L/14, zero-shot",
+        _recalls("coco_5k", (56.36, 79.28, 86.70), (36.58, 61.05, 71.15), 391.1),
+        "README of naver-ai/eccv-caption",
+    ),
+    Quoted(
+        "coco",
+        "ESL-H, BUTD regions + BERT",
+        _recalls("coco_5k", (63.6, 87.4, 93.5), (44.2, 74.1, 84.0), 446.9)
+        | _recalls("coco_1k", (82.5, 97.4, 99.0), (66.2, 91.9, 96.7), 533.5),
+        "README of CrossmodalGroup/ESL",
+    ),
+    Quoted(
+        "cxc",
+        "VSE++",
+        _recalls("cxc", (43.1, 74.3, 84.2), (32.5, 62.7, 75.4))
+        | dict(zip(_CORRELATION, (74.4, 73.3, 55.2), strict=True)),
+        _ALIGN,
+    ),
+    Quoted(
+        "cxc",
+        "ALIGN",
+        _recalls("cxc", (78.1, 94.3, 97.4), (61.8, 84.9, 91.1))
+        | dict(zip(_CORRELATION, (72.9, 77.2, 67.6), strict=True)),
+        _ALIGN,
+    ),
+    Quoted(
+        "eccv",
+        "CLIP ViT-B/32, zero-shot",
+        {"eccv/map_at_r": 26.75, "eccv/r_precision": 36.91, "eccv/r1": 67.08},
+        "ECCV Caption (arXiv 2204.03359), Table 4",
+    ),
+    Quoted(
+        "eccv",
+        "CLIP ViT-L/14, zero-shot",
+        {"eccv/map_at_r": 27.98, "eccv/r_precision": 37.80, "eccv/r1": 72.13},
+        "ECCV Caption (arXiv 2204.03359), Table 4",
+    ),
+    Quoted(
+        "eccv",
+        "PCME++ ViT-B/32, fine-tuned",
+        {"eccv/map_at_r": 40.1, "eccv/r_precision": 49.7, "eccv/r1": 83.1},
+        "PCME++ (arXiv 2305.18171), Table 1, mean of 3 runs",
+    ),
+    Quoted(
+        "flickr30k",
+        "ESL-H, BUTD regions + BERT",
+        _recalls("flickr30k", (83.5, 96.3, 98.4), (65.1, 87.6, 92.7), 523.7),
+        "README of CrossmodalGroup/ESL",
+    ),
+    Quoted(
+        "hierarcaps",
+        "CLIP ViT-B/32, zero-shot",
+        {"hierarcaps/precision": 0.14, "hierarcaps/recall": 0.36, "hierarcaps/tau_d": 0.89},
+        "HierarCaps (arXiv 2407.08521), Table 1, fractions",
+    ),
+    Quoted(
+        "hierarcaps",
+        "CLIP ViT-B/32, their fine-tuning",
+        {"hierarcaps/precision": 0.15, "hierarcaps/recall": 0.47, "hierarcaps/tau_d": 0.99},
+        "HierarCaps (arXiv 2407.08521), Table 1, fractions",
+    ),
+)

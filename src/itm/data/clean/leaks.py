@@ -82,6 +82,16 @@ class LeakReport:
         return lines
 
 
+def named_in_training(images: pd.DataFrame, ratings: pd.DataFrame, hierarchies: pd.DataFrame) -> dict[str, list[str]]:
+    """The training images that ratings or chains are about, by benchmark ("hierarcaps" or the kind of rating)."""
+    trained = set(as_list(images.loc[images["split"] == "train", "image_id"]))
+    found = {"hierarcaps": sorted(trained & set(as_list(hierarchies["image_id"])))}
+    for kind, rows in ratings.groupby("kind"):
+        rated = pd.concat([rows["image_id_1"], rows["image_id_2"]]).dropna()
+        found[str(kind)] = sorted(trained & set(as_list(rated)))
+    return {name: ids for name, ids in found.items() if ids}
+
+
 def find_leaks(
     images: pd.DataFrame,
     fingerprints: NDArray[np.uint64],

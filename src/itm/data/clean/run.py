@@ -11,7 +11,7 @@ import pandas as pd
 
 from itm.config.parameters import Parameters
 from itm.data.clean.captions import CleanCaptions, clean_captions
-from itm.data.clean.leaks import find_leaks
+from itm.data.clean.leaks import find_leaks, named_in_training
 from itm.data.clean.pictures import StoredImages, store_images
 from itm.data.clean.quality import quality_report
 from itm.data.clean.write import build_texts, typed, write_table, write_truth
@@ -47,7 +47,8 @@ def clean_data_set(
     stored = store_images(images, raw, out, lambda: progress(next(done), len(images)))
     _check_evaluation_photos(stored)
     kept, photoless = _with_photos(captions, stored)
-    leaks = find_leaks(stored.table, stored.fingerprints, stored.thumbnails, source.shared_by_name)
+    by_name = named_in_training(stored.table, source.ratings, source.hierarchies) | source.shared_by_name
+    leaks = find_leaks(stored.table, stored.fingerprints, stored.thumbnails, by_name)
     for line in leaks.check(parameters.clean.strict_leaks):
         log.warning("leak: %s", line)
     texts, hierarchies = build_texts(kept, source.hierarchies)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from itm.config.parameters import Parameters
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS
 from itm.data.schemas.faults import Fault, raise_faults
-from itm.data.schemas.protocols import check_protocol, protocol_name
+from itm.data.schemas.protocols import check_protocol
 from itm.data.schemas.relations import check_captions, check_references, check_texts, check_truth
 from itm.errors import DataError, nearest
 
@@ -54,6 +54,6 @@ def check_clean(
     faults += check_truth(truth, captions, images)
     rejected = tables[QUARANTINE]
     photos = int(rejected["source"].str.endswith((".zip", ".tar", ".gz")).sum())
-    more, found = check_protocol(protocol_name(parameters), images, captions, photos)
+    more, found = check_protocol(parameters, images, captions, photos)
     raise_faults([*faults, *more], f"{parameters.data.name}: the clean tables do not fit together")
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from itm.config.data import KarpathyParameters
 from itm.config.parameters import Parameters
 from itm.data.columns import as_list
 from itm.data.schemas.faults import Fault, fault
@@ -16,26 +17,44 @@ from itm.data.schemas.faults import Fault, fault
 
 @dataclass(frozen=True)
 class Split:
-    """A split of a benchmark: images, captions (None: as many as cleaning leaves), hash of its image ids."""
+    """A split of a benchmark: images, captions (None: as many as cleaning leaves), hashes of its ids."""
 
     images: int
     captions: int | None = None
     captions_an_image: int | None = None
     identity: str = ""
+    caption_identity: str = ""
 
+
+_HIERARCAPS = "d8ad8ab3e70d8a1f"
+_WITHOUT_RESTVAL = 82783
 
 PROTOCOLS: dict[str, dict[str, Split]] = {
     "flickr8k-all": {
         "train": Split(6000),
         "dev": Split(1000, 5000, 5, "23f7816ea9ed3313"),
         "test": Split(1000, 5000, 5, "8e044199fb589432"),
-        "hierarcaps": Split(1000, identity="d8ad8ab3e70d8a1f"),
+        "hierarcaps": Split(1000, identity=_HIERARCAPS),
     },
     "flickr8k-mini": {
         "train": Split(1500),
         "dev": Split(500, 2500, 5, "2848be00bfbe2933"),
         "test": Split(500, 2500, 5, "8613e88b2e6a4a87"),
-        "hierarcaps": Split(1000, identity="d8ad8ab3e70d8a1f"),
+        "hierarcaps": Split(1000, identity=_HIERARCAPS),
+    },
+    "flickr30k-five": {"train": Split(29000), "dev": Split(1014, 5070, 5), "test": Split(1000, 5000, 5)},
+    "flickr30k-all": {"train": Split(29000), "dev": Split(1014), "test": Split(1000)},
+    "coco-five": {
+        "train": Split(113287),
+        "dev": Split(5000, 25000, 5),
+        "test": Split(5000, 25000, 5, "7f1abc426ca870c8", "a1eb41377ccbafb7"),
+        "hierarcaps": Split(1000, identity=_HIERARCAPS),
+    },
+    "coco-all": {
+        "train": Split(113287),
+        "dev": Split(5000),
+        "test": Split(5000, 25010, identity="7f1abc426ca870c8"),
+        "hierarcaps": Split(1000, identity=_HIERARCAPS),
     },
 }
 """Expected splits by protocol. Training images may be fewer, by those in quarantine."""
@@ -43,9 +62,27 @@ PROTOCOLS: dict[str, dict[str, Split]] = {
 
 def protocol_name(parameters: Parameters) -> str:
     """Which protocol the parameters promise to follow, or "" for data sets without one."""
-    if parameters.data.name == "flickr8k":
+    name = parameters.data.name
+    if name == "flickr8k":
         return f"flickr8k-{parameters.datasets.flickr8k.subset}"
+    options = getattr(parameters.datasets, name)
+    if isinstance(options, KarpathyParameters) and options.check_protocol:
+        return f"{name}-{options.captions}"
     return ""
+
+
+def expected_splits(parameters: Parameters) -> dict[str, Split]:
+    """The splits of the protocol that the parameters name; empty without one.
+
+    Without the `restval` images COCO trains on fewer; benchmarks whose files are not listed are not expected.
+    """
+    splits = dict(PROTOCOLS.get(protocol_name(parameters), {}))
+    if parameters.data.name == "coco" and splits:
+        if not parameters.datasets.coco.restval:
+            splits["train"] = Split(_WITHOUT_RESTVAL)
+        if "hierarcaps.csv" not in parameters.data.files:
+            del splits["hierarcaps"]
+    return splits
 
 
 def identity(ids: Iterable[str]) -> str:
@@ -58,16 +95,17 @@ def identity(ids: Iterable[str]) -> str:
 
 
 def check_protocol(
-    name: str, images: pd.DataFrame, captions: pd.DataFrame, rejected_training_images: int
+    parameters: Parameters, images: pd.DataFrame, captions: pd.DataFrame, rejected_training_images: int
 ) -> tuple[list[Fault], dict[str, Any]]:
     """Faults against the protocol, and what the quality report says of the splits (sizes and identities)."""
+    name = protocol_name(parameters)
     found: dict[str, Any] = {"name": name or "none"}
     faults: list[Fault] = []
     for split in images["split"].unique():
         ids = as_list(images.loc[images["split"] == split, "image_id"])
         own = captions[captions["split"] == split]
         found[split] = {"images": len(ids), "captions": len(own), "identity": identity(ids)}
-    for split, wanted in PROTOCOLS.get(name, {}).items():
+    for split, wanted in expected_splits(parameters).items():
         ids = as_list(images.loc[images["split"] == split, "image_id"])
         own = captions[captions["split"] == split]
         missing = wanted.images - len(ids) - (rejected_training_images if split == "train" else 0)
@@ -87,4 +125,8 @@ def check_protocol(
                 f"{name}: the {split} images are not the published list ({identity(ids)} instead of {wanted.identity})"
             )
             faults += fault("images", split, rule, "identity", ["all"])
+        named = identity(str(caption) for caption in own["caption_id"])
+        if wanted.caption_identity and named != wanted.caption_identity:
+            rule = f"{name}: the {split} captions are not the published list ({named} instead of {wanted.caption_identity})"
+            faults += fault("captions", split, rule, "identity", ["all"])
     return faults, found

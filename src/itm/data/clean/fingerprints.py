@@ -57,11 +57,11 @@ def _cosines() -> NDArray[np.float32]:
 
 
 def near_pairs(
-    left: NDArray[np.uint64], right: NDArray[np.uint64], distance: int, block: int = 4096
+    left: NDArray[np.uint64], right: NDArray[np.uint64], distance: int, block: int = 512
 ) -> NDArray[np.int64]:
     """All (row of left, row of right) whose fingerprints differ in at most `distance` bits, (pairs, 2) int64.
 
-    Memory is bounded by block * len(right) bytes.
+    Memory is bounded by 17 * block * len(right) bytes.
     """
     found = [np.empty((0, 2), np.int64)]
     for start in range(0, len(left), block):

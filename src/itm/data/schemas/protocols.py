@@ -127,6 +127,7 @@ def check_protocol(
             faults += fault("images", split, rule, "identity", ["all"])
         named = identity(str(caption) for caption in own["caption_id"])
         if wanted.caption_identity and named != wanted.caption_identity:
-            rule = f"{name}: the {split} captions are not the published list ({named} instead of {wanted.caption_identity})"
+            rule = f"{name}: the {split} captions are not the published list"
+            rule += f" ({named} instead of {wanted.caption_identity})"
             faults += fault("captions", split, rule, "identity", ["all"])
     return faults, found

@@ -20,7 +20,7 @@ def check(frame: pd.DataFrame) -> list[Fault]:
     )
     if faults:
         return faults
-    moved = frame["text_id"] != range(len(frame))
+    moved = frame["text_id"] != frame.index
     faults += rows_where(NAME, frame, "text_id", moved, "must be the row number", "order")
     order = frame["kind"].map({kind: place for place, kind in enumerate(KINDS)})
     faults += rows_where(

@@ -1,0 +1,202 @@
+"""Stand-ins for COCO and Flickr30K: exactly their file layout, with generated photos and captions.
+
+Archives, folders, JSON keys and image names are those of the originals; only the bytes are made up. `serve_folder`
+gives them out on 127.0.0.1, and `override` writes the catalogue that points there.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import http.server
+import io
+import json
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200), "yellow": (220, 200, 50)}
+THINGS = ("dog", "cat", "bus", "kite", "clock", "boat")
+PLACES = ("on the grass", "near a wall", "in the street", "by the water")
+
+
+class Photo:
+    """One made-up photo: what it shows, its five captions, its JPEG bytes."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.colour = list(COLOURS)[number % 4]
+        self.thing = THINGS[number // 4 % 6]
+        self.place = PLACES[number // 24 % 4]
+
+    @property
+    def captions(self) -> list[str]:
+        colour, thing, place = self.colour, self.thing, self.place
+        return [
+            f"A {colour} {thing} {place}.",
+            f"There is a {thing} {place} .",
+            f"The {colour} {thing}",
+            f"Photo number {self.number} of a {thing} that is {colour}",
+            f"a {thing}",
+        ]
+
+    @property
+    def chain(self) -> str:
+        return f"object => {self.thing} => {self.colour} {self.thing} => {self.captions[0]}"
+
+    def jpeg(self) -> bytes:
+        noise = np.random.default_rng(self.number)
+        width, height = (80, 60) if self.number % 3 else (60, 80)
+        pixels = noise.integers(0, 60, (height, width, 3)) + np.array(COLOURS[self.colour]) // 2
+        kind = THINGS.index(self.thing)
+        pixels[8 + 4 * kind : 24 + 4 * kind, 10:40] = np.array(COLOURS[self.colour])
+        content = io.BytesIO()
+        mode = "L" if self.number % 29 == 28 else "RGB"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode).save(content, "JPEG", quality=90)
+        return content.getvalue()
+
+
+SIZES = {"train": 60, "restval": 12, "val": 12, "test": 16}
+
+
+def coco_photos() -> dict[str, list[Photo]]:
+    numbers = iter(range(1000))
+    return {split: [Photo(next(numbers)) for _ in range(size)] for split, size in SIZES.items()}
+
+
+def coco_id(photo: Photo) -> int:
+    return 1000 + 7 * photo.number
+
+
+def coco_name(photo: Photo, split: str) -> str:
+    folder = "train2014" if split == "train" else "val2014"
+    return f"COCO_{folder}_{coco_id(photo):012d}.jpg"
+
+
+def sentence_id(photo: Photo, position: int) -> int:
+    return 10 * coco_id(photo) + position
+
+
+def write_coco(folder: Path) -> None:
+    """All files of the `coco` preset."""
+    photos = coco_photos()
+    for archive in ("train2014", "val2014"):
+        members = {
+            f"{archive}/{coco_name(photo, split)}": photo.jpeg()
+            for split, own in photos.items()
+            for photo in own
+            if (split == "train") == (archive == "train2014")
+        }
+        write_zip(folder / f"{archive}.zip", members)
+    records = []
+    for split in ("test", "val", "train", "restval"):
+        for photo in photos[split]:
+            texts = photo.captions + (["one caption more than five"] if photo.number % 10 == 0 else [])
+            record = karpathy_record(photo, split, texts, [sentence_id(photo, i) for i in range(len(texts))])
+            name = coco_name(photo, split)
+            records.append({**record, "filename": name, "filepath": name.split("_")[1], "cocoid": coco_id(photo)})
+    write_splits(folder, "coco", records)
+    for split in ("val", "test"):
+        write_ratings(folder, split, photos[split])
+    chains = photos["val"] + photos["restval"][:4]
+    with (folder / "hierarcaps.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "captions", "image_url"])
+        for row, photo in enumerate(chains):
+            writer.writerow([row, photo.chain, f"http://images.cocodataset.org/val2014/{coco_name(photo, 'val')}"])
+    write_zip(
+        folder / "hierarcaps-images.zip",
+        {f"hierarcaps-8a28b2e/assets/test_imgs/{coco_name(photo, 'val')}": photo.jpeg() for photo in chains},
+    )
+
+
+def write_ratings(folder: Path, split: str, photos: list[Photo]) -> None:
+    """Crisscrossed Captions files of one split: a pair scores by what its two photos have in common."""
+
+    def score(one: Photo, other: Photo) -> float:
+        return 5 if one is other else 2.2 * (one.thing == other.thing) + 1.3 * (one.colour == other.colour) + 0.4
+
+    def caption(photo: Photo, position: int) -> str:
+        return f"COCO_val2014:sentid:{sentence_id(photo, position)}"
+
+    pairs = [(one, other) for place, one in enumerate(photos) for other in photos[place + 1 :]]
+    sits = [(caption(one, 0), coco_name(other, "val"), score(one, other), "c2i_intrasim") for one, other in pairs]
+    sits += [(caption(p, i), coco_name(p, "val"), 4.8, "c2i_original") for p in photos for i in range(5)]
+    sts = [(caption(one, 1), caption(other, 2), score(one, other), "c2c_isim") for one, other in pairs]
+    sis = [(coco_name(one, "val"), coco_name(other, "val"), score(one, other), "i2i_csim") for one, other in pairs]
+    columns = {"sits": ("caption", "image"), "sts": ("caption1", "caption2"), "sis": ("image1", "image2")}
+    for kind, rows in (("sits", sits), ("sts", sts), ("sis", sis)):
+        with (folder / f"{kind}_{split}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*columns[kind], "agg_score", "sampling_method"])
+            writer.writerows(rows)
+
+
+def write_flickr30k(folder: Path) -> None:
+    """All files of the `flickr30k` preset."""
+    photos = [(split, photo) for split, own in coco_photos().items() if split != "restval" for photo in own]
+    with tarfile.open(folder / "flickr30k-images.tar.gz", "w:gz") as tar:
+        for _, photo in photos:
+            content = photo.jpeg()
+            entry = tarfile.TarInfo(f"flickr30k-images/{1000000 + photo.number}.jpg")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    records = []
+    for place, (split, photo) in enumerate(photos):
+        record = karpathy_record(photo, split, photo.captions, [5 * place + i for i in range(5)])
+        records.append({**record, "filename": f"{1000000 + photo.number}.jpg"})
+    write_splits(folder, "flickr30k", records)
+
+
+def karpathy_record(photo: Photo, split: str, texts: list[str], ids: list[int]) -> dict:
+    sentences = [
+        {"tokens": text.lower().strip(" .").split(), "raw": text, "imgid": photo.number, "sentid": number}
+        for text, number in zip(texts, ids, strict=True)
+    ]
+    return {"sentids": ids, "imgid": photo.number, "sentences": sentences, "split": split}
+
+
+def write_splits(folder: Path, name: str, records: list[dict]) -> None:
+    content = json.dumps({"images": records, "dataset": name}).encode()
+    write_zip(folder / "caption_datasets.zip", {f"dataset_{name}.json": content})
+
+
+def write_zip(path: Path, members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """The address under which the files of `folder` are given out."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def override(name: str, folder: Path, url: str, path: Path) -> None:
+    """Write the catalogue override; every second file comes without a checksum, to be trusted on first use."""
+    files = {}
+    for number, file in enumerate(sorted(folder.iterdir())):
+        content = file.read_bytes()
+        known = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} if number % 2 else {}
+        files[file.name] = {"urls": [f"{url}/{file.name}"], **known}
+    path.write_text(json.dumps({name: {"files": files}}), encoding="utf-8")

@@ -1,0 +1,149 @@
+"""The presets of data whose photos are not here, end to end on a stand-in with exactly their file layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
+import stand_in
+
+from itm.config.presets import compose
+from itm.config.render import render
+from itm.data.clean.run import clean_data_set
+from itm.data.tables import read_captions, read_hierarchies, read_images, read_quarantine, read_ratings
+from itm.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+WRITE = {"coco": stand_in.write_coco, "flickr30k": stand_in.write_flickr30k}
+SMALL = [
+    "model=scratch",
+    "methods=[clip]",
+    "train.epochs=1",
+    "train.batch_images=20",
+    "towers.image_size=32",
+    "evaluate.bootstrap_samples=10",
+    "score.minimum_document_frequency=1",
+    "device=cpu",
+]
+
+
+def parameters(name: str, *more: str):
+    return compose(name, [f"datasets.{name}.check_protocol=false", *SMALL, *more], root=ROOT)
+
+
+@pytest.fixture
+def raw(request, tmp_path) -> Path:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    WRITE[request.param](folder)
+    return folder
+
+
+def run_clean(name: str, raw: Path, tmp_path: Path, *more: str) -> dict:
+    return clean_data_set(parameters(name, *more), raw, tmp_path / "clean", tmp_path / "q.json", lambda *_: None)
+
+
+@pytest.mark.parametrize("raw", ["coco"], indirect=True)
+def test_coco_tables(raw, tmp_path):
+    report = run_clean("coco", raw, tmp_path)
+    clean = tmp_path / "clean"
+    images, captions = read_images(clean), read_captions(clean)
+    assert images["split"].value_counts().to_dict() == {"train": 72, "test": 16, "hierarcaps": 16, "dev": 12}
+    counts = {split: found["captions"] for split, found in report["after"].items()}
+    assert counts == {"train": 360 + 8, "dev": 60, "test": 80, "hierarcaps": 0}
+    assert (captions[captions["split"] != "train"].groupby("image_id").size() == 5).all()
+    first = captions.iloc[0]
+    assert (first["image_id"], first["raw_text"]) == ("COCO_train2014_000000001000", "A red dog on the grass.")
+    assert read_quarantine(clean)["reason"].value_counts()["extra-caption"] == report["quarantine"]["extra-caption"] > 0
+    assert len(read_hierarchies(clean)) == 64
+    ratings = read_ratings(clean)
+    assert ratings["kind"].value_counts().to_dict() == {"sits": 120 + 80 + 66 + 60, "sts": 186, "sis": 186}
+    assert report["images"]["modes"]["L"] > 0
+    assert report["duplicates"]["leaks_by_name"] == {"hierarcaps": 4}
+    assert "exact train-hierarcaps" in report["duplicates"]["same_images"]
+
+
+@pytest.mark.parametrize("raw", ["coco"], indirect=True)
+def test_strict_leaks_stop_the_stage(raw, tmp_path):
+    with pytest.raises(DataError, match=r"4 images of hierarcaps are in the training split") as caught:
+        run_clean("coco", raw, tmp_path, "clean.strict_leaks=true")
+    assert caught.value.reason == "leak"
+
+
+@pytest.mark.parametrize("raw", ["coco"], indirect=True)
+def test_without_restval_and_with_all_captions(raw, tmp_path):
+    report = run_clean("coco", raw, tmp_path, "datasets.coco.restval=false", "datasets.coco.captions=all")
+    assert report["after"]["train"]["images"] == 60
+    assert report["notes"]["restval_images_not_used"] == 12
+    assert report["after"]["test"]["captions"] == 80 + 1
+    assert "extra-caption" not in report["quarantine"]
+
+
+@pytest.mark.parametrize("raw", ["flickr30k"], indirect=True)
+def test_flickr30k_tables(raw, tmp_path):
+    report = run_clean("flickr30k", raw, tmp_path)
+    assert {split: counts["images"] for split, counts in report["after"].items()} == {
+        "train": 60,
+        "dev": 12,
+        "test": 16,
+    }
+    assert read_images(tmp_path / "clean")["image_id"].iloc[0] == "1000000"
+
+
+@pytest.mark.parametrize("raw", ["coco", "flickr30k"], indirect=True)
+def test_a_stand_in_is_not_taken_for_the_real_thing(raw, tmp_path, request, monkeypatch):
+    name = request.node.callspec.params["raw"]
+    monkeypatch.setenv("ITM_LOGS", str(tmp_path))
+    with pytest.raises(DataError, match=r"16 images instead of") as caught:
+        run_clean(name, raw, tmp_path, f"datasets.{name}.check_protocol=true")
+    assert caught.value.reason == "size"
+    found = json.loads((tmp_path / "clean-faults.json").read_text())
+    assert {fault["reason"] for fault in found} == ({"size", "identity"} if name == "coco" else {"size"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["coco", "flickr30k"])
+def test_preset_runs_from_download_to_report(name, tmp_path):
+    """`dvc repro` with the preset: files come from 127.0.0.1, three training steps, all benchmarks, the report."""
+    served, project = tmp_path / "served", tmp_path / "project"
+    served.mkdir()
+    project.mkdir()
+    WRITE[name](served)
+    for part in ("src", "conf", "dvc.yaml"):
+        (project / part).symlink_to(ROOT / part)
+    (project / "data").mkdir()
+    for part in ("catalogue.yaml", "subsets"):
+        (project / "data" / part).symlink_to(ROOT / "data" / part)
+    chosen = parameters(name)
+    (project / "params.yaml").write_text(render(chosen, name), encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "ITM_MIRROR"}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "ITM_CATALOGUE": str(tmp_path / "override.json"),
+        "DVC_SITE_CACHE_DIR": str(tmp_path / "site"),
+        "DVC_NO_ANALYTICS": "1",
+    }
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=570)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    with stand_in.serve_folder(served) as url:
+        stand_in.override(name, served, url, tmp_path / "override.json")
+        run("dvc", "init", "--no-scm", "-q")
+        run("dvc", "repro")
+    history = (project / "results/runs/clip/seed0/history.csv").read_text().splitlines()
+    assert len(history) == 2
+    figures = json.loads((project / "results/metrics.json").read_text())["clip"]
+    assert set(figures) >= set(chosen.benchmarks)
+    assert (project / "report.html").stat().st_size > 10_000
+    record = json.loads((project / "data/catalogue.lock.json").read_text())
+    assert 0 < len(record) < len(chosen.data.files)
+    assert all(key.startswith(f"{name}/") for key in record)

@@ -157,7 +157,6 @@ def test_photos_of_public_data_sets_stay_out_unless_asked_for(workspace):
     assert workspace.image_ids[page.text_to_image[0].found["ditm"][0].row] in html
     assert "embed_photos" in html
     assert page.shares["ditm"].keys() == {"labelled", "unlabelled"}
-    assert "quoted: Alper and Averbuch-Elor" in html
     assert page.threshold == ""
     report = {"examples": 2, "title": "With photos", "embed_photos": True}
     assert "data:image" in to_html(page_of(workspace, **keys, report=report))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from itm.evaluation.per_query import PerQuery, read_per_query
 from itm.metrics.significance import Comparison, compare_paired, holm
 from itm.report.columns import Column, columns
 from itm.report.results import Results
 
 SAMPLES = 2000
 LEVEL = 0.95
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,22 +30,16 @@ def compare(results: Results, baseline: str) -> dict[tuple[str, str, str], Verdi
     of the report), and a 95 % bootstrap interval over images and seeds that leaves out zero.
     """
     tests: dict[tuple[str, str, str], tuple[Comparison, Column]] = {}
+    values = {method: _by_seed(results, method) for method in results.methods}
     for benchmark in results.benchmarks:
-        chosen = columns(benchmark, results.keys(benchmark))
-        tables = {method: _tables(results, method, benchmark, chosen) for method in results.methods}
-        for each in chosen:
-            if each.key not in tables[baseline]:
-                continue
-            base, groups = tables[baseline][each.key]
+        for each in columns(benchmark, results.keys(benchmark)):
+            base = _seeds(values[baseline], benchmark, each.key)
             for method in results.methods:
-                if method != baseline:
-                    other = tables[method][each.key][0]
-                    known = np.isfinite(base).all(axis=0) & np.isfinite(other).all(axis=0)
-                    if known.any():
-                        found = compare_paired(
-                            base[:, known], other[:, known], groups[known], samples=SAMPLES, level=LEVEL
-                        )
-                        tests[method, benchmark, each.key] = found, each
+                other = _seeds(values[method], benchmark, each.key)
+                # a query that one model leaves undefined cannot be paired: such a metric is not tested
+                if method != baseline and base and other and np.array_equal(base.queries, other.queries):
+                    found = compare_paired(base.values, other.values, base.groups, samples=SAMPLES, level=LEVEL)
+                    tests[method, benchmark, each.key] = found, each
     p_values = holm([found.permutation_p for found, _ in tests.values()]).tolist() if tests else []
     return {
         key: _verdict(found, float(p), column, baseline)
@@ -56,41 +47,17 @@ def compare(results: Results, baseline: str) -> dict[tuple[str, str, str], Verdi
     }
 
 
-def per_query(
-    benchmark: str, key: str, arrays: Mapping[str, NDArray[np.generic]]
-) -> tuple[Doubles, NDArray[np.int64]] | None:
-    """The values whose mean a metric is, with the image of each query; None where it is no mean over queries."""
-    name = key.replace(".", "_")
-    hit = re.fullmatch(r"(i2t|t2i)\.r(\d+)", key)
-    if hit and benchmark in ("retrieval", "cxc") and f"{hit[1]}_rank" in arrays:
-        values = (arrays[f"{hit[1]}_rank"] < int(hit[2])).astype(np.float64)  # type: ignore[operator]
-        if f"{hit[1]}_answerable" in arrays:
-            values = values * arrays[f"{hit[1]}_answerable"].astype(np.float64)
-    elif benchmark in ("false_negatives", "hierarcaps") and name in arrays:
-        values = arrays[name].astype(np.float64)
-    else:
+def _by_seed(results: Results, method: str) -> list[dict[str, PerQuery]]:
+    return [read_per_query(results.evaluations / method / f"seed{seed}") for seed in results.seeds]
+
+
+def _seeds(runs: list[dict[str, PerQuery]], benchmark: str, key: str) -> PerQuery | None:
+    """[seeds, queries] values whose mean a metric is; None where it is no mean over queries."""
+    names = {f"{benchmark}/{key.replace('.', '/')}", f"{benchmark}/{key.replace('.', '_')}"}
+    found = [run[name] for run in runs for name in names if name in run]
+    if len(found) < len(runs) or any(not np.array_equal(each.queries, found[0].queries) for each in found):
         return None
-    if key.startswith("t2i"):
-        return (values, arrays["owners"].astype(np.int64)) if "owners" in arrays else None
-    return values, np.arange(len(values))
-
-
-def _tables(
-    results: Results, method: str, benchmark: str, chosen: list[Column]
-) -> dict[str, tuple[Doubles, NDArray[np.int64]]]:
-    """[seeds, queries] values of each metric that is a mean over queries, and the image of each query."""
-    rows: dict[str, list[Doubles]] = {}
-    groups: dict[str, NDArray[np.int64]] = {}
-    for seed in results.seeds:
-        arrays = results.arrays(method, seed, benchmark)
-        if "owners" not in arrays and "retrieval" in results.benchmarks:
-            arrays["owners"] = results.arrays(method, seed, "retrieval")["owners"]
-        for each in chosen:
-            given = per_query(benchmark, each.key, arrays)
-            if given is not None:
-                rows.setdefault(each.key, []).append(given[0])
-                groups[each.key] = given[1]
-    return {key: (np.stack(values), groups[key]) for key, values in rows.items()}
+    return PerQuery(np.concatenate([each.values for each in found]), found[0].queries, found[0].groups)
 
 
 def _verdict(found: Comparison, p: float, column: Column, baseline: str) -> Verdict:

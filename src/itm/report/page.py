@@ -89,7 +89,7 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
         keys, title = results.keys(benchmark), TITLES.get(benchmark, benchmark)
         chosen = [(benchmark, each) for each in columns(benchmark, keys)]
         headline_columns += [pair for pair in chosen if pair[1].headline] or chosen[:3]
-        quoted = quoted_rows(data.name, benchmark, [each for _, each in chosen])
+        quoted = quoted_rows(data.name, benchmark, [each for _, each in chosen], results.protocol(benchmark))
         table = results_table(title, chosen, results.methods, summaries, chance, verdicts, quoted)
         everything = full_table(title, benchmark, [column(key) for key in keys], results.methods, summaries, chance)
         parts.append(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 44
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2 1 2")
 
 
@@ -46,7 +46,9 @@ def lines(title: str, x_label: str, y_label: str, series: Sequence[Series], *, y
         for sign in (-1, 1)
         if math.isfinite(x) and math.isfinite(y)
     ]
-    x_axis = Axis.around(min(xs), max(xs), LEFT, WIDTH - RIGHT, tight=True)
+    x_axis = Axis.around(
+        min(xs), max(xs), LEFT, WIDTH - RIGHT, tight=True, whole=all(x == int(x) for x in xs) and max(xs) > 1
+    )
     y_axis = Axis.around(min([*low_high, *([0.0] if y_from_zero else [])]), max(low_high), HEIGHT - BOTTOM, TOP)
     body = [_frame(x_axis, y_axis, x_label, y_label)]
     for index, (each, line) in enumerate(zip(series, points, strict=True)):
@@ -106,11 +108,18 @@ class Axis:
     ticks: tuple[float, ...]
 
     @classmethod
-    def around(cls, low: float, high: float, start: float, end: float, tight: bool = False) -> Axis:
-        """The axis that shows low..high with four to eight round ticks; widened to ticks unless tight."""
+    def around(
+        cls, low: float, high: float, start: float, end: float, tight: bool = False, whole: bool = False
+    ) -> Axis:
+        """The axis that shows low..high with four to eight round ticks; widened to ticks unless tight.
+
+        `whole` keeps ticks to whole numbers.
+        """
         if high - low <= 1e-12 * max(1.0, abs(high)):
             low, high = low - 0.5, high + 0.5
         step = round_step((high - low) / 5)
+        if whole:
+            step = max(1.0, math.ceil(step))
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
         ticks = [round(i * step, 12) for i in range(first, last + 1)]
         if tight:

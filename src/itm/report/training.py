@@ -14,7 +14,7 @@ from itm.report.results import read_history
 
 Histories = Mapping[str, Sequence[Mapping[str, Sequence[float]]]]
 SELECTED_BY = "dev_rsum"
-FIGURES = {"relaxed_share": "share of unlabelled pairs that are relaxed", "temperature": "temperature"}
+FIGURES = {"relaxed_share": "relaxed share of unlabelled pairs", "temperature": "temperature"}
 """Columns of a history that are no loss terms."""
 
 
@@ -46,7 +46,9 @@ def comparison_charts(histories: Histories) -> list[Markup]:
         # a method without the figure keeps its place, so that colours stay those of the methods
         shown = [each or Series(method, [], []) for each, method in zip(series, histories, strict=True)]
         if any(series):
-            charts.append(lines(f"{label[0].upper()}{label[1:]} by epoch", "epoch", label, shown))
+            charts.append(
+                lines(f"{label[0].upper()}{label[1:]} by epoch", "epoch", label, shown, y_from_zero=name in FIGURES)
+            )
     return charts
 
 

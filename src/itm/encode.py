@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from itm.towers.build import build_towers, check_same
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Report = Callable[..., None]
+"""Told (done, total, note=...), as `itm.stages.harness.Progress.update` is."""
 
 
 @dataclass
@@ -39,21 +42,36 @@ class Embeddings:
 
 
 def compute_features(
-    clean: Path, parameters: TowersParameters, batch_size: int, threads: int, device: str
+    clean: Path,
+    parameters: TowersParameters,
+    batch_size: int,
+    threads: int,
+    device: str,
+    progress: Report | None = None,
 ) -> tuple[Floats, Floats, dict[str, Any]]:
-    """Pooled features of all images and texts of the clean tables, and what the towers say of themselves."""
+    """Pooled features of all images and texts of the clean tables, and what the towers say of themselves.
+
+    `progress` is told how many rows of how many are done, and of what.
+    """
     torch.set_num_threads(threads)
     towers = build_towers(parameters).to(device).eval()
     images, texts = read_images(clean), read_texts(clean)["text"].tolist()
     store = ImageStore(clean, images)
     with torch.inference_mode():
-        image_features = _over_images(store, np.arange(len(images)), towers, batch_size, device, lambda f: f.pooled)
-        text_features = _over_texts(texts, towers, batch_size, device, lambda f: f.pooled)
+        image_features = _over_images(store, np.arange(len(images)), towers, batch_size, device, _pooled, progress)
+        text_features = _over_texts(texts, towers, batch_size, device, _pooled, progress)
     return image_features, text_features, towers.describe()
 
 
 def encode_split(
-    model: Path, clean: Path, features: Path, split: str, batch_size: int, threads: int, device: str
+    model: Path,
+    clean: Path,
+    features: Path,
+    split: str,
+    batch_size: int,
+    threads: int,
+    device: str,
+    progress: Report | None = None,
 ) -> Embeddings:
     """Embeddings of a split's images and captions, of other benchmarks' photos, and of hierarchy and empty texts.
 
@@ -86,8 +104,9 @@ def encode_split(
             assert towers is not None
             towers = towers.to(device)
             store = ImageStore(clean, images)
-            image = _over_images(store, image_rows, towers, batch_size, device, index_image)
-            text = _over_texts([texts["text"].iloc[r] for r in text_rows], towers, batch_size, device, index_text)
+            chosen = texts["text"].iloc[text_rows].tolist()
+            image = _over_images(store, image_rows, towers, batch_size, device, index_image, progress)
+            text = _over_texts(chosen, towers, batch_size, device, index_text, progress)
     ids = images["image_id"].to_numpy()[image_rows].astype(str)
     return Embeddings(ids, image, texts["text_id"].to_numpy(np.int64)[text_rows], text, method.similarity)
 
@@ -119,8 +138,18 @@ def _over_features(
     return np.concatenate(parts)
 
 
+def _pooled(features: Features) -> Tensor:
+    return features.pooled
+
+
 def _over_images(
-    store: ImageStore, rows: Rows, towers: Towers, batch_size: int, device: str, compute: Callable[[Features], Tensor]
+    store: ImageStore,
+    rows: Rows,
+    towers: Towers,
+    batch_size: int,
+    device: str,
+    compute: Callable[[Features], Tensor],
+    progress: Report | None,
 ) -> Floats:
     batches = (np.arange(start, min(start + batch_size, len(rows))) for start in range(0, len(rows), batch_size))
 
@@ -128,11 +157,16 @@ def _over_images(
         pixels = torch.from_numpy(store.arrays(rows[batch], towers.image_size)).to(device)
         return compute(towers.image(towers.preprocess(pixels))).float().cpu().numpy()
 
-    return fill_rows(len(rows), batches, run)
+    return fill_rows(len(rows), batches, run, partial(progress, note="images") if progress else None)
 
 
 def _over_texts(
-    texts: Sequence[str], towers: Towers, batch_size: int, device: str, compute: Callable[[Features], Tensor]
+    texts: Sequence[str],
+    towers: Towers,
+    batch_size: int,
+    device: str,
+    compute: Callable[[Features], Tensor],
+    progress: Report | None,
 ) -> Floats:
     ids = towers.tokenize(texts)
     lengths = (ids != 0).sum(1)  # sorting by length only saves time: padding is 0 in all tokenizers here
@@ -140,4 +174,5 @@ def _over_texts(
     def run(batch: Rows) -> Floats:
         return compute(towers.text(torch.from_numpy(ids[batch]).to(device))).float().cpu().numpy()
 
-    return fill_rows(len(texts), text_batches(lengths, batch_size), run)
+    told = partial(progress, note="texts") if progress else None
+    return fill_rows(len(texts), text_batches(lengths, batch_size), run, told)

@@ -49,12 +49,24 @@ def text_batches(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray
         yield order[start : start + batch_size]
 
 
-def fill_rows(rows: int, batches: Iterator[Any], compute: Callable[[Any], Floats]) -> Floats:
-    """An array whose rows are computed batch by batch, in whatever order the batches come."""
+def fill_rows(
+    rows: int,
+    batches: Iterator[Any],
+    compute: Callable[[Any], Floats],
+    progress: Callable[[int, int], None] | None = None,
+) -> Floats:
+    """An array whose rows are computed batch by batch, in whatever order the batches come.
+
+    `progress` is told how many of the rows are done.
+    """
     result: Floats | None = None
+    done = 0
     for batch in batches:
         part = compute(batch)
         if result is None:
             result = np.zeros((rows, part.shape[1]), np.float32)
         result[batch] = part
+        done += len(batch)
+        if progress:
+            progress(done, rows)
     return np.zeros((0, 0), np.float32) if result is None else result

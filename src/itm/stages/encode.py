@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from itm.config import load
-from itm.stages.harness import run
+from itm.stages.harness import Progress, run
 
 
 def encode(
@@ -24,7 +24,7 @@ def encode(
     from itm.encode import encode_split, write_embeddings
     from itm.orchestration.devices import device as pick_device
 
-    with pick_device(parameters.device) as device:
+    with pick_device(parameters.device) as device, Progress(f"encode {method} seed {seed}") as progress:
         found = encode_split(
             model,
             clean,
@@ -33,6 +33,7 @@ def encode(
             parameters.encode.batch_size,
             parameters.train.threads,
             device,
+            progress.update,
         )
     write_embeddings(out, found, {"method": method, "seed": seed, "split": parameters.encode.split})
 

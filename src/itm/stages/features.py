@@ -10,7 +10,7 @@ import typer
 
 from itm.config import load
 from itm.data.layout import IMAGE_FEATURES, TEXT_FEATURES
-from itm.stages.harness import run
+from itm.stages.harness import Progress, run
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,14 @@ def features(
     from itm.encode import compute_features
     from itm.orchestration.devices import device as pick_device
 
-    with pick_device(parameters.device) as device:
+    with pick_device(parameters.device) as device, Progress("features") as progress:
         images, texts, description = compute_features(
-            clean, parameters.towers, parameters.encode.batch_size, parameters.train.threads, device
+            clean,
+            parameters.towers,
+            parameters.encode.batch_size,
+            parameters.train.threads,
+            device,
+            progress.update,
         )
     write_features(out / IMAGE_FEATURES, images, description)
     write_features(out / TEXT_FEATURES, texts, description)

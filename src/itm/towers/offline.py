@@ -55,8 +55,8 @@ def load_minilm() -> tuple[Any, Any, Path]:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(get_model_path())
     return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder, attn_implementation="sdpa"), folder
 
@@ -86,7 +86,7 @@ class OfflineTowers(Towers):
 
     def image(self, pixels: Tensor) -> Features:
         """The mean of the last map, and its cells as tokens."""
-        grid = self.image_tower.forward_features(pixels.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
+        grid = self.image_tower.forward_features(pixels.contiguous(memory_format=torch.channels_last))
         tokens = grid.flatten(2).transpose(1, 2)
         return Features(tokens.mean(1), tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-CONFIGURE, INSPECT, PIPELINE = "Configure", "See what exists", "Data and pipeline"
+CONFIGURE, INSPECT, PIPELINE, PARTS = "Configure", "See what exists", "Pipeline", "Use a part by itself"
 PARAMETERS = Path("params.yaml")
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -133,22 +134,6 @@ def sync() -> None:
 
 
 @app.command(rich_help_panel=PIPELINE, context_settings=PASS_ON, add_help_option=False)
-def data(context: typer.Context) -> None:
-    """Look into data sets and their files; `itm data --help` lists what it can do."""
-    from itm.data.commands import app as commands
-
-    commands(context.args or ["--help"], prog_name="itm data")
-
-
-@app.command(rich_help_panel=PIPELINE, context_settings=PASS_ON, add_help_option=False)
-def score(context: typer.Context) -> None:
-    """Score how descriptive captions are; `itm score --help` lists its options."""
-    from itm.text.commands import app as commands
-
-    commands(context.args, prog_name="itm score")
-
-
-@app.command(rich_help_panel=PIPELINE, context_settings=PASS_ON, add_help_option=False)
 def stage(context: typer.Context) -> None:
     """Run one stage by hand, without DVC's bookkeeping; `itm stage NAME --help` lists its options."""
     import runpy
@@ -163,6 +148,21 @@ def stage(context: typer.Context) -> None:
         raise ConfigError(f"no stage '{name}'; {nearest(name, known)}", reason="unknown-stage")
     sys.argv[1:] = options
     runpy.run_module(f"itm.stages.{name}", run_name="__main__", alter_sys=True)
+
+
+def _forward(name: str, module: str, attribute: str, summary: str) -> None:
+    """Add a command whose options live in a module of its own, imported only when the command runs."""
+
+    @app.command(name, help=summary, rich_help_panel=PARTS, context_settings=PASS_ON, add_help_option=False)
+    def run(context: typer.Context) -> None:
+        commands: typer.Typer = getattr(importlib.import_module(module), attribute)
+        commands(context.args, prog_name=f"itm {name}")
+
+
+_forward("data", "itm.data.commands", "app", "Look into data sets and their files, fetch and verify them.")
+_forward("score", "itm.text.commands", "app", "Score how descriptive captions are, word by word.")
+_forward("evaluate", "itm.evaluation.commands", "evaluate_app", "Evaluate embeddings of any model on the benchmarks.")
+_forward("compare", "itm.evaluation.commands", "compare_app", "Compare two methods query by query: is it chance?")
 
 
 def main() -> None:

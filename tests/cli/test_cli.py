@@ -29,7 +29,8 @@ def run(*words):
 
 def test_help_names_every_command_with_a_sentence():
     text = run("--help").output
-    for command in ("preset", "check", "presets", "methods", "benchmarks", "sync", "data", "score", "stage"):
+    commands = ("preset", "check", "presets", "methods", "benchmarks", "sync", "stage")
+    for command in (*commands, "data", "score", "evaluate", "compare"):
         assert f"│ {command} " in text
     assert "dvc repro" in text
 
@@ -100,6 +101,15 @@ def test_an_unknown_stage_names_the_nearest(project):
     )
     assert done.returncode == 1
     assert "no stage 'trian'" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["data", "score", "evaluate", "compare", "stage"])
+def test_commands_with_a_module_of_their_own_have_their_own_help(project, command):
+    done = subprocess.run(
+        [sys.executable, "-m", "itm.cli", command, "--help"], capture_output=True, text=True, check=False, cwd=project
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: itm {command}" in done.stdout
 
 
 def test_listing_imports_nothing_heavy(project):

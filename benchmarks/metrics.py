@@ -198,12 +198,15 @@ JOBS = {
     for job in (
         products,
         ours,
-        float64_reference,
+        ours_coco,
+        ours_cxc,
+        ours_eccv,
+        bootstraps,
+        hierarcaps,
         argsort_coco,
         argsort_cxc,
         eccv_package,
-        bootstraps,
-        hierarcaps,
+        float64_reference,
         scale,
     )
 }

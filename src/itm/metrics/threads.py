@@ -1,4 +1,8 @@
-"""A few threads for numpy work that is split into blocks; the order of results, and so every figure, stays."""
+"""A few threads for numpy work that is split into blocks; the order of results, and so every figure, stays.
+
+Each thread multiplies, compares and counts its own blocks. The matrix products inside are held to one thread
+where threadpoolctl is installed: threads of its own would wait for each other, and burn time while they do.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -23,8 +28,6 @@ def threads() -> int:
 def in_threads(work: Callable[[Task], Outcome], tasks: Iterable[Task]) -> Iterator[Outcome]:
     """The outcomes in the order of the tasks, with no more than two tasks a thread begun and not yet taken.
 
-    numpy lets other threads run while it multiplies, compares and counts.
-
     >>> list(in_threads(lambda n: n * n, range(5)))
     [0, 1, 4, 9, 16]
     """
@@ -32,7 +35,7 @@ def in_threads(work: Callable[[Task], Outcome], tasks: Iterable[Task]) -> Iterat
     if workers == 1:
         yield from map(work, tasks)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    with _single_threaded_products(), ThreadPoolExecutor(workers) as pool:
         begun: deque[Future[Outcome]] = deque()
         for task in tasks:
             begun.append(pool.submit(work, task))
@@ -40,3 +43,12 @@ def in_threads(work: Callable[[Task], Outcome], tasks: Iterable[Task]) -> Iterat
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+
+
+def _single_threaded_products() -> AbstractContextManager[object]:
+    try:
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    except ImportError:
+        return nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits

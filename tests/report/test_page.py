@@ -246,6 +246,14 @@ def test_quality_files_are_shown_where_they_exist(workspace):
     assert page.quality == [("Data quality", [("captions · train kept", "29,000"), ("leaks", "")])]
 
 
+def test_scores_of_descriptiveness_are_compared(workspace):
+    score = {"scores": {"word_count": {"chains": {"chain_tau": 0.97}, "test": {"level_tau": -0.5}}, "empty": {}}}
+    (workspace.root / "results" / "score.json").write_text(json.dumps(score))
+    page = page_of(workspace)
+    assert page.scores == [("word count", ["0.970", "–", "−0.500", "–"])]
+    assert "multiplicity ρ" in to_html(page)
+
+
 def test_the_stage_is_light():
     code = "import sys, itm.stages.report, itm.report.page, itm.report.render, itm.evaluation.hierarcaps;"
     code += "print([m for m in ('torch', 'pandas', 'matplotlib', 'sklearn', 'PIL') if m in sys.modules])"

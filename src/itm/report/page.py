@@ -67,6 +67,7 @@ class Page:
     image_to_text: list[gallery.Example]
     training: list[Markup]
     training_by_method: list[Markup]
+    scores: list[tuple[str, list[str]]]
     quality: list[tuple[str, list[tuple[str, str]]]]
     provenance: list[tuple[str, list[tuple[str, str]]]]
     parameters: str
@@ -120,6 +121,7 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
         image_to_text=gallery.image_to_text(data, top["i2t"], featured, baseline, report.examples) if top else [],
         training=training.comparison_charts(histories),
         training_by_method=training.method_charts(histories),
+        scores=score_rows(results.runs.parent, parameters.encode.split),
         quality=quality(results.runs.parent),
         provenance=provenance.facts(parameters, clean, scored, root),
         parameters=provenance.parameters_text(parameters),
@@ -146,6 +148,25 @@ def quality(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
         if (folder / name).is_file():
             found.append((title, leaves(read_json(folder / name))))
     return found
+
+
+def score_rows(folder: Path, split: str) -> list[tuple[str, list[str]]]:
+    """How each score of descriptiveness orders captions, from results/score.json; empty where that is unknown.
+
+    Columns: tau within chains, share of chains in perfect order, tau with an image's levels, Spearman correlation
+    with the number of images a caption is true of.
+    """
+    path = folder / "score.json"
+    scores = read_json(path).get("scores", {}) if path.is_file() else {}
+    places = [
+        ("chains", "chain_tau"),
+        ("chains", "chain_strict"),
+        (split, "level_tau"),
+        (split, "multiplicity_spearman"),
+    ]
+    show = Column("", "", "correlation").show
+    rows = [(name, [show(parts.get(part, {}).get(key)) for part, key in places]) for name, parts in scores.items()]
+    return [(name.replace("_", " "), cells) for name, cells in rows if any(cell != "–" for cell in cells)]
 
 
 def _first_seed_tops(results: Results) -> dict[str, dict[str, Any]]:

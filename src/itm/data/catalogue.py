@@ -56,6 +56,7 @@ class SourceFile(Contents):
     urls: list[str] = []
     mirror: list[Copy] = []
     manual: str = ""
+    optional: bool = False
     generated: bool = False
 
     @model_validator(mode="after")

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from itm.errors import DataError
+from itm.evaluation.commands import compare_app, evaluate_app
+from itm.evaluation.compare import compare
+from itm.evaluation.per_query import read_per_query
+from itm.evaluation.published import evaluate_file
+from itm.evaluation.result import write_result
+from itm.evaluation.tables import Tables, read_embeddings
+
+
+def pairs_file(path, noise, images=60, seed=0):
+    rng = np.random.default_rng(seed)
+    image = rng.standard_normal((images, 8))
+    owners = np.repeat(np.arange(images), 3)
+    text = image[owners] + noise * rng.standard_normal((len(owners), 8))
+    np.savez(
+        path,
+        image_ids=np.arange(images) + 1000,
+        image_embeddings=image,
+        caption_ids=np.arange(len(owners)) + 5000,
+        caption_embeddings=text,
+        caption_image_ids=owners + 1000,
+    )
+    return path
+
+
+@pytest.fixture
+def ranks(tmp_path):
+    for name, noise in (("good", 0.5), ("bad", 1.5)):
+        report = evaluate_file(pairs_file(tmp_path / f"{name}.npz", noise), ["pairs"])
+        report.write(tmp_path / f"{name}.json", tmp_path / f"{name}.parquet")
+    return tmp_path
+
+
+def test_stored_ranks_give_the_metrics_again(ranks):
+    metrics = json.loads((ranks / "bad.json").read_text())
+    stored = read_per_query(ranks / "bad.parquet")
+    for key in ("pairs/i2t/r1", "pairs/t2i/r5", "pairs/t2i/r10"):
+        assert stored[key].values.mean() == pytest.approx(metrics[key])
+    assert stored["pairs/t2i/r1"].groups.tolist() == np.repeat(np.arange(60) + 1000, 3).tolist()
+
+
+def test_a_better_method_is_found_and_holm_is_stricter(ranks):
+    rows = compare(ranks / "bad.parquet", ranks / "good.parquet", samples=2000)
+    assert [row.metric for row in rows] == [f"pairs/{task}/r{k}" for task in ("i2t", "t2i") for k in (1, 5, 10)]
+    first = rows[3]
+    assert first.comparison.difference == pytest.approx(first.b - first.a)
+    assert first.comparison.low > 0
+    assert first.holm_p < 0.05
+    assert all(row.holm_p >= row.comparison.permutation_p for row in rows)
+    assert first.comparison.groups == 60  # images, not captions, are what is resampled
+
+
+def test_seeds_of_a_pipeline_method_are_read_together(world, parameters, tmp_path):
+    from itm.evaluation import cxc, false_negatives, hierarcaps, retrieval
+
+    tables, embeddings = Tables(world.clean, world.scored, "test"), read_embeddings(world.embeddings)
+    for seed in (0, 1):
+        for benchmark in (retrieval, cxc, false_negatives, hierarcaps):
+            name = benchmark.__name__.rsplit(".", 1)[1]
+            result = benchmark.evaluate(tables, embeddings, parameters)
+            write_result(result, tmp_path / "m.json", tmp_path / "clip" / f"seed{seed}" / f"{name}.npz", 4)
+            expected = result.metrics
+            if name == "retrieval":
+                retrieval_metrics = expected
+            if name == "cxc":
+                cxc_metrics = expected
+    stored = read_per_query(tmp_path / "clip")
+    assert stored["retrieval/t2i/r1"].values.shape == (2, len(world.owners))
+    assert stored["retrieval/t2i/r1"].values.mean() == pytest.approx(retrieval_metrics["t2i"]["r1"])
+    for key in ("t2i/r1", "t2t/r1", "i2i/r5"):  # unanswerable queries are misses in t2i, not asked in t2t and i2i
+        task, name = key.split("/")
+        assert stored[f"cxc/{key}"].values.mean() == pytest.approx(cxc_metrics[task][name])
+    assert {"false_negatives/i2t/map_at_r", "hierarcaps/tau_d", "false_negatives/order_level"} <= set(stored)
+    rows = compare(tmp_path / "clip", tmp_path / "clip", ["retrieval/*", "hierarcaps/tau_d"], samples=50)
+    assert {row.comparison.difference for row in rows} == {0.0}
+    assert {row.seeds for row in rows} == {(2, 2)}
+
+
+def test_commands_print_and_write(ranks):
+    run = CliRunner().invoke
+    found = run(evaluate_app, ["--benchmark", "pairs", "--embeddings", str(ranks / "good.npz"), "--normalize"])
+    assert found.exit_code == 0
+    assert "pairs/i2t/r1" in found.output
+    listed = run(evaluate_app, ["--benchmark", "list"])
+    assert "hierarcaps" in listed.output
+    assert "quoted" in listed.output
+    files = [str(ranks / "bad.parquet"), str(ranks / "good.parquet")]
+    found = run(compare_app, [*files, "--metric", "pairs/*/r1", "--samples", "100", "--out", str(ranks / "c.json")])
+    assert found.exit_code == 0
+    assert [row["metric"] for row in json.loads((ranks / "c.json").read_text())] == ["pairs/i2t/r1", "pairs/t2i/r1"]
+
+
+def test_what_cannot_be_compared_is_refused(ranks, tmp_path):
+    good = ranks / "good.parquet"
+    with pytest.raises(DataError, match=r"no metric matches x/\*; there are pairs/i2t/r1"):
+        compare(good, good, ["x/*"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no per-query values"):
+        compare(good, tmp_path / "empty")
+    other = evaluate_file(pairs_file(tmp_path / "small.npz", 1.0, images=50), ["pairs"])
+    other.write(None, tmp_path / "small.parquet")
+    with pytest.raises(DataError, match="6 metrics were computed on different queries"):
+        compare(good, tmp_path / "small.parquet")

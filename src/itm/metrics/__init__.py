@@ -6,6 +6,7 @@ from itm.metrics.collapse import CollapseWarning, warn_if_collapsed
 from itm.metrics.correlation import average_ranks, kendall, spearman
 from itm.metrics.graded import PrecisionAtR, ndcg, precision_at_r, precision_at_r_of_lists
 from itm.metrics.hierarchy import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
+from itm.metrics.pairwise import Shortlisted, rank_shortlist, score_blocks
 from itm.metrics.plausible import ECCV_LISTS, ECCV_PAPER, PCME, PmrpDefinition, pmrp
 from itm.metrics.positives import Positives
 from itm.metrics.ranks import HitRanks, hit_ranks, rank_all
@@ -37,6 +38,7 @@ __all__ = [
     "Positives",
     "PrecisionAtR",
     "Scorer",
+    "Shortlisted",
     "ThresholdCurve",
     "average_ranks",
     "bootstrap_interval",
@@ -57,8 +59,10 @@ __all__ = [
     "radii",
     "radius_levels",
     "rank_all",
+    "rank_shortlist",
     "reliability",
     "rsum",
+    "score_blocks",
     "spearman",
     "tau_d",
     "threshold_curve",

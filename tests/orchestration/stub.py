@@ -18,6 +18,7 @@ def main() -> None:
     facts = json.loads(Path("stub.json").read_text())[stage]
     item = {axis: options[f"--{axis}"] for axis in facts["axes"]}
     name = stage + ("@" + "-".join(item.values()) if item else "")
+    Path("logs").mkdir(exist_ok=True)
     with Path("logs", "ran.txt").open("a") as ran:
         ran.write(name + "\n")
     if os.environ.get("STUB_FAIL") == name:

@@ -151,11 +151,11 @@ def read_pipeline(root: str | Path = ".") -> Pipeline:
 
 
 def _read(repo: Any) -> Pipeline:
+    from dvc.dvcfile import load_file
     from dvc.parsing import DataResolver
-    from dvc.utils.serialize import load_yaml
 
     folder = Path(repo.root_dir)
-    text = load_yaml(str(folder / "dvc.yaml"))
+    text = load_file(repo, str(folder / "dvc.yaml")).load()
     parameters = _Parameters(folder)
     resolver = DataResolver(repo, repo.root_dir, text)
     resolved = resolver.resolve()["stages"]

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from itm.errors import PipelineError, ProjectError, first_few
 from itm.orchestration.dag import Job, read_pipeline
@@ -37,7 +38,6 @@ def run(name: str, fingerprint: str, command: str, *, force: bool = False, root:
             it ran; or DVC cannot record the stage (an output is missing, the disk is full).
     """
     root = Path(root)
-    definition = _definition(root)
     job = _as_planned(name, fingerprint, root, "since it was planned")
     recorder = _Recorder(job, root)
     if not force and recorder.restore():
@@ -47,8 +47,7 @@ def run(name: str, fingerprint: str, command: str, *, force: bool = False, root:
     status = _execute(command, root)
     if status:
         return status
-    if _definition(root) != definition:
-        _as_planned(name, fingerprint, root, "while it ran")
+    _as_planned(name, fingerprint, root, "while it ran")
     changed = [path for path, time in _times(job, root).items() if time != before[path]]
     if changed:
         raise PipelineError(
@@ -58,11 +57,6 @@ def run(name: str, fingerprint: str, command: str, *, force: bool = False, root:
         )
     recorder.record()
     return 0
-
-
-def _definition(root: Path) -> tuple[bytes, bytes]:
-    """All that can change what a job does."""
-    return (root / "dvc.yaml").read_bytes(), (root / "params.yaml").read_bytes()
 
 
 def _as_planned(name: str, fingerprint: str, root: Path, when: str) -> Job:
@@ -83,22 +77,24 @@ def _times(job: Job, root: Path) -> dict[str, tuple[int, int]]:
 
 
 class _Recorder:
-    """DVC's view of one job; the steps are those of `dvc repro`, taken apart to leave the lock in between."""
+    """DVC's view of one job; the steps are those of `dvc repro`, taken apart to leave its lock in between.
+
+    dvc.lock is read and written under the lock only: DVC does not write it in one piece.
+    """
 
     def __init__(self, job: Job, root: Path) -> None:
         from dvc.repo import Repo
 
         self._name = job.name
-        with self._faults():
-            self._repo = Repo(str(root), _wait_for_lock=True)
-            self._stage = self._repo.stage.load_one(str(Path(self._repo.root_dir) / "dvc.yaml"), job.name)
+        with self._locked(Repo(str(root), _wait_for_lock=True)) as repo:
+            self._repo = repo
+            self._stage = repo.stage.load_one(str(Path(repo.root_dir) / "dvc.yaml"), job.name)
 
     def restore(self) -> bool:
         """Whether DVC had the results in its cache; they are in place and recorded then."""
-        from dvc.repo import lock_repo
         from dvc.stage.cache import RunCacheNotFoundError
 
-        with self._faults(), lock_repo(self._repo):
+        with self._locked(self._repo):
             try:
                 self._repo.stage_cache.restore(self._stage)
             except RunCacheNotFoundError:
@@ -108,9 +104,7 @@ class _Recorder:
 
     def record(self) -> None:
         """Write the job to dvc.lock, and its outputs and the run to DVC's cache."""
-        from dvc.repo import lock_repo
-
-        with self._faults(), lock_repo(self._repo):
+        with self._locked(self._repo):
             self._write()
 
     def _write(self) -> None:
@@ -119,11 +113,13 @@ class _Recorder:
         self._stage.dvcfile.dump_stages([self._stage], update_pipeline=False)
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _locked(self, repo: Any) -> Iterator[Any]:
         from dvc.exceptions import DvcException
+        from dvc.repo import lock_repo
 
         try:
-            yield
+            with lock_repo(repo):
+                yield repo
         except (DvcException, OSError) as error:
             raise PipelineError(f"{self._name}: DVC cannot record it: {error}", reason="not-recorded") from error
 

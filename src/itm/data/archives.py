@@ -126,6 +126,9 @@ class Archive:
                     raise EOFError(f"cut inside '{entry.name}'")
                 self._places[entry.name] = (entry.offset_data, entry.size)
                 yield Member(entry.name, entry.size, entry.size, not entry.isreg())
+            self._file.seek(tar.offset)
+            if self._file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise EOFError("no end mark after the last file")
 
 
 def check_members(path: Path, members: Iterable[Member]) -> None:

@@ -39,10 +39,10 @@ def clean_captions(captions: pd.DataFrame, parameters: CleanParameters) -> Clean
     images = as_list(captions["image_id"])
     reasons = [fault(text, parameters.maximum_words, parameters.minimum_letters) for text in texts]
     _mark_repeated(texts, images, reasons)
-    flagged = np.array([bool(reason) for reason in reasons])
+    flagged = np.array([reason != "" for reason in reasons], dtype=bool)
     dropped = flagged & is_train
     if not parameters.drop_repeated:
-        dropped &= np.array([reason != "repeated" for reason in reasons])
+        dropped &= np.array([reason != "repeated" for reason in reasons], dtype=bool)
     positions = np.flatnonzero(dropped)
     rejected = captions.iloc[positions]
     quarantine = pd.DataFrame(

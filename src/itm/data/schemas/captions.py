@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from itm.data.layout import SPLITS
-from itm.data.schemas.faults import Fault, rows_where
+from itm.data.schemas.faults import Fault, place_in, rows_where
 from itm.data.schemas.rules import LARGEST_INT32, one_of, table_schema, text, validate, whole
 
 NAME = "captions"
@@ -33,7 +33,7 @@ def check(frame: pd.DataFrame) -> list[Fault]:
         return faults
     empty = (frame["text"] == "") & (frame["split"] == "train")
     faults += rows_where(NAME, frame, "text", empty, "a training caption must not be empty", "value")
-    order = frame["split"].map({split: place for place, split in enumerate(SPLITS)})
+    order = place_in(SPLITS, frame["split"])
     faults += rows_where(
         NAME, frame, "split", order.diff() < 0, f"rows must be in the order {', '.join(SPLITS)}", "order"
     )

@@ -44,8 +44,14 @@ def fault(table: str, column: str, rule: str, reason: str, cases: Sequence[objec
 def rows_where(table: str, frame: pd.DataFrame, column: str, bad: pd.Series, rule: str, reason: str) -> list[Fault]:
     """The fault of the rows that `bad` marks, with their row numbers and values."""
     rows = frame.index[bad.to_numpy()]
-    cases = [f"row {row} = {frame[column].iloc[row]!r}" for row in rows[:_KEPT]]
+    values = frame.loc[rows[:_KEPT], column].astype(object)
+    cases = [f"row {row} = {value!r}" for row, value in values.items()]
     return [Fault(table, column, rule, reason, len(rows), tuple(cases))] if len(rows) else []
+
+
+def place_in(order: Sequence[str], column: pd.Series) -> pd.Series:
+    """The place of each value in `order`, as whole numbers."""
+    return column.map({value: place for place, value in enumerate(order)}).astype("int8")
 
 
 def raise_faults(faults: Iterable[Fault], what: str, record: Path | None = None) -> None:

@@ -7,7 +7,7 @@ import pandera.pandas as pa
 
 from itm.data.decode import MAXIMUM_PIXELS
 from itm.data.layout import SPLITS, shard
-from itm.data.schemas.faults import Fault, rows_where
+from itm.data.schemas.faults import Fault, place_in, rows_where
 from itm.data.schemas.rules import LARGEST_INT32, one_of, table_schema, text, validate, whole
 
 NAME = "images"
@@ -36,7 +36,7 @@ def check(frame: pd.DataFrame) -> list[Fault]:
     )
     if faults:
         return faults
-    order = frame["split"].map({split: place for place, split in enumerate(ORDER)})
+    order = place_in(ORDER, frame["split"])
     faults += rows_where(
         NAME, frame, "split", order.diff() < 0, f"rows must be in the order {', '.join(ORDER)}", "order"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from itm.data.schemas.faults import Fault, rows_where
+from itm.data.schemas.faults import Fault, place_in, rows_where
 from itm.data.schemas.rules import one_of, table_schema, text, validate, whole
 
 NAME = "texts"
@@ -22,7 +22,7 @@ def check(frame: pd.DataFrame) -> list[Fault]:
         return faults
     moved = frame["text_id"] != frame.index
     faults += rows_where(NAME, frame, "text_id", moved, "must be the row number", "order")
-    order = frame["kind"].map({kind: place for place, kind in enumerate(KINDS)})
+    order = place_in(KINDS, frame["kind"])
     faults += rows_where(
         NAME, frame, "kind", order.diff() < 0, f"rows must be in the order {', '.join(KINDS)}", "order"
     )

@@ -52,16 +52,16 @@ def test_a_better_method_is_found_and_holm_is_stricter(ranks):
     assert first.comparison.difference == pytest.approx(first.b - first.a)
     assert first.comparison.low > 0
     assert first.holm_p < 0.05
-    assert all(row.holm_p >= row.comparison.permutation_p for row in rows)
+    assert all(row.holm_p >= row.comparison.p for row in rows)
     assert first.comparison.groups == 60  # images, not captions, are what is resampled
 
 
 def test_seeds_of_a_pipeline_method_are_read_together(world, parameters, tmp_path):
-    from itm.evaluation import cxc, false_negatives, hierarcaps, retrieval
+    from itm.evaluation import cxc, false_negatives, hierarcaps, judgements, retrieval
 
     tables, embeddings = Tables(world.clean, world.scored, "test"), read_embeddings(world.embeddings)
     for seed in (0, 1):
-        for benchmark in (retrieval, cxc, false_negatives, hierarcaps):
+        for benchmark in (retrieval, cxc, false_negatives, hierarcaps, judgements):
             name = benchmark.__name__.rsplit(".", 1)[1]
             result = benchmark.evaluate(tables, embeddings, parameters)
             write_result(result, tmp_path / "m.json", tmp_path / "clip" / f"seed{seed}" / f"{name}.npz", 4)
@@ -70,6 +70,8 @@ def test_seeds_of_a_pipeline_method_are_read_together(world, parameters, tmp_pat
                 retrieval_metrics = expected
             if name == "cxc":
                 cxc_metrics = expected
+            if name == "judgements":
+                judgement_metrics = expected
     stored = read_per_query(tmp_path / "clip")
     assert stored["retrieval/t2i/r1"].values.shape == (2, len(world.owners))
     assert stored["retrieval/t2i/r1"].values.mean() == pytest.approx(retrieval_metrics["t2i"]["r1"])
@@ -77,7 +79,11 @@ def test_seeds_of_a_pipeline_method_are_read_together(world, parameters, tmp_pat
         task, name = key.split("/")
         assert stored[f"cxc/{key}"].values.mean() == pytest.approx(cxc_metrics[task][name])
     assert {"false_negatives/i2t/map_at_r", "hierarcaps/tau_d", "false_negatives/order_level"} <= set(stored)
-    rows = compare(tmp_path / "clip", tmp_path / "clip", ["retrieval/*", "hierarcaps/tau_d"], samples=50)
+    wanted = ["retrieval/*", "hierarcaps/tau_d", "*/spearman*"]
+    rows = compare(tmp_path / "clip", tmp_path / "clip", wanted, samples=50)
+    figures = {row.metric: row.a for row in rows}
+    assert figures["cxc/sits/spearman_all_pairs"] == pytest.approx(cxc_metrics["sits"]["spearman_all_pairs"])
+    assert figures["judgements/expert/spearman"] == pytest.approx(judgement_metrics["expert"]["spearman"])
     assert {row.comparison.difference for row in rows} == {0.0}
     assert {row.seeds for row in rows} == {(2, 2)}
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from itm.errors import MetricError
-from itm.metrics import bootstrap_interval, compare_paired, holm, wilcoxon_p
+from itm.metrics import bootstrap_interval, compare_correlations, compare_paired, holm, wilcoxon_p
 
 
 def test_the_interval_of_a_share_is_the_binomial_one():
@@ -50,7 +50,7 @@ def test_permutation_p_equals_enumeration_of_all_flips():
     signs = np.array([[1 if number >> bit & 1 else -1 for bit in range(8)] for number in range(256)])
     exact = np.mean(np.abs(signs @ differences) >= observed - 1e-9)
     found = compare_paired(np.zeros(8), differences, samples=200_000)
-    assert found.permutation_p == pytest.approx(exact, abs=0.004)
+    assert found.p == pytest.approx(exact, abs=0.004)
 
 
 @given(hnp.arrays(np.float64, st.integers(5, 40), elements=st.integers(-4, 5).map(float)))
@@ -68,7 +68,7 @@ def test_wilcoxon_equals_scipy(differences):
 def test_equal_methods_do_not_differ():
     values = np.random.default_rng(0).random(50)
     found = compare_paired(values, values)
-    assert (found.difference, found.low, found.high, found.permutation_p, found.wilcoxon_p, found.effect) == (
+    assert (found.difference, found.low, found.high, found.p, found.wilcoxon_p, found.effect) == (
         0,
         0,
         0,
@@ -80,10 +80,7 @@ def test_equal_methods_do_not_differ():
 
 def test_p_values_are_uniform_when_nothing_differs():
     rng = np.random.default_rng(2)
-    p = [
-        compare_paired(rng.integers(0, 2, 150), rng.integers(0, 2, 150), samples=400, seed=n).permutation_p
-        for n in range(200)
-    ]
+    p = [compare_paired(rng.integers(0, 2, 150), rng.integers(0, 2, 150), samples=400, seed=n).p for n in range(200)]
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.05)
 
 
@@ -95,7 +92,7 @@ def test_a_clear_difference_is_found_with_its_size():
     found = compare_paired(a, b, samples=1000)
     assert found.difference == pytest.approx(0.5)
     assert found.low < 0.5 < found.high
-    assert found.permutation_p == pytest.approx(1 / 1001)
+    assert found.p == pytest.approx(1 / 1001)
     assert found.better > found.worse
 
 
@@ -118,3 +115,27 @@ def test_holm_by_hand_and_monotone():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(MetricError, match=message):
         call()
+
+
+def test_correlations_are_compared_on_whole_groups_drawn_again():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(4)
+    ratings, groups = rng.integers(0, 5, 120).astype(float), rng.integers(0, 30, 120)
+    a, b = ratings + 3 * rng.normal(size=120), np.round(ratings + rng.normal(size=120))
+    found = compare_correlations(a, b, ratings, groups, samples=300, seed=7)
+    draw, expected = np.random.default_rng(7), []
+    for _ in range(300):
+        drawn = draw.integers(0, 30, 30)
+        draw.integers(1)  # the seed of each method
+        draw.integers(1)
+        pairs = np.concatenate([np.flatnonzero(groups == group) for group in drawn])
+        expected.append(spearmanr(b[pairs], ratings[pairs]).statistic - spearmanr(a[pairs], ratings[pairs]).statistic)
+    assert len(np.unique(groups)) == 30
+    assert (found.low, found.high) == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=1e-10)
+    assert found.difference == pytest.approx(spearmanr(b, ratings).statistic - spearmanr(a, ratings).statistic)
+    assert found.p < 0.05
+    same = compare_correlations(a, a, ratings, groups, samples=20)
+    assert (same.difference, same.p, same.effect) == (0, 1, 0)
+    with pytest.raises(MetricError, match="120 and 120 scores for 119 ratings"):
+        compare_correlations(a, b, ratings[1:])

@@ -90,7 +90,7 @@ def compare(
             f"{found.difference:+.4f}",
             f"{found.low:+.4f} to {found.high:+.4f}",
             f"{found.effect:+.2f}",
-            *(f"{p:.4f}" for p in (found.permutation_p, row.holm_p, found.wilcoxon_p)),
+            *("–" if p is None else f"{p:.4f}" for p in (found.p, row.holm_p, found.wilcoxon_p)),
         )
     console = Console(highlight=False)
     console.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)", markup=False)

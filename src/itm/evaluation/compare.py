@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import DataError, first_few
-from itm.evaluation.per_query import read_per_query, shared_keys
-from itm.metrics import Comparison, compare_paired, holm
+from itm.evaluation.per_query import PerQuery, read_per_query, shared_keys
+from itm.metrics import Comparison, compare_correlations, compare_paired, holm, spearman
+
+CORRELATION_SAMPLES = 1000
+"""Bootstrap samples of correlations, which cost more than means."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +46,18 @@ def compare(
     Raises:
         DataError: a file is missing, the queries differ, or no metric matches.
     """
-    first, second = read_per_query(a), read_per_query(b)
+    first, second = (read_per_query(path, correlations=True) for path in (a, b))
     shared = shared_keys(first, second)
     keys = [key for key in shared if any(fnmatch(key, pattern) for pattern in patterns)]
     if not keys:
         raise DataError(f"no metric matches {', '.join(patterns)}; there are {first_few(shared)}", reason="no-metric")
-    found = [
-        compare_paired(
-            first[key].values, second[key].values, first[key].groups, samples=samples, level=level, seed=seed
-        )
-        for key in keys
-    ]
-    adjusted = holm([comparison.permutation_p for comparison in found])
+    found = [compare_queries(first[key], second[key], samples=samples, level=level, seed=seed) for key in keys]
+    adjusted = holm([comparison.p for comparison in found])
     return [
         Row(
             key,
-            float(first[key].values.mean()),
-            float(second[key].values.mean()),
+            _figure(first[key]),
+            _figure(second[key]),
             (len(first[key].values), len(second[key].values)),
             len(first[key].queries),
             comparison,
@@ -67,3 +65,20 @@ def compare(
         )
         for key, comparison, p in zip(keys, found, adjusted, strict=True)
     ]
+
+
+def compare_queries(
+    a: PerQuery, b: PerQuery, *, samples: int = 10_000, level: float = 0.95, seed: int = 0
+) -> Comparison:
+    """One metric of two methods: means by `compare_paired`, correlations by `compare_correlations`."""
+    if a.ratings is None:
+        return compare_paired(a.values, b.values, a.groups, samples=samples, level=level, seed=seed)
+    fewer = min(samples, CORRELATION_SAMPLES)
+    return compare_correlations(a.values, b.values, a.ratings, a.groups, samples=fewer, level=level, seed=seed)
+
+
+def _figure(method: PerQuery) -> float:
+    """The metric itself: a mean over queries, or a correlation, and its mean over seeds."""
+    if method.ratings is None:
+        return float(method.values.mean())
+    return sum(spearman(scores, method.ratings) for scores in method.values) / len(method.values)

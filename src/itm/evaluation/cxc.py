@@ -86,6 +86,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
             metrics[kind] = correlations
             per_query[f"{kind}_trials"] = trials
             per_query[f"{kind}_model"], per_query[f"{kind}_rating"] = scores, found_ratings.score
+            per_query[f"{kind}_image"] = pair_images(kind, found_ratings, tables.owners)
     protocol = {
         "images": len(images),
         "captions": len(captions["row"]),
@@ -179,6 +180,11 @@ def pair_scores(
     left = image if kind == "sis" else text
     right = text if kind == "sts" else image
     return DotProduct(left, right).exact(ratings.first, ratings.second)
+
+
+def pair_images(kind: str, ratings: Ratings, owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[pairs] the image that a rated pair is resampled with: the query image, or that of the first caption."""
+    return {"sts": owners[ratings.first], "sis": ratings.first}.get(kind, ratings.second)
 
 
 def correlate(

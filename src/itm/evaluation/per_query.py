@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,22 @@ _BY_IMAGE = {
 
 @dataclass(frozen=True, eq=False)
 class PerQuery:
-    """One metric of every query: `values` [seeds, queries], and the image of each query, the unit of resampling."""
+    """One metric of every query: `values` [seeds, queries], and the image of each query, the unit of resampling.
+
+    With `ratings`, queries are rated pairs, `values` the model's scores, and the metric is their correlation.
+    """
 
     values: Doubles
     queries: NDArray[Any]
     groups: NDArray[Any]
+    ratings: Doubles | None = None
 
 
-def read_per_query(path: Path) -> dict[str, PerQuery]:
+def read_per_query(path: Path, *, correlations: bool = False) -> dict[str, PerQuery]:
     """All per-query metrics of one method, under keys such as ``retrieval/i2t/r1``.
+
+    With `correlations` also the scores of rated pairs, such as ``cxc/sits/spearman_all_pairs``: these have `ratings`,
+    and their figure is a correlation, not the mean of their values.
 
     `path` is a ranks.parquet of `itm evaluate`, or a folder of the pipeline, evaluations/<method>, whose seeds
     are read together.
@@ -41,7 +48,7 @@ def read_per_query(path: Path) -> dict[str, PerQuery]:
     """
     path = Path(path)
     if path.is_file():
-        return _from_table(path)
+        return {key: found for key, found in _from_table(path).items() if correlations or found.ratings is None}
     seeds = sorted(path.glob("seed*"), key=lambda folder: (len(folder.name), folder.name)) or [path]
     runs = [_from_arrays(folder) for folder in seeds]
     if not runs[0]:
@@ -50,10 +57,12 @@ def read_per_query(path: Path) -> dict[str, PerQuery]:
         )
     found = {}
     for key, first in runs[0].items():
+        if first.ratings is not None and not correlations:
+            continue
         others = [run[key] for run in runs if key in run]
         if len(others) != len(runs) or any(not np.array_equal(other.queries, first.queries) for other in others):
             raise DataError(f"{path}: the seeds were evaluated on different queries ({key})", reason="queries")
-        found[key] = PerQuery(np.concatenate([other.values for other in others]), first.queries, first.groups)
+        found[key] = replace(first, values=np.concatenate([other.values for other in others]))
     return found
 
 
@@ -89,7 +98,10 @@ def _from_table(path: Path) -> dict[str, PerQuery]:
         base, metric = str(name).rsplit("/", 1)
         if metric == "rank":
             _keep_hits(found, base, value, query, group, RECALL_AT)
-        elif not metric.startswith("rank_"):
+        elif metric == "model_score":
+            ratings = table["value"][names == f"{base}/rating"]
+            found[f"{base}/spearman_all_pairs"] = PerQuery(value[None], query, group, ratings)
+        elif metric != "rating" and not metric.startswith("rank_"):
             found[str(name)] = PerQuery(value[None], query, group)
     return found
 
@@ -116,6 +128,14 @@ def _from_arrays(folder: Path) -> dict[str, PerQuery]:
                 _keep_hits(found, f"{benchmark}/{task}", values, np.arange(len(rank)), groups, at)
             for name in ("map_at_r", "r_precision", "unlabelled_recall", "spearman"):
                 _keep(found, f"{benchmark}/{task}/{name}", arrays.get(f"{task}_{name}"), groups)
+        for kind in ("sts", "sis", "sits", "expert", "crowdflower"):
+            groups = arrays.get(f"{kind}_image")
+            if groups is not None:
+                kept = ~arrays[f"{kind}_own"] if kind == "expert" else np.ones(len(groups), dtype=bool)
+                name = "spearman" if benchmark == "judgements" else "spearman_all_pairs"
+                ratings = arrays[f"{kind}_rating" if benchmark == "cxc" else f"{kind}_grade"][kept]
+                scores = arrays[f"{kind}_model"][kept][None]
+                found[f"{benchmark}/{kind}/{name}"] = PerQuery(scores, np.flatnonzero(kept), groups[kept], ratings)
         whole = [*_BY_IMAGE.get(benchmark, ())]
         if benchmark == "hierarcaps":
             whole += [name for name in arrays if name.startswith(("radius_levels_", "interpolation_"))]

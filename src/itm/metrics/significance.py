@@ -30,23 +30,31 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods on the same queries: b - a, with intervals, p-values and effect sizes.
+    """Two methods on the same queries: b - a, with an interval, p-values and an effect size.
 
-    difference, low, high: the mean difference and its bootstrap interval over queries (and seeds).
-    permutation_p: two-sided, of the sign-flip permutation test. wilcoxon_p: two-sided, signed ranks.
-    effect: mean difference in standard deviations of the differences (Cohen's d_z), over groups.
-    better, worse: shares of groups with a positive and a negative difference; the rest are equal.
+    difference, low, high: the difference and its bootstrap interval over queries (and seeds).
+    p: two-sided, of `test`: "sign flips" (means) or "bootstrap" (correlations).
+    effect: difference in standard deviations: of the groups' differences (means; Cohen's d_z), of the bootstrap
+    samples (correlations).
+    better, worse: shares of groups with a positive and a negative difference, the rest are equal; wilcoxon_p:
+    two-sided, signed ranks. All three None for correlations, which have no value of a single query.
     """
 
     difference: float
     low: float
     high: float
-    permutation_p: float
-    wilcoxon_p: float
+    p: float
+    test: str
     effect: float
-    better: float
-    worse: float
     groups: int
+    wilcoxon_p: float | None = None
+    better: float | None = None
+    worse: float | None = None
+
+    @property
+    def permutation_p(self) -> float:
+        """`p`, under the name of the test of means."""
+        return self.p
 
 
 def bootstrap_interval(
@@ -126,12 +134,75 @@ def compare_paired(
         difference=float(sums.sum() / size.sum()),
         low=float(low),
         high=float(high),
-        permutation_p=_sign_flip_p(sums, samples, rng),
-        wilcoxon_p=wilcoxon_p(mean),
+        p=_sign_flip_p(sums, samples, rng),
+        test="sign flips",
         effect=float(mean.mean()) / deviation if deviation else 0.0,
+        groups=len(size),
+        wilcoxon_p=wilcoxon_p(mean),
         better=float(np.mean(mean > 0)),
         worse=float(np.mean(mean < 0)),
-        groups=len(size),
+    )
+
+
+def compare_correlations(
+    a: ArrayLike,
+    b: ArrayLike,
+    ratings: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    samples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Spearman's rho of method b with the ratings, less that of method a: a paired bootstrap over groups.
+
+    A sample draws groups with replacement and correlates all their pairs. With several seeds each sample takes
+    one seed of each method at random; `difference` is that of the means over seeds.
+    p = 2 x the smaller share of samples on either side of zero (counting one more on each), at most 1.
+
+    Args:
+        a, b: [pairs] or [seeds, pairs] float, the methods' scores of the rated pairs.
+        ratings: [pairs] float.
+        groups: [pairs] int, as in `bootstrap_interval`.
+
+    Raises:
+        MetricError: lengths differ, or a value is not finite.
+
+    >>> compare_correlations([3, 1, 2, 0], [0, 1, 2, 3], [0, 1, 2, 3], samples=10).difference
+    1.8
+    """
+    first, second = (np.atleast_2d(np.asarray(scores, dtype=np.float64)) for scores in (a, b))
+    rating = np.asarray(ratings, dtype=np.float64)
+    if not first.shape[1] == second.shape[1] == len(rating):
+        raise MetricError(
+            f"{first.shape[1]} and {second.shape[1]} scores for {len(rating)} ratings; one of each a pair",
+            reason="pairs",
+        )
+    _by_group(np.vstack((first, second, rating)), groups)  # its checks
+    member = np.arange(len(rating)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    count = int(member.max()) + 1
+    order = [[np.unique(row, return_inverse=True)[1] for row in scores] for scores in (first, second)]
+    truth = np.unique(rating, return_inverse=True)[1]
+    every = np.ones(len(rating))
+    rho = [[_weighted_spearman(row, truth, every) for row in rows] for rows in order]
+    rng = np.random.default_rng(seed)
+    differences = np.empty(samples)
+    for sample in range(samples):
+        weight = np.bincount(rng.integers(0, count, count), minlength=count)[member].astype(np.float64)
+        drawn = [_weighted_spearman(rows[rng.integers(len(rows))], truth, weight) for rows in order]
+        differences[sample] = drawn[1] - drawn[0]
+    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
+    deviation = float(differences.std())
+    difference = float(np.mean(rho[1]) - np.mean(rho[0]))
+    sides = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return Comparison(
+        difference,
+        float(low),
+        float(high),
+        p=min(1.0, 2 * (1 + sides) / (1 + samples)),
+        test="bootstrap",
+        effect=difference / deviation if deviation else 0.0,
+        groups=count,
     )
 
 
@@ -217,6 +288,21 @@ def _resampled_differences(
         rows = [total[rng.integers(0, len(total), len(total))].mean(axis=0) for total in (first, second)]
         means[sample] = (rows[1] - rows[0]) @ drawn / (size @ drawn)
     return means
+
+
+def _weighted_spearman(left: NDArray[np.int64], right: NDArray[np.int64], weight: Doubles) -> float:
+    """Spearman's rho of a sample that holds pair i weight[i] times; both sides as dense ranks."""
+    x, y = _weighted_ranks(left, weight), _weighted_ranks(right, weight)
+    squares = float(np.einsum("i,i,i->", weight, x, x)) * float(np.einsum("i,i,i->", weight, y, y))
+    return float(np.einsum("i,i,i->", weight, x, y)) / math.sqrt(squares) if squares else float("nan")
+
+
+def _weighted_ranks(dense: NDArray[np.int64], weight: Doubles) -> Doubles:
+    """Average ranks of the replicated sample less their mean."""
+    size = np.bincount(dense, weight)
+    middle = np.cumsum(size) - size / 2 - float(weight.sum()) / 2
+    centred: Doubles = middle[dense]
+    return centred
 
 
 def _sign_flip_p(sums: Doubles, permutations: int, rng: np.random.Generator) -> float:

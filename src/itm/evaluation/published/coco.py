@@ -87,7 +87,7 @@ def evaluate(
             found |= cxc.rank_items({"t2t": (DotProduct(text), rated.t2t), "i2i": (DotProduct(image), rated.i2i)})
         _cxc(report, gallery, found)
         if correlations:
-            _correlations(report, ratings, image, text, trials, seed)
+            _correlations(report, gallery, ratings, image, text, trials, seed)
     if "eccv" in wanted:
         _eccv(report, gallery, image, text)
     return report
@@ -150,6 +150,7 @@ def _cxc(report: Report, gallery: Gallery, found: dict[str, HitRanks]) -> None:
 
 def _correlations(
     report: Report,
+    gallery: Gallery,
     ratings: dict[str, cxc.Ratings],
     image: Floats,
     text: Floats,
@@ -159,6 +160,9 @@ def _correlations(
     for kind, rated in ratings.items():
         scores = cxc.pair_scores(kind, rated, image, text)
         report.metrics["cxc"][kind], _ = cxc.correlate(kind, rated, scores, trials, seed)
+        pairs, images = np.arange(len(rated)), cxc.pair_images(kind, rated, gallery.owners)
+        report.values("cxc", kind, "model_score", scores, pairs, gallery.image_ids[images])
+        report.values("cxc", kind, "rating", rated.score, pairs, gallery.image_ids[images])
     report.protocol["cxc"] |= {
         "correlation_queries": cxc.QUERIES,
         "rated_pairs": {kind: len(rated) for kind, rated in ratings.items()},

@@ -107,6 +107,17 @@ def _quoted_table() -> Table:
 
     table = Table("benchmark", "model", "numbers as printed", "source", title="quoted, not measured here", box=None)
     for row in QUOTED:
-        numbers = ", ".join(f"{key.split('/', 1)[1]} {value:g}" for key, value in row.values.items())
+        recalls: dict[str, list[tuple[str, str]]] = {}
+        for key, value in row.values.items():
+            base, metric = key.rsplit("/", 1)
+            k = metric.removeprefix("r")
+            recalls.setdefault(base if k.isdigit() else key, []).append((k, f"{value:.12g}"))
+        lines = [
+            f"{name} R@{'/'.join(k for k, _ in pairs)} {'/'.join(value for _, value in pairs)}"
+            if pairs[0][0].isdigit()
+            else f"{name} {pairs[0][1]}"
+            for name, pairs in recalls.items()
+        ]
+        numbers = "\n".join(lines)
         table.add_row(row.benchmark, row.model, numbers, f"quoted: {row.source}")
     return table

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 
 def main() -> None:
     stage = Path(sys.argv[0]).stem
@@ -24,7 +26,7 @@ def main() -> None:
     if os.environ.get("STUB_FAIL") == name:
         sys.exit(f"{name}: told to fail")
     digest = hashlib.sha256(name.encode())
-    parameters = json.loads(Path("params.yaml").read_text())  # JSON is YAML
+    parameters = YAML(typ="safe").load(Path("params.yaml"))
     for key in facts["params"]:
         value = parameters
         for part in key.format(**item).split("."):

@@ -1,5 +1,6 @@
 """After either runner the other has nothing to do, and both run the same stages again after a change."""
 
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -169,10 +170,8 @@ def test_what_changes_while_a_stage_runs_is_not_filed_under_the_new_value(by_sna
         stderr=subprocess.STDOUT,
         text=True,
     )
-    for _ in range(300):
+    while running.poll() is None and not by_snakemake.read("logs/ran.txt"):
         time.sleep(0.1)
-        if by_snakemake.read("logs/ran.txt"):
-            break
     if what == "a parameter":
         by_snakemake.set("method.ditm.order_weight", 0.75)
     else:
@@ -201,13 +200,16 @@ def test_a_queued_experiment_runs_the_code_and_parameters_of_its_own_copy(by_dvc
 
 
 def test_doing_nothing_is_quick(by_dvc):
-    def best(*command: str) -> float:
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            by_dvc.run(*command)
-            times.append(time.perf_counter() - start)
-        return min(times)
+    """In seconds of processor time, which other work on the machine changes less than the time on the clock."""
 
-    assert best("dvc", "repro") < 3
-    assert best("snakemake", "-n") < 4
+    def cost(*command: str) -> float:
+        def spent() -> float:
+            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return usage.ru_utime + usage.ru_stime
+
+        start = spent()
+        by_dvc.run(*command)
+        return spent() - start
+
+    assert min(cost("dvc", "repro") for _ in range(2)) < 3
+    assert min(cost("snakemake", "-n") for _ in range(2)) < 4

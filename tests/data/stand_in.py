@@ -52,9 +52,12 @@ class Photo:
         return f"object => {self.thing} => {self.colour} {self.thing} => {self.captions[0]}"
 
     def jpeg(self) -> bytes:
-        noise = np.random.default_rng(self.number)
+        rng = np.random.default_rng(self.number)
         width, height = (80, 60) if self.number % 3 else (60, 80)
-        pixels = noise.integers(0, 60, (height, width, 3)) + np.array(COLOURS[self.colour]) // 2
+        x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+        # waves of its own under every thing: no two photos look alike
+        waves = sum(np.sin(rng.uniform(3, 15) * x + rng.uniform(3, 15) * y + rng.uniform(0, 6)) for _ in range(3))
+        pixels = np.repeat(110 + 35 * waves[:, :, None], 3, axis=2)
         kind = THINGS.index(self.thing)
         pixels[8 + 4 * kind : 24 + 4 * kind, 10:40] = np.array(COLOURS[self.colour])
         content = io.BytesIO()

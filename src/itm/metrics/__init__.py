@@ -1,4 +1,4 @@
-"""Metrics of graded image-text matching, on numpy and scipy alone; usable without the rest of the package."""
+"""Metrics of graded image-text matching, on numpy alone; usable without the rest of the package."""
 
 from itm.metrics.bootstrap import BootstrapCorrelation, bootstrap_spearman
 from itm.metrics.calibration import ThresholdCurve, reliability, threshold_curve

@@ -98,7 +98,8 @@ def _orientation(image: Any) -> int:
 
 
 def _header(image: Any, orientation: int) -> Header:
-    return Header(str(image.format), image.mode, *image.size, orientation)
+    width, height = image.size
+    return Header(str(image.format), image.mode, width, height, orientation)
 
 
 def decode(content: bytes, at_least: int = 0) -> Pixels:

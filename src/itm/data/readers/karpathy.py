@@ -86,7 +86,9 @@ def _records(path: Path, file: str) -> list[dict[str, Any]]:
     with Archive(path) as archive:
         member = next((name for name in archive.names() if name.rsplit("/", 1)[-1] == file), None)
         if member is None:
-            raise DataError(f"{path}: has no {file} (has: {first_few(archive.names(), limit=8)})", reason="missing-member")
+            raise DataError(
+                f"{path}: has no {file} (has: {first_few(archive.names(), limit=8)})", reason="missing-member"
+            )
         content = archive.read(member)
     try:
         records = json.loads(content)["images"]

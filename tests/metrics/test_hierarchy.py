@@ -43,6 +43,13 @@ def test_interpolation_takes_the_lowest_text_of_equal_ones():
     assert interpolation([[1.0, 0.0]], texts, [0.0, 1.0], 4).tolist() == [[0, 0, 1, 1]]
 
 
+@pytest.mark.parametrize("walk", [radius_levels, interpolation])
+def test_a_collapsed_model_retrieves_the_first_text_everywhere(walk):
+    rng = np.random.default_rng(0)
+    texts = np.tile(rng.standard_normal((1, 33)), (517, 1))
+    assert (walk(rng.standard_normal((7, 33)), texts, rng.standard_normal(33)) == 0).all()
+
+
 def test_all_texts_at_one_radius_are_admitted_at_once():
     texts = np.array([[0.0, 1.0], [0.0, -1.0]])
     assert radius_levels([[0.0, -2.0]], texts, [0.0, 0.0], 3).tolist() == [[1, 1, 1]]

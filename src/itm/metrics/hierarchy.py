@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from itm.errors import MetricError
 from itm.metrics.positives import Positives
-from itm.metrics.scorer import check_embeddings
+from itm.metrics.scorer import DotProduct, check_embeddings
 
 Doubles = NDArray[np.float64]
 STEPS = 50  # the number of levels changes precision strongly: 50 is part of the published metric
-_BLOCK = 128  # start texts compared with all texts at once
+_BLOCK = 256  # images, or start texts, compared with all texts at once
 
 
 def radius_levels(images: ArrayLike, texts: ArrayLike, root: ArrayLike, levels: int = STEPS) -> NDArray[np.int64]:
@@ -47,18 +47,22 @@ def radius_levels(images: ArrayLike, texts: ArrayLike, root: ArrayLike, levels: 
     admitted = np.linspace(radius.min(), radius.max(), levels)
     # the level that first admits each text; texts of one level keep their numbers' order
     entry = np.searchsorted(admitted, radius, side="left")
+    order = np.argsort(entry, kind="stable")
+    cut = np.searchsorted(entry[order], np.arange(levels + 1))
+    scorer = DotProduct(image, text[order])
     retrieved = np.empty((len(image), levels), dtype=np.int64)
-    best = np.full(len(image), -np.inf)
-    chosen = np.zeros(len(image), dtype=np.int64)
-    for level in range(levels):
-        entering = np.flatnonzero(entry == level)
-        if len(entering):
-            scores = image @ text[entering].T
-            place = np.argmax(scores, axis=1)
-            score, number = scores[np.arange(len(image)), place], entering[place]
-            better = (score > best) | ((score == best) & (number < chosen))
-            best, chosen = np.where(better, score, best), np.where(better, number, chosen)
-        retrieved[:, level] = chosen
+    for top in range(0, len(image), _BLOCK):
+        part = slice(top, top + _BLOCK)
+        scores = scorer.block(part, slice(0, len(text)), np.float64)
+        rows = np.arange(len(scores))
+        best, chosen = np.full(len(scores), -np.inf), np.zeros(len(scores), dtype=np.int64)
+        for level in range(levels):
+            if cut[level] < cut[level + 1]:
+                place = cut[level] + np.argmax(scores[:, cut[level] : cut[level + 1]], axis=1)
+                score, number = scores[rows, place], order[place]
+                better = (score > best) | ((score == best) & (number < chosen))
+                best, chosen = np.where(better, score, best), np.where(better, number, chosen)
+            retrieved[part, level] = chosen
     return retrieved
 
 
@@ -76,12 +80,15 @@ def interpolation(images: ArrayLike, texts: ArrayLike, root: ArrayLike, steps: i
     array([[0, 1, 1, 2]])
     """
     image, text, origin = _checked(images, texts, root, steps)
-    starts, back = np.unique(np.argmax(image @ text.T, axis=1), return_inverse=True)
+    every = slice(0, len(text))
+    nearest = np.argmax(DotProduct(image, text).block(slice(0, len(image)), every, np.float64), axis=1)
+    starts, back = np.unique(nearest, return_inverse=True)
+    scorer = DotProduct(text[starts], text)
     from_root = text @ origin
     share = np.arange(steps)[::-1] / steps
     found = np.empty((len(starts), steps), dtype=np.int64)
     for top in range(0, len(starts), _BLOCK):
-        from_start = text[starts[top : top + _BLOCK]] @ text.T
+        from_start = scorer.block(slice(top, top + _BLOCK), every, np.float64)
         for row, candidates in enumerate(_upper_lines(from_start, from_root, share[0])):
             near, far = from_start[row, candidates], from_root[candidates]
             mixed = near + share[:, None] * (far - near)

@@ -19,7 +19,7 @@ from itm.metrics.scorer import DotProduct, check_embeddings
 
 Doubles = NDArray[np.float64]
 STEPS = 50  # the number of levels changes precision strongly: 50 is part of the published metric
-_BLOCK = 256  # images, or start texts, compared with all texts at once
+_PAIRS = 2**22  # similarities held at once: 32 MB
 
 
 def radius_levels(images: ArrayLike, texts: ArrayLike, root: ArrayLike, levels: int = STEPS) -> NDArray[np.int64]:
@@ -51,8 +51,9 @@ def radius_levels(images: ArrayLike, texts: ArrayLike, root: ArrayLike, levels: 
     cut = np.searchsorted(entry[order], np.arange(levels + 1))
     scorer = DotProduct(image, text[order])
     retrieved = np.empty((len(image), levels), dtype=np.int64)
-    for top in range(0, len(image), _BLOCK):
-        part = slice(top, top + _BLOCK)
+    step = max(1, _PAIRS // len(text))
+    for top in range(0, len(image), step):
+        part = slice(top, top + step)
         scores = scorer.block(part, slice(0, len(text)), np.float64)
         rows = np.arange(len(scores))
         best, chosen = np.full(len(scores), -np.inf), np.zeros(len(scores), dtype=np.int64)
@@ -87,8 +88,9 @@ def interpolation(images: ArrayLike, texts: ArrayLike, root: ArrayLike, steps: i
     from_root = text @ origin
     share = np.arange(steps)[::-1] / steps
     found = np.empty((len(starts), steps), dtype=np.int64)
-    for top in range(0, len(starts), _BLOCK):
-        from_start = scorer.block(slice(top, top + _BLOCK), every, np.float64)
+    step = max(1, _PAIRS // len(text))
+    for top in range(0, len(starts), step):
+        from_start = scorer.block(slice(top, top + step), every, np.float64).astype(np.float64, copy=False)
         for row, candidates in enumerate(_upper_lines(from_start, from_root, share[0])):
             near, far = from_start[row, candidates], from_root[candidates]
             mixed = near + share[:, None] * (far - near)

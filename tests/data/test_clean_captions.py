@@ -14,7 +14,7 @@ from itm.config.data import CleanParameters
 from itm.data.clean.captions import clean_captions
 from itm.data.clean.text import PLACEHOLDERS, fault, normalise, same_text
 
-RULES = CleanParameters(maximum_words=20, minimum_letters=2, drop_repeated=True, strict_leaks=False)
+RULES = CleanParameters(maximum_words=20, minimum_letters=2, drop_repeated=True, train_side=0, strict_leaks=False)
 
 NORMALISED = {
     "A dog runs .": "A dog runs",

@@ -229,6 +229,17 @@ def test_store_keeps_plain_bytes_and_mends_the_rest(tmp_path):
     assert names == ["plain.jpg", "grey.jpg", "turned.jpg", "alpha.png", "photo.png"]
 
 
+def test_large_training_photos_may_be_shrunk(tmp_path):
+    big = encoded(picture(1, (400, 300)))
+    images = make_raw(tmp_path, {"a.jpg": big, "b.jpg": big, "c.png": encoded(picture(2, (90, 60), "L"), "PNG")})
+    images["split"] = ["train", "dev", "train"]
+    stored = store_images(images.sort_values("split", ascending=False), tmp_path, tmp_path, train_side=64)
+    sizes = stored.table.set_index("image_id")[["width", "height"]].values.tolist()
+    assert dict(zip(stored.table["image_id"], sizes, strict=True)) == {"a": [85, 64], "c": [90, 60], "b": [400, 300]}
+    assert stored.rewritten == {"shrunk": 1}
+    assert ImageStore(tmp_path, stored.table).read("b") == big
+
+
 def test_shards_are_the_same_bytes_each_time(tmp_path):
     images = make_raw(tmp_path, {f"{i}.jpg": encoded(picture(i)) for i in range(200)})
     for out in ("one", "two"):

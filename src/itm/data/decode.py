@@ -107,7 +107,7 @@ def decode(content: bytes, at_least: int = 0) -> Pixels:
 
     Args:
         at_least: shrink a JPEG while decoding (to 1/2, 1/4 or 1/8 of its size) as long as its shorter side stays at
-            least this long; 0 = full size.
+            least this long; 0 = full size. Other fractions would take longer than the full size.
 
     Raises:
         DataError: the file is cut or damaged; reason "damaged-image".
@@ -116,7 +116,10 @@ def decode(content: bytes, at_least: int = 0) -> Pixels:
         import simplejpeg
 
         try:
-            pixels: Pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=at_least, min_width=at_least)
+            factor = 2.0 if at_least else 1.0
+            pixels: Pixels = simplejpeg.decode_jpeg(
+                content, "RGB", min_height=at_least, min_width=at_least, min_factor=factor
+            )
             return pixels
         except ValueError as error:
             raise DataError(f"damaged image ({_short(error)})", reason="damaged-image") from None
@@ -164,6 +167,24 @@ def rewrite(content: bytes) -> tuple[bytes, Header]:
     else:
         image.save(stored, "PNG")
     return stored.getvalue(), Header("JPEG" if was_jpeg else "PNG", image.mode, *image.size)
+
+
+def shrink(content: bytes, side: int) -> tuple[bytes, Header]:
+    """The image with a shorter side of `side`, as JPEG; it is never enlarged.
+
+    Raises:
+        DataError: as `open_whole`.
+    """
+    from PIL import Image
+
+    image = open_whole(content)
+    factor = side / min(image.size)
+    if factor < 1:
+        size = (max(side, round(image.width * factor)), max(side, round(image.height * factor)))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    stored = io.BytesIO()
+    image.save(stored, "JPEG", quality=92)
+    return stored.getvalue(), Header("JPEG", image.mode, *image.size)
 
 
 def fit(pixels: Pixels, size: int) -> Pixels:

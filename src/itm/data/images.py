@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.decode import Pixels, decode, fit, open_whole
+from itm.data.decode import Pixels, decode, fit, open_whole, read_header
 from itm.errors import DataError, first_few
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class ImageStore:
         self._shard_of: NDArray[np.intp] = codes
         self._offsets: NDArray[np.int64] = images["offset"].to_numpy(np.int64)
         self._sizes: NDArray[np.int64] = images["size"].to_numpy(np.int64)
+        self._sides: NDArray[np.int64] | None = None
+        if "width" in images and "height" in images:
+            self._sides = images[["width", "height"]].to_numpy(np.int64)
         self._rows: dict[str, int] | None = None
         self._files: dict[int, int] = {}
         self._process = os.getpid()
@@ -99,6 +102,14 @@ class ImageStore:
                 reason="damaged-shard",
             )
         return content
+
+    def dimensions(self, image: int | str) -> tuple[int, int]:
+        """Width and height of an image, from the table where it has them, else from the file."""
+        if self._sides is None:
+            header = read_header(self.read(image))
+            return header.width, header.height
+        width, height = self._sides[self.row(image)]
+        return int(width), int(height)
 
     def picture(self, image: int | str) -> Image:
         """The image as Pillow's RGB image, for reports."""

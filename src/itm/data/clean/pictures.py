@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from itm.data.archives import Archive
 from itm.data.clean.fingerprints import SIDE, fingerprints, halve, thumbnail
-from itm.data.decode import Header, decode, examine, rewrite
+from itm.data.decode import Header, decode, examine, rewrite, shrink
 from itm.data.files import atomic_path
 from itm.data.layout import SPLITS, shard
 from itm.data.shards import ShardWriter
@@ -37,7 +37,7 @@ class StoredImages:
     Attributes:
         table: columns of images.parquet, in the order given, without the rejected rows.
         rejected: quarantine rows and their split; reason one of photo-missing and those of `itm.data.decode`.
-        rewritten: how many images were stored anew, by reason (turned, mode, format).
+        rewritten: how many images were stored anew, by reason (turned, mode, format, shrunk).
         fingerprints: (images,) uint64, rows as table.
         thumbnails: (images, SIDE / 2, SIDE / 2, 3) uint8.
     """
@@ -59,13 +59,18 @@ class _Image:
 
 
 def store_images(
-    images: pd.DataFrame, raw: Path, out: Path, advance: Callable[[], object] = lambda: None
+    images: pd.DataFrame, raw: Path, out: Path, train_side: int = 0, advance: Callable[[], object] = lambda: None
 ) -> StoredImages:
     """Verify the images of IMAGE_COLUMNS, in order, and pack them into the shards of their splits in `out`.
 
     An image is stored as its original bytes if every decoder reads it alike (JPEG or PNG, RGB or grey, upright);
     else it is turned upright, put on white, converted to RGB and stored anew. Greyscale stays: the decoder repeats
     it over three channels.
+
+    Args:
+        train_side: training photos whose shorter side is longer are shrunk to it (JPEG, quality 92); 0 = never.
+            Evaluation photos are never touched.
+        advance: called after each image.
 
     Raises:
         DataError: an archive is missing or unsafe; an image id cannot be a file name or comes twice.
@@ -84,7 +89,7 @@ def store_images(
         columns = ["image_id", "split", "source", "archive", "member"]
         records: list[Any] = images[columns].to_numpy(dtype=object).tolist()
         order = {name: {member: row for row, member in enumerate(archives[name].names(), 1)} for name in archives}
-        for record, result in _ahead(lambda record: _inspect(archives, record), records):
+        for record, result in _ahead(lambda record: _inspect(archives, record, train_side), records):
             image_id, split, source, archive, member = record
             advance()
             if isinstance(result, DataError):
@@ -134,8 +139,8 @@ class _Looks:
             self._small.append(halve(block))
 
 
-def _inspect(archives: dict[str, Archive], record: Sequence[str]) -> _Image | DataError:
-    _, _, _, archive, member = record
+def _inspect(archives: dict[str, Archive], record: Sequence[str], train_side: int) -> _Image | DataError:
+    _, split, _, archive, member = record
     if not member:
         return DataError("the archive has no such photo", reason="photo-missing")
     try:
@@ -146,6 +151,9 @@ def _inspect(archives: dict[str, Archive], record: Sequence[str]) -> _Image | Da
             why = "turned" if header.orientation != 1 else "mode" if header.format in ("JPEG", "PNG") else "format"
             content, header = rewrite(content)
             pixels = decode(content)
+        if split == "train" and 0 < train_side < min(header.width, header.height):
+            why = why or "shrunk"
+            content, header = shrink(content, train_side)
     except DataError as error:
         return error
     return _Image(content, header, hashlib.sha256(content).hexdigest(), thumbnail(pixels), why)

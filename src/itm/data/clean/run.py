@@ -44,7 +44,8 @@ def clean_data_set(
     captions = clean_captions(source.captions, parameters.clean)
     images, silent = _with_captions(source.images, captions.table)
     done = iter(range(1, len(images) + 1))
-    stored = store_images(images, raw, out, lambda: progress(next(done), len(images)))
+    side = parameters.clean.train_side
+    stored = store_images(images, raw, out, side, lambda: progress(next(done), len(images)))
     _check_evaluation_photos(stored)
     kept, photoless = _with_photos(captions, stored)
     by_name = named_in_training(stored.table, source.ratings, source.hierarchies) | source.shared_by_name

@@ -63,6 +63,18 @@ class Project:
         file.write_text("")
         return names
 
+    def commit(self) -> None:
+        """Commit everything to git."""
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "test")
+
+    def clone(self, root: Path) -> "Project":
+        """What git alone keeps, elsewhere."""
+        self.run("git", "clone", "-q", ".", str(root))
+        (root / "logs").mkdir()
+        (root / "logs/ran.txt").touch()
+        return Project(root)
+
     def logs(self) -> str:
         return "\n".join(f"== {log}\n{log.read_text()}" for log in sorted((self.root / "logs").rglob("*.log")))
 
@@ -102,11 +114,6 @@ class Project:
         places = [place for name in names for place in [self.root / name, *(self.root / name).rglob("*")]]
         return {str(file.relative_to(self.root)): file.read_text() for file in places if file.is_file()}
 
-    @staticmethod
-    def at(root: Path) -> "Project":
-        """The project in that folder."""
-        return Project(root)
-
     def copy(self, root: Path) -> "Project":
         """The same project elsewhere, file times kept."""
         shutil.copytree(self.root, root, symlinks=True)
@@ -114,31 +121,39 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose stages never ran. Copy it; do not run in it."""
-    project = Project(tmp_path_factory.mktemp("orchestration") / "blank")
+def unstubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """This repository's pipeline in a folder of its own, with its real stages and without data. Copy it."""
+    project = Project(tmp_path_factory.mktemp("orchestration") / "unstubbed")
     root = project.root
     root.mkdir()
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
-    shutil.copytree(ROOT / "workflow", root / "workflow")
-    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "data/subsets", root / "data/subsets")
+    for name in ("workflow", "conf", "src", "data/subsets"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "data/catalogue.yaml", root / "data")
     (root / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
     (root / "logs").mkdir()
     (root / "logs/ran.txt").touch()
+    project.run(sys.executable, "-m", "itm.cli", "preset", "scenes")  # whatever params.yaml says at present
+    project.run("git", "init", "-q")
+    return project
+
+
+@pytest.fixture(scope="session")
+def blank(unstubbed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose stages never ran. Copy it; do not run in it."""
+    project = unstubbed.copy(tmp_path_factory.mktemp("orchestration") / "blank")
+    root = project.root
     project.edit("dvc.yaml", "python -m itm.stages", "python -m stub")
 
     from ruamel.yaml import YAML
 
-    parameters = YAML(typ="safe").load(ROOT / "params.yaml")
+    parameters = YAML(typ="safe").load(root / "params.yaml")
     parameters |= {"methods": ["clip", "ditm"], "benchmarks": ["retrieval"], "device": "cpu"}
     (root / "params.yaml").write_text(json.dumps(parameters, indent=2))
     stages = YAML(typ="safe").load(root / "dvc.yaml")["stages"]
 
-    project.run("git", "init", "-q")
     (root / "src/stub").mkdir()
     pipeline = read_pipeline(root)
     facts = {}
@@ -152,8 +167,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "outs": stage.outputs,
         }
     (root / "stub.json").write_text(json.dumps(facts, indent=2))
-    project.run("git", "add", "-A")
-    project.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "start")
+    project.commit()
     return project
 
 

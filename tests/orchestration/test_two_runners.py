@@ -102,18 +102,24 @@ def test_links_into_the_cache_survive_both_runners(by_snakemake):
 def test_a_fresh_clone_with_dvc_pull_and_sync_has_nothing_to_do(by_snakemake, tmp_path: Path):
     by_snakemake.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
     by_snakemake.run("dvc", "push", "-q")
-    by_snakemake.run("git", "add", "-A")
-    by_snakemake.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "results")
-    by_snakemake.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
-    clone = by_snakemake.at(tmp_path / "clone")
-    (clone.root / "logs").mkdir(exist_ok=True)
-    (clone.root / "logs/ran.txt").touch()
+    by_snakemake.commit()
+    clone = by_snakemake.clone(tmp_path / "clone")
     clone.run("dvc", "pull", "-q")
     assert clone.dvc_status() == {}
     clone.sync()
     assert clone.nothing_to_do()
     clone.repro()
     assert clone.ran() == []
+    assert clone.results() == by_snakemake.results()
+
+
+@pytest.mark.parametrize("runner", ["dvc", "snakemake"])
+def test_a_fresh_clone_with_an_empty_cache_runs_through_and_changes_nothing_in_git(by_snakemake, tmp_path, runner):
+    by_snakemake.commit()
+    clone = by_snakemake.clone(tmp_path / "clone")
+    clone.repro() if runner == "dvc" else clone.snakemake()
+    assert len(clone.ran()) == 12
+    assert clone.run("git", "status", "--porcelain").stdout == ""
     assert clone.results() == by_snakemake.results()
 
 
@@ -187,8 +193,7 @@ def test_what_changes_while_a_stage_runs_is_not_filed_under_the_new_value(by_sna
 
 
 def test_a_queued_experiment_runs_the_code_and_parameters_of_its_own_copy(by_dvc):
-    by_dvc.run("git", "add", "-A")
-    by_dvc.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "results")
+    by_dvc.commit()
     before = by_dvc.results()
     by_dvc.append("src/itm/report/__init__.py", "# a comment\n")
     by_dvc.run("dvc", "exp", "run", "--queue", "--name", "weight", "-S", "method.ditm.order_weight=0.125")

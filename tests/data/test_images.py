@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from itm.data import decode as decoding
-from itm.data.clean.fingerprints import difference, fingerprints, near_pairs, thumbnail
+from itm.data.clean.fingerprints import difference, fingerprints, near_pairs, near_pairs_within, thumbnail
 from itm.data.clean.pictures import store_images
 from itm.data.decode import decode, examine, fit, read_header, rewrite
 from itm.data.images import ImageStore
@@ -357,6 +357,18 @@ def test_near_pairs_are_those_of_all_pairs(seed, distance):
     found = {tuple(pair) for pair in near_pairs(base, other, distance, block=5).tolist()}
     expected = {(i, j) for i in range(12) for j in range(9) if (int(base[i]) ^ int(other[j])).bit_count() <= distance}
     assert found == expected
+
+
+@given(st.integers(0, 1000))
+def test_near_pairs_within_are_those_of_all_pairs(seed):
+    rng = np.random.default_rng(seed)
+    base = rng.integers(0, 2**63, 6, dtype=np.uint64)
+    flips = sum(np.uint64(1) << rng.integers(0, 63, 30, dtype=np.uint64) for _ in range(3))
+    prints = np.concatenate([base[rng.integers(0, 6, 30)] ^ flips, base])
+    expected = [
+        [i, j] for i in range(36) for j in range(i + 1, 36) if (int(prints[i]) ^ int(prints[j])).bit_count() <= 3
+    ]
+    assert near_pairs_within(prints).tolist() == expected
 
 
 def test_the_same_picture_at_other_sizes_and_qualities_is_near():

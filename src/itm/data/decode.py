@@ -183,7 +183,7 @@ def shrink(content: bytes, side: int) -> tuple[bytes, Header]:
         size = (max(side, round(image.width * factor)), max(side, round(image.height * factor)))
         image = image.resize(size, Image.Resampling.LANCZOS)
     stored = io.BytesIO()
-    image.save(stored, "JPEG", quality=92)
+    image.save(stored, "JPEG", quality=90)
     return stored.getvalue(), Header("JPEG", image.mode, *image.size)
 
 

@@ -15,6 +15,7 @@ from itm.data.decode import Pixels
 
 SIDE = 32
 _LOW = 8
+_BANDED = 3
 
 Thumbnails = NDArray[np.uint8]
 
@@ -69,6 +70,23 @@ def near_pairs(
         rows, columns = np.nonzero(differing <= distance)
         found.append(np.stack([rows + start, columns], axis=1))
     return np.concatenate(found)
+
+
+def near_pairs_within(prints: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """All pairs (i, j), i < j, whose fingerprints differ in at most 3 bits, (pairs, 2) int64, sorted.
+
+    Of four bands of 16 bits, three different bits leave one untouched: only images that share a band are compared.
+    """
+    found = [np.empty((0, 2), np.int64)]
+    for band in range(4):
+        keys = (prints >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        order = np.argsort(keys, kind="stable")
+        starts = np.flatnonzero(np.diff(keys[order], prepend=np.uint64(0x10000)))
+        for rows in np.split(order, starts[1:]):
+            if len(rows) > 1:
+                pairs = rows[near_pairs(prints[rows], prints[rows], _BANDED)]
+                found.append(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def difference(first: Thumbnails, second: Thumbnails) -> float:

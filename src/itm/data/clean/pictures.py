@@ -68,7 +68,7 @@ def store_images(
     it over three channels.
 
     Args:
-        train_side: training photos whose shorter side is longer are shrunk to it (JPEG, quality 92); 0 = never.
+        train_side: training photos whose shorter side is longer are shrunk to it (JPEG, quality 90); 0 = never.
             Evaluation photos are never touched.
         advance: called after each image.
 

@@ -16,10 +16,13 @@ from itm.data.scenes.records import SCALE, Item, Scene
 from itm.data.scenes.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
 
 #: Radius of the circle around an object, in thousandths of the image side.
-RADIUS = {"small": 130, "large": 205}
+RADIUS = {"small": 155, "large": 230}
 
 #: Free space around an object: to the edge of the image, and to the next object.
-_EDGE, _GAP = 15, 25
+_EDGE, _GAP = 25, 20
+
+#: Large objects that a scene has room for.
+_MOST_LARGE = 2
 
 #: How often an object takes its shape or its colour from the one before ("two red shapes" must occur).
 _ECHO = 0.3
@@ -81,8 +84,11 @@ def _describe(drawn: Scene, parameters: ScenesParameters, index: int) -> Scene:
 
 def _items(rng: np.random.Generator, count: int, excluded: frozenset[tuple[str, str]]) -> tuple[Item, ...]:
     sizes = [pick(rng, SIZES) for _ in range(count)]
+    while sizes.count("large") > _MOST_LARGE:
+        sizes[sizes.index("large")] = "small"
+    sizes.sort(key=lambda size: -RADIUS[size])
     items: list[Item] = []
-    for size, (x, y) in zip(sizes, _places(rng, [RADIUS[size] for size in sizes]), strict=True):
+    for size, (x, y) in shuffled(rng, list(zip(sizes, _places(rng, [RADIUS[size] for size in sizes]), strict=True))):
         while True:
             shape, colour = pick(rng, SHAPES), pick(rng, COLOURS)
             if items and happens(rng, _ECHO):
@@ -94,10 +100,9 @@ def _items(rng: np.random.Generator, count: int, excluded: frozenset[tuple[str, 
 
 
 def _places(rng: np.random.Generator, radii: list[int]) -> list[tuple[int, int]]:
-    """Centres such that no two objects touch and none leaves the image.
+    """Centres such that no two objects touch and none leaves the image; the larger objects come first.
 
-    Centres are drawn until they fit; a layout that has become too full to finish is begun again. Four large
-    objects still fit, one in each corner, so this ends.
+    Centres are drawn until they fit; a layout that has become too full to finish is begun again.
     """
     while True:
         places: list[tuple[int, int]] = []

@@ -29,13 +29,13 @@ PAINT = {
 GROUND = {"dark": 52, "light": 168}
 
 #: Stripes and dots are this much of their object's colour.
-_INK = 0.22
+_INK = 0.4
 #: Sub-pixels along each axis of a pixel.
 _FINE = 4
 #: Turning range in degrees to either side; a shape that looks the same when turned by less turns less.
-_TURN = {"circle": 0.0, "square": 16.0, "triangle": 20.0, "star": 36.0, "cross": 16.0, "heart": 20.0}
-#: Radius of a shape within the circle that belongs to its size: areas, not extents, should look alike.
-_REACH = {"circle": 0.86, "square": 1.0, "triangle": 1.08, "star": 1.08, "cross": 1.0, "heart": 0.98}
+_TURN = {"circle": 0.0, "square": 10.0, "triangle": 12.0, "star": 12.0, "cross": 10.0, "heart": 12.0}
+#: Distance of a shape's corners, as a share of the radius that belongs to its size: sizes should look alike.
+_REACH = {"circle": 0.88, "square": 1.04, "triangle": 1.1, "star": 1.14, "cross": 1.04, "heart": 0.95}
 #: Stripes and dots end here, so that a rim of paint shows the shape on any background.
 _INNER = 0.82
 #: Dots lie on a triangular lattice; these fill a circle of twice the lattice spacing.
@@ -68,7 +68,7 @@ def render(scene: Scene, size: int, noise: float, seed: int) -> NDArray[np.uint8
 def _draw(picture: Image.Image, item: Item, size: int, vary: NDArray[np.float64]) -> None:
     unit = size * _FINE / SCALE
     radius = RADIUS[item.size] * unit * (0.95 + 0.08 * vary[0])
-    half = math.ceil(radius * 1.1 / _FINE) + 1
+    half = math.ceil(radius * 1.16 / _FINE) + 1
     left, top = int(item.x * size / SCALE) - half, int(item.y * size / SCALE) - half
     centre = (item.x * unit - left * _FINE, item.y * unit - top * _FINE)
     turn = math.radians(_TURN[item.shape] * (2 * vary[1] - 1))
@@ -134,9 +134,9 @@ def _corners(shape: str) -> tuple[tuple[float, float], ...]:
     if shape == "square":
         return ((-0.71, -0.71), (0.71, -0.71), (0.71, 0.71), (-0.71, 0.71))
     if shape == "triangle":
-        return ((0.0, -0.95), (0.9, 0.7), (-0.9, 0.7))
+        return ((0.0, -1.0), (0.866, 0.5), (-0.866, 0.5))
     if shape == "cross":
-        arm, end = 0.3, 0.92
+        arm, end = 0.24, 0.97
         quarter = ((arm, -end), (arm, -arm), (end, -arm))
         turns = ((1, 0), (0, 1), (-1, 0), (0, -1))
         return tuple((x * a - y * b, x * b + y * a) for a, b in turns for x, y in quarter)
@@ -144,7 +144,7 @@ def _corners(shape: str) -> tuple[tuple[float, float], ...]:
         return tuple(
             (reach * math.sin(math.pi * k / 5), -reach * math.cos(math.pi * k / 5))
             for k in range(10)
-            for reach in (0.42 if k % 2 else 1.0,)
+            for reach in (0.38 if k % 2 else 1.0,)
         )
     steps = [2 * math.pi * k / 24 for k in range(24)]
     return tuple(

@@ -14,6 +14,8 @@ from itm.config.parameters import Parameters, method_models
 from itm.config.presets import choices, compose, project_root
 from itm.config.tracking import stages_of, tracking
 
+Tracking = dict[str, list[list[str]]]
+
 PAGE = Path("docs/configuration.md")
 
 
@@ -77,7 +79,7 @@ say which train stages there are: a new value adds stages and runs no old one ag
 where a stage computes is no part of what it computes; [reproducing.md](reproducing.md) says what holds elsewhere."""
 
 
-def _section(model: type[BaseModel], name: str, values: dict[str, Any], stages: dict[str, list[str]]) -> str:
+def _section(model: type[BaseModel], name: str, values: dict[str, Any], stages: Tracking) -> str:
     nested = {key: inner for key, field in model.model_fields.items() if (inner := _model(field.annotation))}
     plain = {key: field for key, field in model.model_fields.items() if key not in nested}
     text = f"## {name}\n\n{_first_line(model)}"
@@ -91,13 +93,13 @@ def _section(model: type[BaseModel], name: str, values: dict[str, Any], stages: 
     return text + (f"\n\n{_table(rows)}" if rows else "")
 
 
-def _methods(entries: dict[str, dict[str, Any]], stages: dict[str, list[str]]) -> str:
+def _methods(entries: dict[str, dict[str, Any]], stages: Tracking) -> str:
     """One table a method type, with a column for each entry of that type."""
-    again = " and ".join(stages_of("method.x", stages))
+    tracked = ", ".join(stages_of("method.x", stages))
     text = (
         "## method\n\nOne entry a method: a name of your choice (it appears in the results), its `type`, and the "
-        f"options of that type. Changing an entry runs {again} of that method again, and of no other. `methods` "
-        "lists which entries run."
+        "options of that type.\nA changed entry trains that method again and runs what follows from it, and leaves "
+        f"the other methods alone. Tracked by: {tracked}.\n`methods` lists which entries run."
     )
     for model in method_models():
         kind = get_args(model.model_fields["type"].annotation)[0]
@@ -112,7 +114,7 @@ def _methods(entries: dict[str, dict[str, Any]], stages: dict[str, list[str]]) -
     return text
 
 
-def _rows(fields: dict[str, FieldInfo], prefix: str, values: dict[str, Any], stages: dict[str, list[str]]) -> list[str]:
+def _rows(fields: dict[str, FieldInfo], prefix: str, values: dict[str, Any], stages: Tracking) -> list[str]:
     rows = []
     for key, field in fields.items():
         name = prefix + key

@@ -6,37 +6,37 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def tracking(pipeline: dict[str, Any]) -> dict[str, list[str]]:
-    """For every key that dvc.yaml tracks, the stages that do; ``${...}`` stands for any one name.
+def tracking(pipeline: dict[str, Any]) -> dict[str, list[list[str]]]:
+    """For every stage, in the order of dvc.yaml, the keys that it tracks as lists of parts.
 
-    A list that a matrix runs over is tracked by its stage too: its values say which such stages there are.
+    ``${...}`` stands for any one name and becomes ``*``. The lists that a matrix runs over are given under the
+    stage's name with ``@``: their values say which such stages there are.
 
     >>> tracking({"stages": {"train": {"matrix": {"seed": "${seeds}"}, "params": ["train", "method.${item.method}"]}}})
-    {'seeds': ['train@'], 'train': ['train'], 'method.*': ['train']}
+    {'train@': [['seeds']], 'train': [['train'], ['method', '*']]}
     """
-    tracked: dict[str, list[str]] = {}
+    tracked: dict[str, list[list[str]]] = {}
     for stage, facts in pipeline["stages"].items():
-        for values in facts.get("matrix", {}).values():
-            tracked.setdefault(values.strip("${}"), []).append(f"{stage}@")
-        for key in facts.get("params", []):
-            parts = (("*" if part.startswith("${") else part) for part in _split(key))
-            tracked.setdefault(".".join(parts), []).append(stage)
+        if matrix := facts.get("matrix"):
+            tracked[f"{stage}@"] = [values.strip("${}").split(".") for values in matrix.values()]
+        tracked[stage] = [
+            ["*" if part.startswith("${") else part for part in _split(key)] for key in facts.get("params", [])
+        ]
     return tracked
 
 
-def stages_of(key: str, tracked: dict[str, list[str]]) -> list[str]:
-    """The stages that run again when a parameter changes (and with them what follows).
+def stages_of(key: str, tracked: dict[str, list[list[str]]]) -> list[str]:
+    """The stages that run again when a parameter changes (and with them what follows), in order.
 
-    >>> stages_of("train.threads", {"train": ["train"], "train.threads": ["encode"], "train.epochs": ["report"]})
+    >>> stages_of("train.threads", {"train": [["train"]], "encode": [["train", "threads"]], "report": [["seeds"]]})
     ['train', 'encode']
     """
     parts = key.split(".")
-    found = []
-    for pattern, stages in tracked.items():
-        wanted = pattern.split(".")
-        if len(wanted) <= len(parts) and all(w in ("*", p) for w, p in zip(wanted, parts, strict=False)):
-            found += [stage for stage in stages if stage not in found]
-    return found
+    return [stage for stage, patterns in tracked.items() if any(_covers(pattern, parts) for pattern in patterns)]
+
+
+def _covers(pattern: list[str], parts: list[str]) -> bool:
+    return len(pattern) <= len(parts) and all(w in ("*", p) for w, p in zip(pattern, parts, strict=False))
 
 
 def _split(key: str) -> Iterator[str]:

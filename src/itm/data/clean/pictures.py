@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -26,8 +26,8 @@ from itm.errors import DataError, first_few
 
 _THREADS = 2
 _BLOCK = 512
-_AHEAD = 64
-"""Images read before their turn; bounds memory."""
+_TASK, _AHEAD = 16, 4
+"""Images a task, and tasks that are worked on before their turn; both bound memory."""
 
 
 @dataclass
@@ -163,13 +163,17 @@ def _ahead(
     work: Callable[[Sequence[str]], _Image | DataError], records: Sequence[Sequence[str]]
 ) -> Iterator[tuple[Sequence[str], _Image | DataError]]:
     """Each record with its result, in order, while the next ones are already worked on."""
+    parts = (records[start : start + _TASK] for start in range(0, len(records), _TASK))
     with ThreadPoolExecutor(_THREADS) as pool:
-        remaining = iter(records)
-        running = deque((record, pool.submit(work, record)) for record in islice(remaining, _AHEAD))
+
+        def start(part: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], Future[list[_Image | DataError]]]:
+            return part, pool.submit(lambda: [work(record) for record in part])
+
+        running = deque(start(part) for part in islice(parts, _AHEAD))
         while running:
-            record, future = running.popleft()
-            yield record, future.result()
-            running.extend((following, pool.submit(work, following)) for following in islice(remaining, 1))
+            part, future = running.popleft()
+            yield from zip(part, future.result(), strict=True)
+            running.extend(start(part) for part in islice(parts, 1))
 
 
 def _check_ids(ids: pd.Series) -> None:

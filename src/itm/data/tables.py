@@ -1,4 +1,4 @@
-"""The clean tables, read back. Every stage after `clean` takes them from here; columns and orders: docs/data.md."""
+"""The clean tables, read back. Every stage after `clean` takes them from here; columns and orders: data/README.md."""
 
 from __future__ import annotations
 

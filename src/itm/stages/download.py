@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from itm.stages.harness import run
+from itm.stages.harness import Progress, run
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,9 @@ def download(
         from itm.data.scenes import write_images, write_scenes
 
         write = write_scenes if file.endswith(".jsonl") else write_images
-        write(load(params).datasets.scenes, out / file)
+        with Progress(f"generating {file}"):
+            write(load(params).datasets.scenes, out / file)
+        log.info("%s: %d bytes, generated", file, (out / file).stat().st_size)
         return
     from itm.data.download import fetch
     from itm.data.progress import byte_bars

@@ -44,9 +44,11 @@ real: environment ## Run the pipeline on real photos (Flickr8k, HierarCaps)
 	$(BIN)/dvc repro
 
 test: environment ## Run all tests, side by side (those of real data need ITM_MIRROR)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup --doctest-modules tests src/itm
+	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules src/itm
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 fast: environment ## Run the tests that take a moment each
+	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules src/itm
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not slow and not real'
 
 lint: environment ## Check style, types, import floors, the workflow, and that generated docs are current

@@ -8,6 +8,7 @@ from torch import Tensor
 def ordered_pairs(score: Tensor, owner: Tensor, gap: float) -> tuple[Tensor, Tensor]:
     """Rows (p, q) of captions of one image whose scores differ by more than `gap`, p the more generic.
 
+    >>> import torch
     >>> p, q = ordered_pairs(torch.tensor([0.9, 0.1, 0.5]), torch.tensor([0, 0, 1]), 0.05)
     >>> p.tolist(), q.tolist()
     ([1], [0])
@@ -30,6 +31,7 @@ def order_hinge(values: Tensor, score: Tensor, owner: Tensor, margin: float, gap
         score: (texts,) float, descriptiveness 0..1.
         owner: (texts,) long, the image of each caption.
 
+    >>> import torch
     >>> similarities, score, owner = torch.tensor([0.5, 0.4]), torch.tensor([0.0, 1.0]), torch.tensor([0, 0])
     >>> round(order_hinge(similarities, score, owner, 0.1, 0.05).item(), 6)
     0.2

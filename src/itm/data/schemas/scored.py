@@ -13,13 +13,13 @@ NAME = "scored"
 
 def check(frame: pd.DataFrame) -> list[Fault]:
     """Faults of form and value; scores are finite, keywords are not more than words."""
-    largest = float(np.finfo(np.float64).max)
+    largest, largest_single = float(np.finfo(np.float64).max), float(np.finfo(np.float32).max)
     faults = validate(
         table_schema(
             {
                 "caption_id": whole("int64", 0, 2**63 - 1, unique=True),
                 "descriptiveness": number("float64", 0, largest),
-                "normalised": number("float32", -largest, largest),
+                "normalised": number("float32", -largest_single, largest_single),
                 "words": whole("int32", 0, LARGEST_INT32),
                 "keywords": whole("int32", 0, LARGEST_INT32),
             }

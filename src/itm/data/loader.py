@@ -23,7 +23,6 @@ Rows = NDArray[np.int64]
 Allocate = Callable[[tuple[int, ...]], Pixels]
 
 _ATTEMPTS = 10
-_MARGIN = 4
 
 
 @dataclass(frozen=True)
@@ -141,9 +140,5 @@ class Loader:
         found = self._store.pixels(row, math.ceil(min(width, height) * min(1.0, self._wanted / crop)))
         across, down = found.shape[1] / width, found.shape[0] / height
         scaled = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-        # only the crop goes through Pillow, with the few pixels around it that the filter looks at
-        left, top = max(0, int(scaled[0]) - _MARGIN), max(0, int(scaled[1]) - _MARGIN)
-        found = found[top : math.ceil(scaled[3]) + _MARGIN, left : math.ceil(scaled[2]) + _MARGIN]
-        inside = (scaled[0] - left, scaled[1] - top, scaled[2] - left, scaled[3] - top)
-        image = Image.fromarray(found).resize((self._size, self._size), self._filter, inside)
+        image = Image.fromarray(found).resize((self._size, self._size), self._filter, scaled)
         return np.asarray(image)[:, ::-1] if mirrored else np.asarray(image)

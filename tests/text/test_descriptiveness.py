@@ -78,7 +78,14 @@ def test_every_option_is_the_formula_written_out(
     training: list[str], texts: list[str], tf: str, idf: str, keywords: str, minimum: int
 ) -> None:
     parameters = ScoreParameters.model_validate(
-        {"term_frequency": tf, "idf": idf, "document": "caption", "keywords": keywords, "normalisation": "clip"}
+        {
+            "kind": "tfidf",
+            "term_frequency": tf,
+            "idf": idf,
+            "document": "caption",
+            "keywords": keywords,
+            "normalisation": "clip",
+        }
         | {"quantiles": {"low": 0.01, "high": 0.99}, "minimum_document_frequency": minimum}
     )
     table = fit(training, parameters)
@@ -92,7 +99,14 @@ def test_scikit_learn_gives_the_same_numbers(texts: list[str]) -> None:
     texts = [*texts, "dog"]
     for tf, options in (("count", {}), ("binary", {"binary": True}), ("log", {"sublinear_tf": True})):
         parameters = ScoreParameters.model_validate(
-            {"term_frequency": tf, "idf": "smooth", "document": "caption", "keywords": "all", "normalisation": "none"}
+            {
+                "kind": "tfidf",
+                "term_frequency": tf,
+                "idf": "smooth",
+                "document": "caption",
+                "keywords": "all",
+                "normalisation": "none",
+            }
             | {"quantiles": {"low": 0.0, "high": 1.0}, "minimum_document_frequency": 1}
         )
         reference = TfidfVectorizer(norm=None, analyzer=tokens, **options).fit_transform(texts)
@@ -131,7 +145,7 @@ def test_length_normalised_counts_turn_the_order_round(options: Options) -> None
 @given(st.permutations(["dog", "cat", "man", "red", "bike", "dog"]))
 def test_the_order_of_words_changes_no_bit(words: list[str]) -> None:
     parameters = ScoreParameters.model_validate(
-        {"term_frequency": "count", "idf": "smooth", "document": "caption", "keywords": "content"}
+        {"kind": "tfidf", "term_frequency": "count", "idf": "smooth", "document": "caption", "keywords": "content"}
         | {"normalisation": "none", "quantiles": {"low": 0.0, "high": 1.0}, "minimum_document_frequency": 1}
     )
     table = fit(["dog cat", "dog man", "red dog", "bike", "man man"], parameters)
@@ -157,3 +171,8 @@ def test_keyword_matrix(options: Options) -> None:
 def test_no_training_captions(options: Options) -> None:
     with pytest.raises(DataError, match="no training captions"):
         fit([], options())
+
+
+def test_number_of_keywords_as_the_score(options: Options) -> None:
+    table = fit(["a dog", "a cat"], options(kind="keyword_count"))
+    assert scored(["a dog and a dog", "the cat and a new dog", ""], table) == [1, 3, 0]

@@ -144,3 +144,16 @@ def test_start_up_is_not_wasted() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["keyword_count", "expected_fit"])
+def test_other_kinds_of_score(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    parameters = Path("params.yaml").read_text().replace("kind: tfidf", f"kind: {kind}")
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(parameters)
+    out = run(clean, tmp_path / "out")
+    found = json.loads((out / "score.json").read_text())["scores"]
+    assert set(found) == {kind, "word_count", "shuffled", "random"}
+    assert found[kind]["chains"]["chain_tau"] > 0.8
+    shown = CliRunner().invoke(app, ["a dog", "--idf", str(out / "idf.parquet")])
+    assert shown.exit_code == 0

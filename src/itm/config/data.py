@@ -85,6 +85,10 @@ class _Bounds(Section):
 class ScoreParameters(Section):
     """The descriptiveness score d(caption) and its normalised form dn (options A1-A4)."""
 
+    kind: Literal["tfidf", "keyword_count", "expected_fit"] = Field(
+        description="what d is: tfidf = sum of TF-IDF over keywords (the paper's); keyword_count; "
+        "expected_fit = -ln of the share of training images that the caption is expected to fit"
+    )
     term_frequency: Literal["count", "binary", "log", "length_normalised"] = Field(
         description="A1: weight of a word's count in its caption; length_normalised is an ablation"
     )

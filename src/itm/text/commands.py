@@ -22,6 +22,8 @@ def score_command(
     from itm.text.tables import read_idf
 
     table = read_idf(idf)
+    if table.parameters.kind == "expected_fit":
+        typer.echo("score.kind is expected_fit, which needs the training captions; here is the sum of TF-IDF", err=True)
     scores = total(texts, table)
     shares = shares_of(texts, table) if explain else []
     for row, text in enumerate(texts):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,9 +84,29 @@ def score_corpus(corpus: Corpus, parameters: ScoreParameters) -> Scored:
     training = corpus.training
     groups = corpus.images[training] if parameters.document == "image" else None
     idf = idf_table(document_frequencies(select(corpus.counts, training), groups), parameters)
-    scores = descriptiveness(corpus.counts, idf)
+    own = np.where(corpus.splits == "train", corpus.images, -1)
+    scores = score_counts(corpus.counts, corpus, idf, own)
     normaliser = fit_normaliser(scores.descriptiveness[training], parameters)
     return Scored(idf, scores, normaliser, normaliser(scores.descriptiveness))
+
+
+def score_counts(table: WordCounts, corpus: Corpus, idf: IdfTable, own: np.ndarray | None = None) -> Scores:
+    """The scores of any counted texts, by the kind of score that the parameters choose.
+
+    Args:
+        table: counts of the texts.
+        corpus: holds the training captions.
+        idf: their idf table.
+        own: image code of each text that is itself a training caption, else -1; None: all -1.
+    """
+    scores = descriptiveness(table, idf)
+    if idf.parameters.kind != "expected_fit":
+        return scores
+    from itm.text.expected_fit import expected_fit
+
+    training = corpus.training
+    d = expected_fit(table, idf, select(corpus.counts, training), corpus.images[training], own)
+    return replace(scores, descriptiveness=d)
 
 
 def write_scored(folder: Path, corpus: Corpus, scored: Scored) -> None:

@@ -29,8 +29,9 @@ def descriptiveness(table: WordCounts, idf: IdfTable) -> Scores:
     a cumulative TF-IDF; its details are this project's reading. tf by option: count; binary = 1;
     log = 1 + ln count; length_normalised = count / (keywords of the caption, repeats included), which
     turns the order of generic and specific captions round and is there as an ablation only.
-    A caption without keywords has d = 0. Equal captions have equal bits, in any order of words and with
-    any other captions around them.
+    With `kind: keyword_count` d is the number of distinct keywords; for `expected_fit` see
+    `itm.text.expected_fit`, the sum here is then only its upper bound. A caption without keywords has d = 0.
+    Equal captions have equal bits, in any order of words and with any other captions around them.
     """
     weights, keyword = _weigh(table, idf)
     return Scores(
@@ -64,6 +65,8 @@ def keyword_matrix(table: WordCounts, idf: IdfTable, columns: np.ndarray) -> tup
 
 def _weigh(table: WordCounts, idf: IdfTable) -> tuple[np.ndarray, np.ndarray]:
     word_idf, keyword = idf.look_up(table.words)
+    if idf.parameters.kind == "keyword_count":
+        return keyword[table.codes].astype(np.float64), keyword
     weights = _term_frequency(table, keyword, idf.parameters.term_frequency)
     weights *= np.where(keyword, word_idf, 0.0)[table.codes]
     return weights, keyword

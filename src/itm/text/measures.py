@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from itm.data.layout import HIERARCHIES, RATINGS
 from itm.text.controls import CONTROLS, control_score
-from itm.text.corpus import Corpus, Scored
+from itm.text.corpus import Corpus, Scored, score_counts
 from itm.text.counts import count_words
-from itm.text.descriptiveness import Scores, descriptiveness
+from itm.text.descriptiveness import Scores
 from itm.text.tables import codes, read_columns
 from itm.text.validity import group_means, group_order, spearman, variance_within
 
@@ -25,7 +25,7 @@ Metrics = dict[str, Any]
 def measure(corpus: Corpus, scored: Scored, digits: int = 4) -> Metrics:
     """What is written to results/score.json.
 
-    For each score (tfidf and the controls) and split: ``level_tau`` and ``level_strict`` (order of an image's
+    For the score (`score.kind`) and each control and split: ``level_tau`` and ``level_strict`` (order of an image's
     captions against their true levels), ``multiplicity_spearman`` (against the true number of images that the
     caption fits: a good score is near -1), ``crowdflower_spearman`` (against the mean share of yes votes for
     other images: the more generic, the more votes), ``variance_within`` (share of the variance that lies
@@ -34,23 +34,23 @@ def measure(corpus: Corpus, scored: Scored, digits: int = 4) -> Metrics:
     to `digits` decimals, so that another machine's last bit does not change a file that git keeps.
     """
     yes = _yes_share(corpus)
-    chains = _chains(corpus)
+    chains = _chains(corpus, scored)
     found: Metrics = {}
-    for name in ("tfidf", *CONTROLS):
+    kind = scored.idf.parameters.kind
+    for name in (kind, *CONTROLS):
         values = _values(name, scored.scores, corpus.splits)
         found[name] = {split: _split_metrics(corpus, values, corpus.splits == split, yes) for split in SPLITS}
         if chains is not None:
-            counts, levels, groups = chains
-            tfidf = descriptiveness(counts, scored.idf)
-            order = group_order(_values(name, tfidf, np.zeros(len(counts))), levels, groups)
+            texts, levels, groups = chains
+            order = group_order(_values(name, texts, np.zeros(len(levels))), levels, groups)
             found[name]["chains"] = {"chain_tau": order.tau, "chain_strict": order.strict}
     return {"scores": _tidy(found, digits), "corpus": _tidy(_facts(corpus, scored), digits)}
 
 
 def _values(name: str, scores: Scores, splits: np.ndarray) -> np.ndarray:
-    if name == "tfidf":
-        return scores.descriptiveness
-    return control_score(name, scores.descriptiveness, scores.words, splits)
+    if name in CONTROLS:
+        return control_score(name, scores.descriptiveness, scores.words, splits)
+    return scores.descriptiveness
 
 
 def _split_metrics(corpus: Corpus, values: np.ndarray, rows: np.ndarray, yes: dict[int, float]) -> Metrics:
@@ -87,15 +87,16 @@ def _yes_share(corpus: Corpus) -> dict[int, float]:
     return dict(zip(names.tolist(), means.tolist(), strict=True))
 
 
-def _chains(corpus: Corpus) -> tuple[Any, np.ndarray, np.ndarray] | None:
-    """Counted texts, levels and chains (one an image) of the hierarchies; None where there are none."""
+def _chains(corpus: Corpus, scored: Scored) -> tuple[Scores, np.ndarray, np.ndarray] | None:
+    """Scores of the texts, levels and chains (one an image) of the hierarchies; None where there are none."""
     path = corpus.folder / HIERARCHIES
     if not path.exists():
         return None
     table = read_columns(path, ["image_id", "level", "text"])
     if not len(table):
         return None
-    return count_words(table["text"], f"{path}, column text"), table["level"].to_numpy(), codes(table["image_id"])[0]
+    counts = count_words(table["text"], f"{path}, column text")
+    return score_counts(counts, corpus, scored.idf), table["level"].to_numpy(), codes(table["image_id"])[0]
 
 
 def _facts(corpus: Corpus, scored: Scored) -> Metrics:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from itm.config.data import ScoreParameters
 from itm.data.files import atomic_path
+from itm.errors import ConfigError
 from itm.text.chunks import CHUNK, Chunk, count_chunk, read_chunks
 from itm.text.counts import WordCounts
 from itm.text.descriptiveness import Scores, descriptiveness
@@ -82,8 +83,15 @@ def score_files(
         progress: called with the captions done, which are counted once a pass.
 
     Raises:
+        ConfigError: `kind: expected_fit`, which is not a sum over words.
         DataError: a file cannot be read or holds a missing text; or there are no training captions.
     """
+    if parameters.kind == "expected_fit":
+        raise ConfigError(
+            "score.kind = expected_fit compares captions with training images, in memory; files are scored by tfidf "
+            "or keyword_count",
+            reason="not-streamed",
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     by_image = parameters.document == "image"
     with tempfile.TemporaryDirectory(prefix=".scratch-", dir=out.parent) as folder, _workers(processes) as pool:

@@ -14,7 +14,7 @@ RED_STAR = Item("star", "red", "small", "striped", 750, 300)
 BLUE_SQUARE = Item("square", "blue", "small", "dotted", 500, 800)
 
 
-def scene(*items: Item, background: str = "dark", image_id: str = "test-000000") -> Scene:
+def scene(*items: Item, background: str = "black", image_id: str = "test-000000") -> Scene:
     return Scene(image_id, "test", items, background)
 
 

@@ -26,7 +26,7 @@ WORDINGS = [
     ),
     (requirement([{"shape": "star", "row": "top"}]), "a star at the top"),
     (requirement([{"shape": "star", "row": "bottom", "column": "left"}]), "a star in the bottom left corner"),
-    (requirement([{"shape": "star"}], background="light"), "a star on a light background"),
+    (requirement([{"shape": "star"}], background="grey"), "a star on a grey background"),
     (requirement([{"shape": "star"}, {"shape": "heart"}], [(0, "below", 1)]), "a star below a heart"),
     (requirement([{"shape": "star"}, {"shape": "heart"}], [(1, "below", 0)]), "a heart below a star"),
     (
@@ -60,9 +60,9 @@ def test_many_are_announced_in_the_plural() -> None:
 
 
 def test_full_description_of_hand_checked_objects() -> None:
-    assert word(everything([RED_SQUARE, RED_STAR, BLUE_SQUARE], "dark")) == (
+    assert word(everything([RED_SQUARE, RED_STAR, BLUE_SQUARE], "black")) == (
         "a large solid red square left of a small striped red star and above a small dotted blue square"
-        " on a dark background"
+        " on a black background"
     )
     assert word(everything([RED_SQUARE], "")) == "a large solid red square in the top left corner"
 

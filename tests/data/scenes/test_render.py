@@ -15,7 +15,7 @@ def pixels(seen: Scene, size: int = 64, noise: float = 0.0, seed: int = 0) -> np
     return render(seen, size, noise, seed).astype(int)
 
 
-def alone(shape: str, colour: str, size: str = "large", texture: str = "solid", background: str = "dark") -> Scene:
+def alone(shape: str, colour: str, size: str = "large", texture: str = "solid", background: str = "black") -> Scene:
     return scene(Item(shape, colour, size, texture, 500, 500), background=background)
 
 
@@ -80,7 +80,7 @@ def test_equal_scenes_and_seeds_give_equal_pixels() -> None:
 
 
 def test_noise_has_the_stated_strength() -> None:
-    seen = alone("star", "blue", background="light")
+    seen = alone("star", "blue", background="grey")
     difference = pixels(seen, 128, noise=0.05) - pixels(seen, 128)
     assert difference[:16].std() == pytest.approx(0.05 * 255, rel=0.05)
     assert abs(difference[:16].mean()) < 0.5

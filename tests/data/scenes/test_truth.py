@@ -18,11 +18,11 @@ from itm.errors import DataError
 RED = requirement([{"colour": "red"}])
 SQUARE = requirement([{"shape": "square"}])
 RED_SQUARES = requirement([{"shape": "square", "colour": "red"}] * 2)
-NEAR = requirement([{"shape": "square"}, {"shape": "star"}], [(0, "left of", 1)], background="dark")
+NEAR = requirement([{"shape": "square"}, {"shape": "star"}], [(0, "left of", 1)], background="black")
 
 
 def test_grades_of_a_hand_checked_table() -> None:
-    seen = [scene(RED_SQUARE, RED_STAR), scene(BLUE_SQUARE, background="light"), scene(RED_STAR)]
+    seen = [scene(RED_SQUARE, RED_STAR), scene(BLUE_SQUARE, background="grey"), scene(RED_STAR)]
     table = grade([RED, SQUARE, RED_SQUARES, NEAR], seen)
     np.testing.assert_allclose(table, [[5, 5, 3.75, 5], [0, 5, 1.25, 1.25], [5, 0, 1.25, 2.5]], rtol=1e-6)
     assert table.dtype == np.float32
@@ -97,8 +97,8 @@ def test_similarity_of_hand_checked_captions(first, second, expected) -> None:  
 
 
 def test_similarity_of_hand_checked_images() -> None:
-    # One object: 4 attributes, a row and a column, the background: 7 atoms. The star shares red, top and dark.
-    facts = scene_facts([scene(RED_SQUARE), scene(RED_STAR), scene(RED_SQUARE, background="light")])
+    # One object: 4 attributes, a row and a column, the background: 7 atoms. The star shares red, top and black.
+    facts = scene_facts([scene(RED_SQUARE), scene(RED_STAR), scene(RED_SQUARE, background="grey")])
     table = similarity(facts, facts)
     np.testing.assert_allclose(table[0], [5, 5 * 3 / 7, 5 * 6 / 7], rtol=1e-6)
 

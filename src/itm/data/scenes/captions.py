@@ -99,7 +99,7 @@ def everything(items: Sequence[Item], background: str) -> Requirement:
 
 
 def _level_1(scene: Scene, rng: np.random.Generator) -> Requirement:
-    weights: dict[str, float] = {"shape": 0.55, "colour": 0.3, "texture": 0.06, "size": 0.04, "": 0.02}
+    weights: dict[str, float] = {"shape": 0.6, "colour": 0.25, "texture": 0.06, "size": 0.04, "": 0.02}
     if len(scene.items) > 1:
         weights["number"] = 0.06
     name = weighted(rng, weights)

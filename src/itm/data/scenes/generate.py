@@ -11,7 +11,7 @@ from itm.config.data import ScenesParameters
 from itm.data.layout import SPLITS
 from itm.data.scenes.captions import describe
 from itm.data.scenes.chains import chain
-from itm.data.scenes.chance import Use, generator, happens, pick, shuffled
+from itm.data.scenes.chance import Use, generator, happens, pick, shuffled, weighted
 from itm.data.scenes.records import SCALE, Item, Scene
 from itm.data.scenes.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES
 
@@ -68,7 +68,8 @@ def _arrange(parameters: ScenesParameters, split: str, index: int, held_out: fro
     """What is in the scene number `index` of a split."""
     rng = generator(parameters.seed, Use.OBJECTS, split, index)
     background = pick(rng, BACKGROUNDS)
-    count = 1 + int(rng.random() * parameters.maximum_objects)
+    most = parameters.maximum_objects
+    count = weighted(rng, {number: most + 1 - number for number in range(1, most + 1)})
     items = _items(rng, count, held_out if split != "test" else frozenset())
     novel = any((item.shape, item.colour) in held_out for item in items)
     return Scene(f"{split}-{index:06d}", split, items, background, held_out=novel)

@@ -17,16 +17,17 @@ from itm.data.scenes.chance import Use, generator
 from itm.data.scenes.generate import RADIUS
 from itm.data.scenes.records import SCALE, Item, Scene
 
+#: Every colour is brighter than every background: one kind of edge then shows a shape, whatever the colours.
 PAINT = {
-    "red": (222, 38, 38),
-    "orange": (250, 132, 16),
-    "yellow": (246, 222, 40),
-    "green": (40, 168, 62),
-    "blue": (44, 96, 232),
-    "purple": (158, 62, 202),
+    "red": (245, 66, 66),
+    "orange": (252, 146, 36),
+    "yellow": (250, 230, 56),
+    "green": (60, 204, 88),
+    "blue": (76, 134, 255),
+    "purple": (192, 96, 240),
     "white": (250, 250, 250),
 }
-GROUND = {"dark": 52, "light": 168}
+GROUND = {"black": 14, "grey": 74}
 
 #: Stripes and dots are this much of their object's colour.
 _INK = 0.4
@@ -35,8 +36,8 @@ _FINE = 4
 #: Turning range in degrees to either side; a shape that looks the same when turned by less turns less.
 _TURN = {"circle": 0.0, "square": 10.0, "triangle": 12.0, "star": 12.0, "cross": 10.0, "heart": 12.0}
 #: Distance of a shape's corners, as a share of the radius that belongs to its size: sizes should look alike.
-_REACH = {"circle": 0.88, "square": 1.04, "triangle": 1.1, "star": 1.14, "cross": 1.04, "heart": 0.95}
-#: Stripes and dots end here, so that a rim of paint shows the shape on any background.
+_REACH = {"circle": 0.88, "square": 1.04, "triangle": 1.1, "star": 1.1, "cross": 1.04, "heart": 0.95}
+#: Stripes and dots end here: a rim of paint keeps the outline of the shape whole.
 _INNER = 0.82
 #: Dots lie on a triangular lattice; these fill a circle of twice the lattice spacing.
 _SPOTS = tuple(
@@ -58,7 +59,7 @@ def render(scene: Scene, size: int, noise: float, seed: int) -> NDArray[np.uint8
     index = int(scene.image_id.rsplit("-", 1)[1])
     rng = generator(seed, Use.PICTURE, scene.split, index)
     vary = rng.random(8)
-    ground = GROUND[scene.background] + 40.0 * (vary[0] - 0.5)
+    ground = GROUND[scene.background] + 20.0 * (vary[0] - 0.5)
     picture = Image.new("RGB", (size, size), _tinted((ground, ground, ground), vary[1:4], 16.0))
     for item in scene.items:
         _draw(picture, item, size, rng.random(6))
@@ -68,7 +69,7 @@ def render(scene: Scene, size: int, noise: float, seed: int) -> NDArray[np.uint8
 def _draw(picture: Image.Image, item: Item, size: int, vary: NDArray[np.float64]) -> None:
     unit = size * _FINE / SCALE
     radius = RADIUS[item.size] * unit * (0.95 + 0.08 * vary[0])
-    half = math.ceil(radius * 1.16 / _FINE) + 1
+    half = math.ceil(radius * 1.14 / _FINE) + 1
     left, top = int(item.x * size / SCALE) - half, int(item.y * size / SCALE) - half
     centre = (item.x * unit - left * _FINE, item.y * unit - top * _FINE)
     turn = math.radians(_TURN[item.shape] * (2 * vary[1] - 1))
@@ -78,7 +79,8 @@ def _draw(picture: Image.Image, item: Item, size: int, vary: NDArray[np.float64]
     _paste(picture, paint, _shape(item.shape, side, centre, reach, turn), (left, top))
     if item.texture != "solid":
         ink = tuple(int(_INK * channel) for channel in paint)
-        pattern = _pattern(item.texture, side, centre, radius, turn + (vary[5] - 0.5))
+        # Aslant, since a stripe along an arm of a cross would not look like one.
+        pattern = _pattern(item.texture, side, centre, radius, turn + 0.4 + 0.8 * vary[5])
         inner = _shape(item.shape, side, centre, reach * _INNER, turn)
         _paste(picture, ink, ImageChops.darker(inner, pattern), (left, top))
 

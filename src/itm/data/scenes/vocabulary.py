@@ -12,7 +12,7 @@ SIZES = ("small", "large")
 TEXTURES = ("solid", "striped", "dotted")
 ROWS = ("top", "bottom")
 COLUMNS = ("left", "right")
-BACKGROUNDS = ("dark", "light")
+BACKGROUNDS = ("black", "grey")
 
 #: What a caption may say of one object, in the order of the atoms; an object near the middle has no row or column.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {

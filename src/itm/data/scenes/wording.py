@@ -32,8 +32,8 @@ def word(requirement: Requirement, rng: np.random.Generator | None = None) -> st
     >>> from itm.data.scenes.records import requirement
     >>> word(requirement([{"colour": "red"}, {"colour": "red"}]))
     'two red shapes'
-    >>> word(requirement([{"shape": "star"}, {"shape": "heart"}], [(0, "left of", 1)], background="dark"))
-    'a star left of a heart on a dark background'
+    >>> word(requirement([{"shape": "star"}, {"shape": "heart"}], [(0, "left of", 1)], background="black"))
+    'a star left of a heart on a black background'
     """
     slots, relations = requirement.slots, requirement.relations
     if rng is not None and len(relations) == 1 and len(slots) == 2 and happens(rng, _SWAP):

@@ -85,7 +85,7 @@ RULES, DAG = "workflow/rules/", "src/itm/orchestration/dag.py"
 PLANTED = {
     "a dependency too few": (RULES + "train.smk", 'inputs("train")', 'inputs("train")[1:]', {"train"}),
     "a dependency too many": (RULES + "data.smk", 'inputs("score")', 'inputs("score") + ["dvc.yaml"]', {"score"}),
-    "an output too few": (RULES + "data.smk", 'outputs("clean")', 'outputs("clean")[:-1]', {"clean"}),
+    "an output too few": (RULES + "data.smk", 'outputs("score")', 'outputs("score")[::2]', {"score"}),
     "an output too many": (RULES + "evaluate.smk", 'outputs("report")', 'outputs("report") + ["x"]', {"report"}),
     "another command": (RULES + "common.smk", "{params.command:q}", "{params.command:q}' --seed 1'", ALL),
     "a parameter that is not tracked": (DAG, "sorted(values.items())", "sorted(values.items())[1:]", ALL),

@@ -43,7 +43,7 @@ def test_containment_equals_a_literal_loop() -> None:
         held = HOLDS[image == OWNER].any(0)
         for j, caption in enumerate(ROWS.captions):
             words = HOLDS[caption].astype(bool)
-            expected = IDF[words & held].sum() / IDF[words].sum() if words.any() else 1.0
+            expected = IDF[words & held].sum() / IDF[words].sum() if words.any() else 0.0
             assert found[i, j] == pytest.approx(expected)
 
 

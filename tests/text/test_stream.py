@@ -69,12 +69,19 @@ def test_any_cut_gives_the_same_bits(
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.slow
-def test_processes_give_the_same_bits(tmp_path: Path, corpus: pa.Table, options: Options) -> None:
+@pytest.mark.parametrize("use", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+def test_workers_give_the_same_bits(tmp_path: Path, corpus: pa.Table, options: Options, use: str) -> None:
     paths = write(tmp_path, corpus, [1_000])
-    for processes in (1, 2):
-        score_files(paths, tmp_path / f"{processes}.parquet", options(), processes, size=400)
-    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
+    score_files(paths, tmp_path / "one.parquet", options(), size=400)
+    score_files(paths, tmp_path / "more.parquet", options(), workers=3, use=use, size=400)  # type: ignore[arg-type]
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "more.parquet").read_bytes()
+
+
+def test_a_worker_that_fails_stops_the_run(tmp_path: Path, options: Options) -> None:
+    pq.write_table(pa.table({"text": ["a dog"] * 50 + [None] + ["a cat"] * 50}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="1 values are missing"):
+        score_files([tmp_path / "a.parquet"], tmp_path / "out.parquet", options(), workers=2, size=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
 def scatter_and_gather(folder: Path, shards: list[Path], parameters: ScoreParameters) -> pa.Table:

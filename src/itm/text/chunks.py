@@ -15,7 +15,7 @@ from itm.errors import DataError, first_few
 from itm.text.counts import WordCounts, count_words, select
 from itm.text.frequencies import DocumentFrequencies, document_frequencies
 
-CHUNK = 65_536
+CHUNK = 32_768
 """Captions a chunk; the scores do not depend on it."""
 
 

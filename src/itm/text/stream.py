@@ -1,4 +1,4 @@
-"""Scores of captions that do not fit into memory: two passes over chunks, by several processes.
+"""Scores of captions that do not fit into memory: two passes over chunks, by several workers.
 
 Pass 1 counts each chunk's words once, sets the counts aside in a scratch folder (about 3 bytes a word) and
 adds up document frequencies; pass 2 sums each caption's TF-IDF from those counts. Held in memory: a few
@@ -11,12 +11,12 @@ import pickle
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -65,20 +65,23 @@ def score_files(
     paths: Sequence[Path],
     out: Path,
     parameters: ScoreParameters,
-    processes: int = 1,
+    workers: int = 1,
+    use: Literal["threads", "processes"] = "threads",
     size: int = CHUNK,
     progress: Callable[[int], None] = lambda captions: None,
 ) -> StreamScores:
     """Score the captions of parquet files and write one table: a row a caption, in the order of the files.
 
     Columns as in the score stage's captions.parquet, without ids: descriptiveness, normalised, words, keywords.
-    The values are the same bits for any number of processes, chunk size or cut of the captions into files.
+    The values are the same bits for any number of workers, chunk size or cut of the captions into files.
 
     Args:
         paths: parquet files; see `read_chunks`.
         out: parquet file to write.
         parameters: options of the score.
-        processes: worker processes; 1 works in this process.
+        workers: chunks that are worked on at a time; 1 works in this thread.
+        use: what the workers are. Threads start at once and share memory; nearly all work is done without the
+            interpreter's lock. Processes take a second to start and receive copies; they pay off on many cores.
         size: captions a chunk.
         progress: called with the captions done, which are counted once a pass.
 
@@ -94,7 +97,7 @@ def score_files(
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     by_image = parameters.document == "image"
-    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=out.parent) as folder, _workers(processes) as pool:
+    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=out.parent) as folder, _pool(workers, use) as pool:
         scratch = Path(folder)
         frequencies = FrequencySum()
         training: list[np.ndarray | None] = []
@@ -102,7 +105,7 @@ def score_files(
             (chunk, scratch / f"{number}.npy") for number, chunk in enumerate(_noting(paths, by_image, size, training))
         )
         sizes = []
-        for captions, part in _in_order(pool, _first_pass, jobs, processes):
+        for captions, part in _in_order(pool, _first_pass, jobs, workers):
             frequencies.add(part)
             sizes.append(captions)
             progress(captions)
@@ -111,7 +114,7 @@ def score_files(
         kept.write_bytes(pickle.dumps(idf.above_cap()))
         again = ((scratch / f"{number}.npy", kept) for number in range(len(sizes)))
         parts = []
-        for scores in _in_order(pool, _second_pass, again, processes):
+        for scores in _in_order(pool, _second_pass, again, workers):
             parts.append(scores)
             progress(len(scores.words))
     return _write(out, idf, parts, training, parameters)
@@ -189,17 +192,21 @@ class _Here(Executor):
         return future
 
 
-def _workers(processes: int) -> Executor:
+def _pool(workers: int, use: str) -> Executor:
+    if workers <= 1:
+        return _Here()
+    if use == "threads":
+        return ThreadPoolExecutor(workers)
     # spawned, not forked: Arrow has threads of its own
-    return _Here() if processes <= 1 else ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
-def _in_order(pool: Executor, function: Any, jobs: Iterable[tuple[Any, ...]], processes: int) -> Iterator[Any]:
-    """Results of the jobs in their order, with at most two jobs a process under way."""
+def _in_order(pool: Executor, function: Any, jobs: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
+    """Results of the jobs in their order, with at most two jobs a worker under way."""
     waiting: deque[Future[Any]] = deque()
     for job in jobs:
         waiting.append(pool.submit(function, *job))
-        if len(waiting) >= 2 * max(processes, 1):
+        if len(waiting) >= 2 * max(workers, 1):
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

@@ -33,7 +33,7 @@ def measure(corpus: Corpus, scored: Scored, digits: int = 4) -> Metrics:
     does not know is left out. Beside them, facts about the corpus and the normalisation. Numbers are rounded
     to `digits` decimals, so that another machine's last bit does not change a file that git keeps.
     """
-    yes = _yes_share(corpus)
+    yes = yes_share(corpus)
     chains = _chains(corpus, scored)
     found: Metrics = {}
     kind = scored.idf.parameters.kind
@@ -69,7 +69,7 @@ def _split_metrics(corpus: Corpus, values: np.ndarray, rows: np.ndarray, yes: di
     return metrics
 
 
-def _yes_share(corpus: Corpus) -> dict[int, float]:
+def yes_share(corpus: Corpus) -> dict[int, float]:
     """Mean share of CrowdFlower's yes votes for each rated caption, over images that are not its own."""
     path = corpus.folder / RATINGS
     if not path.exists():

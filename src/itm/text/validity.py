@@ -32,6 +32,17 @@ def group_order(scores: np.ndarray, levels: np.ndarray, groups: np.ndarray) -> G
     Raises:
         MetricError: the arrays differ in length.
     """
+    taus, strict = group_taus(scores, levels, groups)
+    if not len(taus):
+        return GroupOrder(float("nan"), float("nan"), 0)
+    return GroupOrder(float(taus.mean()), float(strict.mean()), len(taus))
+
+
+def group_taus(scores: np.ndarray, levels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Kendall's tau-b (float64) and strict order (bool) of each group with two levels, as `group_order` averages.
+
+    The groups' order depends on `levels` and `groups` only, so that two scores can be compared group by group.
+    """
     _same_length(scores, levels, groups)
     group = np.unique(groups, return_inverse=True)[1]
     order = np.argsort(group, kind="stable")
@@ -49,10 +60,7 @@ def group_order(scores: np.ndarray, levels: np.ndarray, groups: np.ndarray) -> G
         kept = ordered > 0
         taus.append(np.divide(agreement, scale, out=np.zeros(len(scale)), where=scale > 0)[kept])
         strict.append((agreement == ordered)[kept])
-    found = np.concatenate(taus) if taus else np.zeros(0)
-    if not len(found):
-        return GroupOrder(float("nan"), float("nan"), 0)
-    return GroupOrder(float(found.mean()), float(np.concatenate(strict).mean()), len(found))
+    return np.concatenate([np.zeros(0), *taus]), np.concatenate([np.zeros(0, dtype=bool), *strict])
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:

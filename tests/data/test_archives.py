@@ -130,7 +130,7 @@ def test_damaged_archives(kind, tmp_path):
     with pytest.raises(DataError, match="no such file; run the download stage"):
         Archive(path)
     whole = make(tmp_path, kind).read_bytes()
-    for content in (b"no archive at all", whole[: len(whole) // 20], gzip.compress(b"no tar")):
+    for content in (b"no archive at all", whole[: len(whole) // 20], gzip.compress(b"no tar", mtime=0)):
         path.write_bytes(content)
         with pytest.raises(DataError, match=rf"not a whole {kind.replace('.', '[.]')} archive") as caught:
             Archive(path)

@@ -22,7 +22,7 @@ def optimiser(method: Method, towers: Towers | None, parameters: TrainParameters
     if towers is not None:
         rate = parameters.learning_rate if towers.new else parameters.tower_learning_rate
         groups += _groups(towers, rate, parameters.weight_decay)
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def _groups(module: nn.Module, rate: float, decay: float) -> list[dict[str, object]]:

@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from distributed_worker import KINDS
 from small import METHODS, assert_same, gradients, trainer
 
-
 pytestmark = pytest.mark.xdist_group("distributed")  # the group shares a costly fixture
 
 

@@ -40,9 +40,8 @@ class EpochFigures:
     def means(self) -> dict[str, float]:
         """The mean of each value over the steps so far; of the gradient norm, over the steps where it is finite."""
         self._read()
-        norm = self.sums.pop("gradient_norm", 0.0) / max(self.finite_gradients, 1)
-        found = {name: total / self.steps for name, total in sorted(self.sums.items())}
-        return found | {"gradient_norm": norm}
+        counts = {"gradient_norm": max(self.finite_gradients, 1)}
+        return {name: total / counts.get(name, self.steps) for name, total in sorted(self.sums.items())}
 
     def _read(self) -> None:
         for step, names, tensor, figures in self._unread:

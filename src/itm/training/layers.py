@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from bisect import bisect_right
 
 from torch import nn
 
 from itm.errors import TrainingError
 
 _LAYER = re.compile(r"(?:resblocks|blocks|layers|layer|stages)\.(\d+)\.")
-_ABOVE = re.compile(r"(?:^|\.)(?:proj|text_projection|ln_post|ln_final|norm|fc_norm|attn_pool|head|pooler)(?:\.|$)")
+_BELOW = re.compile(r"embed")
+_ABOVE = re.compile(
+    r"(?:^|\.)(?:proj|text_projection|ln_post|ln_final|norm|fc_norm|attn_pool|head|conv_head|bn2|pooler)(?:\.|$)"
+)
 _IMAGE = re.compile(r"^(?:image_tower|model\.visual)\.")
-
-
-@dataclass(frozen=True)
-class _Place:
-    tower: str
-    layer: int | None
-    above: bool
 
 
 def heights(towers: nn.Module) -> dict[str, int]:
@@ -31,27 +27,34 @@ def heights(towers: nn.Module) -> dict[str, int]:
     Raises:
         TrainingError: a tower has no stack of layers that is known (reason "no-layers").
     """
-    places = {name: _place(name) for name, _ in towers.named_parameters()}
-    top: dict[str, int] = {}
-    for tower in ("image", "text"):
-        layers = [place.layer for place in places.values() if place.tower == tower and place.layer is not None]
-        if not layers:
+    names = [name for name, _ in towers.named_parameters()]
+    # a layer starts at a matrix: a norm that stands beside it in the stack, not in it, is part of it
+    starts: dict[str, set[int]] = {"image": set(), "text": set()}
+    for name, parameter in towers.named_parameters():
+        index = _index(name)
+        if index is not None and parameter.ndim >= 2:
+            starts[_tower(name)].add(index)
+    for tower, found in starts.items():
+        if not found:
             raise TrainingError(
                 f"train.layer_decay: the {tower} tower ({type(towers).__name__}) has no stack of layers that is known; "
                 "set train.layer_decay: 1",
                 reason="no-layers",
             )
-        top[tower] = max(layers)
-    return {name: _height(place, top[place.tower]) for name, place in places.items()}
+    return {name: _height(name, sorted(starts[_tower(name)])) for name in names}
 
 
-def _place(name: str) -> _Place:
-    tower = "image" if _IMAGE.match(name) else "text"
+def _height(name: str, starts: list[int]) -> int:
+    index = _index(name)
+    if index is not None:
+        return len(starts) + 1 - max(bisect_right(starts, index), 1)
+    return 0 if _ABOVE.search(name) and not _BELOW.search(name) else len(starts) + 1
+
+
+def _index(name: str) -> int | None:
     found = _LAYER.search(name)
-    return _Place(tower, int(found[1]) if found else None, found is None and _ABOVE.search(name) is not None)
+    return int(found[1]) if found else None
 
 
-def _height(place: _Place, top: int) -> int:
-    if place.above:
-        return 0
-    return top + 2 if place.layer is None else top + 1 - place.layer
+def _tower(name: str) -> str:
+    return "image" if _IMAGE.match(name) else "text"

@@ -54,14 +54,36 @@ class TrainParameters(Section):
     epochs: int = Field(ge=1, description="passes over the training images")
     batch_images: int = Field(ge=2, description="distinct images in a batch")
     captions_per_image: int = Field(ge=1, description="captions of each image in a batch")
+    chunk_images: int = Field(
+        ge=0, description="images encoded at a time, to save memory; gradients are those of the whole batch; 0 = all"
+    )
     learning_rate: float = Field(gt=0, description="peak learning rate (AdamW)")
     tower_learning_rate: float = Field(gt=0, description="peak learning rate of trainable pretrained towers")
     weight_decay: float = Field(ge=0, description="AdamW weight decay (not on biases, norms, temperature)")
     warmup_fraction: float = Field(ge=0, lt=1, description="share of the steps with a linear warm-up; cosine after it")
+    layer_decay: float = Field(
+        gt=0, le=1, description="factor on the learning rate for each layer of a trained tower further down; 1 = none"
+    )
     gradient_clip: float = Field(ge=0, description="largest gradient norm; 0 = no clipping")
-    precision: Literal["float32", "bfloat16"] = Field(description="autocast type of the forward pass")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        description="autocast type of the forward pass; float16 (with a scaled loss) needs a GPU"
+    )
+    gradient_checkpointing: bool = Field(
+        description="true: trained towers keep their layers' inputs only and compute the rest again (less memory)"
+    )
+    compile: bool = Field(description="true: compile towers and heads (torch.compile); sums may differ in their digits")
+    weight_average: float = Field(
+        ge=0, lt=1, description="decay of the moving average of the weights that is evaluated and kept; 0 = none"
+    )
     select_by: Literal["rsum", "last"] = Field(description="which epoch is kept: best dev RSUM, or the last")
+    patience: int = Field(ge=0, description="epochs without a better dev RSUM after which training stops; 0 = never")
     threads: int = Field(ge=1, description="CPU threads of training and encoding; part of the bit-exact protocol")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.patience and self.select_by == "last":
+            raise ValueError("patience stops by dev RSUM and keeps the best epoch: set select_by: rsum, or patience: 0")
+        return self
 
 
 class EncodeParameters(Section):

@@ -68,6 +68,11 @@ class Parameters(Section):
             repeated = sorted({str(v) for v in values if values.count(v) > 1})
             if repeated:
                 raise ValueError(f"{key}: {len(repeated)} listed more than once ({first_few(repeated)})")
+        for key, off in (("layer_decay", 1), ("gradient_checkpointing", False)):
+            if self.towers.frozen and getattr(self.train, key) != off:
+                raise ValueError(
+                    f"train.{key} is for trained towers, and towers.frozen is true; set it to {str(off).lower()}"
+                )
         if min(self.seeds) < 0:
             raise ValueError(f"seeds: {min(self.seeds)} is negative")
         return self

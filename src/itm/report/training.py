@@ -14,8 +14,13 @@ from itm.report.results import read_history
 
 Histories = Mapping[str, Sequence[Mapping[str, Sequence[float]]]]
 SELECTED_BY = "dev_rsum"
-FIGURES = {"relaxed_share": "relaxed share of unlabelled pairs", "temperature": "temperature"}
-"""Columns of a history that are no loss terms."""
+FIGURES = {
+    "relaxed_share": "relaxed share of unlabelled pairs",
+    "temperature": "temperature",
+    "gradient_norm": "gradient norm before clipping",
+}
+"""Columns of a history that are no loss terms, with a chart each."""
+NO_TERMS = {"epoch", "learning_rate", *FIGURES}
 
 
 def read_histories(runs: Path, methods: Sequence[str], seeds: Sequence[int]) -> dict[str, list[dict[str, list[float]]]]:
@@ -56,7 +61,7 @@ def method_charts(histories: Histories) -> list[Markup]:
     """One chart a method with its loss and the terms of it (not comparable between methods)."""
     charts = []
     for method, runs in histories.items():
-        names = [n for n in runs[0] if n not in ("epoch", *FIGURES) and not n.startswith("dev_")]
+        names = [n for n in runs[0] if n not in NO_TERMS and not n.startswith("dev_")]
         names.sort(key=lambda name: name != "train_loss")
         shown = [each for name in names[:6] if (each := over_seeds(runs, name, name))]
         if shown:

@@ -42,7 +42,7 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
 class Progress:
     """A progress bar with the time left on a terminal; silent elsewhere, where the log tells."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, shown: bool = True) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
@@ -54,7 +54,7 @@ class Progress:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not (shown and console.is_terminal),
             transient=True,
         )
         self._description = description

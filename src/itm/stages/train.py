@@ -7,12 +7,17 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from itm.config import Parameters, load
 from itm.stages.harness import Progress, run
+
+if TYPE_CHECKING:
+    import torch
+
+    from itm.training.distributed import Group
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +33,16 @@ def train(
 ) -> None:
     """Train one method with one seed."""
     parameters = load()
-    from itm.orchestration.devices import device as pick_device
+    import torch
 
-    with pick_device(parameters.device) as name:
-        _train(parameters, method, seed, clean, scored, features, out, results, name)
+    from itm.orchestration.devices import device as pick_device
+    from itm.training.distributed import check_devices, join
+
+    check_devices(parameters.device)
+    with pick_device(parameters.device) as name, join(torch.device(name)) as group:
+        if not group.leads:
+            logging.getLogger("itm").setLevel(logging.WARNING)
+        _train(parameters, method, seed, clean, scored, features, out, results, torch.device(name), group)
 
 
 def _train(
@@ -43,10 +54,9 @@ def _train(
     features: Path,
     out: Path,
     results: Path,
-    device_name: str,
+    device: torch.device,
+    group: Group,
 ) -> None:
-    import torch
-
     from itm.methods.build import build_method
     from itm.methods.saved import save_model
     from itm.training.checkpoint import Checkpoint, key
@@ -56,12 +66,11 @@ def _train(
     from itm.training.selection import dev_figures
 
     options = parameters.method[name]
-    device = torch.device(device_name)
     seed_everything(seed, parameters.train.threads)
     data = load_training_data(clean, scored, features, parameters.towers, options, seed)
     method = build_method(options, parameters.embedding, *data.widths).to(device)
     towers = data.towers.to(device) if data.towers is not None else None
-    encoder = Encoder(method, towers, device, parameters.train.precision)
+    encoder = Encoder(method, towers, device, parameters.train.precision, parameters.train.compile)
     facts = {
         "sections": {
             section: getattr(parameters, section).model_dump() for section in ("towers", "embedding", "train")
@@ -69,10 +78,11 @@ def _train(
         "method": options.model_dump(),
         "seed": seed,
         "device": device.type,
+        "processes": group.size,
         "inputs": _fingerprints(clean, scored, features),
     }
     checkpoint = Checkpoint(key(facts))
-    with Progress(f"train {name} seed {seed}") as progress:
+    with Progress(f"train {name} seed {seed}", shown=group.leads) as progress:
         trainer = Trainer(
             encoder,
             data.train,
@@ -84,8 +94,11 @@ def _train(
             parameters.encode.batch_size,
             checkpoint,
             progress.update,
+            group,
         )
         outcome = trainer.run()
+    if not group.leads:
+        return
     training = {"epoch": outcome.epoch, "epochs": parameters.train.epochs, "dev_rsum": round(outcome.selected, 4)}
     save_model(
         out,
@@ -120,9 +133,20 @@ def _write_results(folder: Path, history: list[dict[str, float]], training: dict
         writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
         for record in history:
-            writer.writerow({k: int(v) if k == "epoch" else round(v, digits) for k, v in record.items()})
+            writer.writerow({name: _rounded(name, value, digits) for name, value in record.items()})
     write_json(folder / "train.json", training)
     log.info("kept epoch: %s", json.dumps(training))
+
+
+def _rounded(name: str, value: float, digits: int) -> float:
+    """A figure as it is kept: the epoch whole, a learning rate by significant digits, others by decimals.
+
+    >>> _rounded("epoch", 2.0, 4), _rounded("learning_rate", 0.000123456, 4), _rounded("train_loss", 1.23456, 4)
+    (2, 0.0001235, 1.2346)
+    """
+    if name == "epoch":
+        return int(value)
+    return float(f"{value:.{digits}g}") if name == "learning_rate" else round(value, digits)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from itm.errors import ModelError
+
 
 @dataclass
 class Features:
@@ -63,6 +65,18 @@ class Towers(nn.Module):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """What must be known to build the same towers again: kind, sizes, activation, preprocessing, vocabulary."""
+
+    def checkpoint_gradients(self) -> None:
+        """Keep only the layers' inputs for the backward pass, and compute the rest again.
+
+        Raises:
+            ModelError: these towers cannot (reason "no-gradient-checkpointing").
+        """
+        raise ModelError(
+            f"train.gradient_checkpointing: {type(self).__name__} does not support it; set it to false, or save memory "
+            "by train.chunk_images",
+            reason="no-gradient-checkpointing",
+        )
 
 
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:

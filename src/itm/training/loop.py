@@ -6,7 +6,8 @@ import copy
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,20 @@ from torch import nn
 
 from itm.config.model import TrainParameters
 from itm.errors import TrainingError
-from itm.methods.interface import Context, Losses
-from itm.training.batches import Rows, Sampler
-from itm.training.checkpoint import Checkpoint
-from itm.training.inputs import Encoder, Inputs
+from itm.methods.interface import Context
+from itm.training.average import WeightAverage
+from itm.training.batches import Sampler
+from itm.training.checkpoint import Checkpoint, random_state, set_random_state
+from itm.training.distributed import Group
+from itm.training.figures import EpochFigures
+from itm.training.inputs import Encoder, Inputs, Split
 from itm.training.relations import Relations
 from itm.training.schedule import optimiser, rate_factor
+from itm.training.steps import Stepper
 
 log = logging.getLogger(__name__)
 
-
-@dataclass
-class Split:
-    """Images and captions of one split. owner: (captions,) image row. root: the empty caption, one row."""
-
-    images: Inputs
-    texts: Inputs
-    owner: Rows
-    root: Inputs
+__all__ = ["DevFigures", "Outcome", "Split", "Trainer", "seed_everything"]
 
 
 @dataclass
@@ -73,16 +70,21 @@ class Trainer:
         batch_size: int,
         checkpoint: Checkpoint | None = None,
         progress: Callable[[int, int, str], None] | None = None,
+        group: Group | None = None,
     ) -> None:
-        self.encoder, self.train, self.dev, self.relations = encoder, train, dev, relations
-        self.parameters, self.seed, self.dev_figures, self.batch_size = parameters, seed, dev_figures, batch_size
-        self.checkpoint, self.progress = checkpoint, progress
+        self.encoder, self.train, self.dev = encoder, train, dev
+        self.parameters, self.dev_figures, self.batch_size = parameters, dev_figures, batch_size
+        self.checkpoint, self.progress, self.group = checkpoint, progress, group or Group()
         self.sampler = Sampler(train.owner, parameters.batch_images, parameters.captions_per_image, seed)
         trained_towers = encoder.towers if train.images.features is None else None
-        self.optimiser = optimiser(encoder.method, trained_towers, parameters)
         self.modules: dict[str, nn.Module] = {"method": encoder.method}
         if trained_towers is not None:
             self.modules["towers"] = trained_towers
+            if parameters.gradient_checkpointing:
+                trained_towers.checkpoint_gradients()
+        self.optimiser = optimiser(encoder.method, trained_towers, parameters)
+        self.stepper = Stepper(encoder, train, relations, self.optimiser, self.modules, parameters, seed, self.group)
+        self.average = WeightAverage(self.modules, parameters.weight_average) if parameters.weight_average else None
         self.steps = self.sampler.steps() * parameters.epochs
 
     def run(self) -> Outcome:
@@ -94,24 +96,20 @@ class Trainer:
             TrainingError: the loss is not finite (reason "not-finite"), or all similarities of the dev split are
                 equal (reason "collapsed").
         """
-        outcome = Outcome(epoch=-1, selected=-np.inf)
-        best = self._weights()
-        first = 0
-        state = self.checkpoint.load(self.encoder.device) if self.checkpoint else None
-        if state is not None:
-            first, best, outcome = state["next"], state["best"], Outcome(**state["outcome"])
-            self._restore(state)
-            log.info("resuming after epoch %d", first)
+        first, best, outcome = self._resume()
+        patience = self.parameters.patience
         for epoch in range(first, self.parameters.epochs):
-            started = time.perf_counter()
-            record = {"epoch": float(epoch + 1), **self._epoch(epoch), **self._evaluate()}
-            seconds = time.perf_counter() - started
-            log.info("epoch %d/%d: %s (%.1f s)", epoch + 1, self.parameters.epochs, _shown(record), seconds)
+            if patience and outcome.history and epoch - outcome.epoch >= patience:
+                log.info("no better dev RSUM in %d epochs: training stops early", patience)
+                break
+            record = {"epoch": float(epoch + 1), **self._epoch(epoch)}
+            with self.average.applied() if self.average else nullcontext():
+                record |= self.group.from_leader(self._evaluate())
+                if record["dev_rsum"] > outcome.selected or self.parameters.select_by == "last":
+                    outcome.epoch, outcome.selected, best = epoch + 1, record["dev_rsum"], self._weights()
             outcome.history.append(record)
-            better = record["dev_rsum"] > outcome.selected or self.parameters.select_by == "last"
-            if better:
-                outcome.epoch, outcome.selected, best = epoch + 1, record["dev_rsum"], self._weights()
-            if self.checkpoint:
+            log.info("epoch %d/%d: %s", epoch + 1, self.parameters.epochs, _shown(record))
+            if self.checkpoint and self.group.leads:
                 self.checkpoint.save(self._state(epoch + 1, best, outcome))
         for name, module in self.modules.items():
             module.load_state_dict(best[name])
@@ -119,50 +117,35 @@ class Trainer:
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         self.encoder.train()
-        sums: dict[str, float] = {}
-        steps = self.sampler.steps()
+        cuda = self.encoder.device.type == "cuda"
+        figures = EpochFigures(every=50 if cuda else 1)
+        steps, started, rate, speed = self.sampler.steps(), time.perf_counter(), 0.0, 0.0
         for step, rows in enumerate(self.sampler.epoch(epoch)):
             number = epoch * steps + step
-            rate = rate_factor(number, self.steps, self.parameters.warmup_fraction)
+            factor = rate_factor(number, self.steps, self.parameters.warmup_fraction)
             for group in self.optimiser.param_groups:
-                group["lr"] = group["peak"] * rate
-            losses = self._step(rows, Context(epoch=epoch, step=number))
-            for name, term in losses.terms.items():
-                sums[name] = sums.get(name, 0.0) + term.value.item()
-            for name, figure in losses.figures.items():
-                sums[name] = sums.get(name, 0.0) + figure
-            sums["train_loss"] = sums.get("train_loss", 0.0) + losses.total().item()
+                group["lr"] = group["peak"] * factor
+            rate = self.optimiser.param_groups[0]["lr"]
+            taken = self.stepper.take(rows, Context(epoch=epoch, step=number))
+            figures.add(number, taken.losses, taken.total, taken.gradient_norm)
+            if self.average:
+                self.average.update()
+            speed = (step + 1) * self.parameters.batch_images / (time.perf_counter() - started)
             if self.progress:
-                self.progress(number + 1, self.steps, f"epoch {epoch + 1}/{self.parameters.epochs}")
-        return {name: total / steps for name, total in sorted(sums.items())}
-
-    def _step(self, rows: Any, context: Context) -> Losses:
-        encoder, method, device = self.encoder, self.encoder.method, self.encoder.device
-        images = encoder.images(self.train.images.batch(rows.images, device))
-        texts = encoder.texts(self.train.texts.batch(rows.captions, device))
-        if method.requires.root:
-            context.root = encoder.texts(self.train.root.batch(np.zeros(1, np.int64), device))
-        losses = method.losses(images, texts, self.relations.labels(rows, method.requires, device), context)
-        total = losses.total()
-        if not torch.isfinite(total):
-            values = ", ".join(f"{name} {term.value.item():g}" for name, term in losses.terms.items())
-            raise TrainingError(
-                f"the loss is not finite at step {context.step} ({values}); lower train.learning_rate "
-                "or raise the temperature",
-                reason="not-finite",
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        if self.parameters.gradient_clip:
-            trained = [p for group in self.optimiser.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(trained, self.parameters.gradient_clip)
-        self.optimiser.step()
-        method.after_step()
-        return losses
+                note = f"epoch {epoch + 1}/{self.parameters.epochs}, {speed:.0f} images/s"
+                self.progress(number + 1, self.steps, note)
+        found = figures.means()
+        memory = (
+            f", {torch.cuda.max_memory_allocated(self.encoder.device) / 2**30:.1f} GiB of GPU memory" if cuda else ""
+        )
+        # speed is for the log only: what is kept must be the same in every run
+        log.info("epoch %d/%d: %.0f images/s%s", epoch + 1, self.parameters.epochs, speed, memory)
+        return {**found, "learning_rate": rate}
 
     def _evaluate(self) -> dict[str, float]:
-        images = self.encoder.index(self.dev.images, "image", self.batch_size)
-        texts = self.encoder.index(self.dev.texts, "text", self.batch_size)
+        images, texts = self._index(self.dev.images, "image"), self._index(self.dev.texts, "text")
+        if not self.group.leads:
+            return {}
         sample = images[:64] @ texts[:64].T
         if np.ptp(sample) < 1e-6:
             raise TrainingError(
@@ -172,6 +155,10 @@ class Trainer:
             )
         return {f"dev_{name}": value for name, value in self.dev_figures(images, texts).items()}
 
+    def _index(self, inputs: Inputs, kind: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+        rows = self.group.share(np.arange(len(inputs)))
+        return self.group.gather_rows(self.encoder.index(inputs, kind, self.batch_size, rows))
+
     def _weights(self) -> dict[str, Any]:
         return {name: copy.deepcopy(module.state_dict()) for name, module in self.modules.items()}
 
@@ -179,20 +166,35 @@ class Trainer:
         return {
             "next": following,
             "best": best,
-            "outcome": {"epoch": outcome.epoch, "selected": outcome.selected, "history": outcome.history},
+            "outcome": asdict(outcome),
             "modules": self._weights(),
             "optimiser": self.optimiser.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "scaler": self.stepper.scaler.state_dict(),
+            "average": self.average.state() if self.average else None,
+            "random": random_state(self.encoder.device),
         }
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _resume(self) -> tuple[int, dict[str, Any], Outcome]:
+        """The epoch to start with, and the best weights and the outcome so far."""
+        state = self.checkpoint.load(self.encoder.device) if self.checkpoint else None
+        first = 0 if state is None else state["next"]
+        if self.group.from_leader(first) != first:
+            raise TrainingError(
+                f"process {self.group.rank} would go on after epoch {first}, the first process elsewhere; "
+                "all processes must see the same .itm/checkpoints",
+                reason="resume",
+            )
+        if state is None:
+            return 0, self._weights(), Outcome(epoch=-1, selected=-np.inf)
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
         self.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["random"].cpu())
-        if state["random_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([each.cpu() for each in state["random_cuda"]])
+        self.stepper.scaler.load_state_dict(state["scaler"])
+        if self.average:
+            self.average.restore(state["average"])
+        set_random_state(state["random"], self.encoder.device)
+        log.info("resuming after epoch %d", first)
+        return first, state["best"], Outcome(**state["outcome"])
 
 
 def _shown(record: dict[str, float]) -> str:

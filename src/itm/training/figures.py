@@ -1,0 +1,63 @@
+"""What an epoch is told by: the means of its losses and figures over the steps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from itm.errors import TrainingError
+from itm.methods.interface import Losses
+
+
+class EpochFigures:
+    """Sums over the steps of an epoch, in their order.
+
+    Reading a number from a GPU waits until the GPU has computed it. So values are read in blocks of `every` steps, and
+    a loss that is not finite is found up to that many steps late.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.sums: dict[str, float] = {}
+        self.steps = self.finite_gradients = 0
+        self._unread: list[tuple[int, list[str], Tensor, dict[str, float]]] = []
+
+    def add(self, step: int, losses: Losses, total: Tensor, gradient_norm: Tensor) -> None:
+        """Take in a step: its terms, its loss, and its gradient norm before clipping.
+
+        Raises:
+            TrainingError: a loss is not finite (reason "not-finite").
+        """
+        values = [*(term.value.detach() for term in losses.terms.values()), total.detach(), gradient_norm.detach()]
+        names = [*losses.terms, "train_loss", "gradient_norm"]
+        # float64 holds every float32 and float64 value as it is
+        self._unread.append((step, names, torch.stack([value.double() for value in values]), losses.figures))
+        if len(self._unread) >= self.every:
+            self._read()
+
+    def means(self) -> dict[str, float]:
+        """The mean of each value over the steps so far; of the gradient norm, over the steps where it is finite."""
+        self._read()
+        counts = {"gradient_norm": max(self.finite_gradients, 1)}
+        return {name: total / counts.get(name, self.steps) for name, total in sorted(self.sums.items())}
+
+    def _read(self) -> None:
+        for step, names, tensor, figures in self._unread:
+            values = dict(zip(names, tensor.tolist(), strict=True))
+            if not math.isfinite(values["train_loss"]):
+                shown = ", ".join(f"{name} {values[name]:g}" for name in names[:-2])
+                raise TrainingError(
+                    f"the loss is not finite at step {step} ({shown}); lower train.learning_rate "
+                    "or raise the temperature",
+                    reason="not-finite",
+                )
+            norm = values.pop("gradient_norm")
+            if math.isfinite(norm):  # a scaled float16 loss overflows now and then; such a step is skipped
+                self.finite_gradients += 1
+                values["gradient_norm"] = norm
+            for name, value in (values | figures).items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+            self.steps += 1
+        self._unread.clear()

@@ -1,0 +1,167 @@
+"""A small problem that every part of the engine is tested on: random images, captions and relations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+
+from itm.config import load
+from itm.config.model import EmbeddingParameters, TrainParameters
+from itm.methods.build import build_method
+from itm.methods.clip import Clip
+from itm.methods.interface import Context, Embedded, Labels, Losses, Method
+from itm.towers.base import Features, Towers, masked_mean
+from itm.towers.scratch import ScratchTowers
+from itm.training.distributed import Group
+from itm.training.inputs import Encoder, Inputs, Split
+from itm.training.loop import Trainer, seed_everything
+from itm.training.relations import Relations
+from itm.training.schedule import optimiser
+from itm.training.selection import dev_figures
+from itm.training.steps import Stepper
+
+PARAMETERS = load(Path(__file__).parents[2] / "params.yaml")
+METHODS = (*sorted(PARAMETERS.method), "tokens")
+IMAGES, EACH = 24, 3
+OWNER = np.repeat(np.arange(IMAGES), EACH)
+SIZES = {
+    "image_size": 16, "context_length": 8, "image_width": 8, "text_width": 16, "text_layers": 2, "text_heads": 2
+}  # fmt: skip
+
+
+class Tokens(Clip):
+    """A method whose loss looks at single words, as pairwise methods do."""
+
+    def encode_text(self, features: Features) -> Embedded:
+        found = super().encode_text(features)
+        if features.tokens is None:
+            return found
+        return Embedded(found.embedding, features.tokens.float(), features.mask)
+
+    def losses(self, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+        found = super().losses(images, texts, labels, context)
+        if texts.tokens is not None:
+            words = masked_mean(texts.tokens.square(), texts.mask).mean(1)
+            found.terms["info_nce"].value += (words[None, :] * labels.positives).sum(1).mean()
+        return found
+
+
+def train_parameters(**changes: Any) -> TrainParameters:
+    given = {"epochs": 2, "batch_images": 8, "captions_per_image": 2, "learning_rate": 0.01, **changes}
+    return TrainParameters.model_validate({**PARAMETERS.train.model_dump(), **given})
+
+
+def build(name: str, towers: Towers | None, dropout: float) -> Method:
+    embedding = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=dropout)
+    widths = (towers.image_width, towers.text_width) if towers else (12, 9)
+    if name == "tokens":
+        return Tokens(PARAMETERS.method["clip"], embedding, *widths)  # type: ignore[arg-type]
+    return build_method(PARAMETERS.method[name], embedding, *widths)
+
+
+def small_towers(kind: str, dropout: float) -> Towers | None:
+    """None for features; "norms": the project's own; "plain": the same without batch normalisation."""
+    if kind == "features":
+        return None
+    towers = ScratchTowers(list("abcdefgh"), **SIZES)
+    if kind == "plain":
+        stages = towers.image_tower.stages
+        for index, layer in enumerate(stages):
+            if isinstance(layer, nn.BatchNorm2d):
+                stages[index] = nn.GroupNorm(1, layer.num_features)
+    for layer in towers.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = dropout
+    return towers
+
+
+def split(towers: Towers | None) -> Split:
+    generator = np.random.default_rng(1)
+    if towers is None:
+        concept = generator.normal(size=(IMAGES, 6))
+        image = concept @ generator.normal(size=(6, 12))
+        text = concept[OWNER] @ generator.normal(size=(6, 9)) + 0.1 * generator.normal(size=(len(OWNER), 9))
+        image, text = (torch.from_numpy(values.astype(np.float32)) for values in (image, text))
+        return Split(Inputs(image), Inputs(text), OWNER, Inputs(torch.zeros(1, 9)))
+    pixels = generator.integers(0, 256, (IMAGES, 16, 16, 3)).astype(np.uint8)
+    # texts grow longer, so that the chunks of a batch differ in width
+    ids = np.array([[2, *generator.integers(3, 11, 7)] for _ in OWNER])
+    ids[np.arange(8) > generator.integers(1, 8, len(ids))[:, None]] = 0
+    return Split(Inputs(raw=pixels), Inputs(raw=ids), OWNER, Inputs(raw=np.array([[2] + [0] * 7])))
+
+
+def relations() -> Relations:
+    generator = np.random.default_rng(2)
+    keywords = sparse.csr_array(generator.integers(0, 2, (len(OWNER), 10)).astype(float))
+    return Relations(OWNER, np.arange(IMAGES), generator.random(len(OWNER)), "paired", keywords)
+
+
+def trainer(name: str, kind: str = "features", dropout: float = 0.0, **options: Any) -> Trainer:
+    """A trainer; `options` are its keywords (checkpoint, progress, group) and parameters of `train`."""
+    own = {key: options.pop(key) for key in ("checkpoint", "progress", "group") if key in options}
+    seed_everything(0, 1)
+    towers = small_towers(kind, dropout)
+    encoder = Encoder(build(name, towers, dropout), towers, torch.device("cpu"))
+    data = split(towers)
+    return Trainer(encoder, data, data, relations(), train_parameters(**options), 0, dev_figures(OWNER), 16, **own)
+
+
+def gradients(
+    name: str, kind: str = "features", dropout: float = 0.0, epoch: int = 50, group: Group | None = None, **changes: Any
+) -> dict[str, torch.Tensor]:
+    """The loss, all gradients, and the buffers after one batch, in float64."""
+    with patch.object(torch.Tensor, "float", torch.Tensor.double):
+        return _gradients(name, kind, dropout, epoch, group, **changes)
+
+
+def _gradients(
+    name: str, kind: str, dropout: float, epoch: int, group: Group | None, **changes: Any
+) -> dict[str, torch.Tensor]:
+    seed_everything(0, 1)
+    towers = small_towers(kind, dropout)
+    encoder = Encoder(build(name, towers, dropout), towers, torch.device("cpu"))
+    encoder.train()
+    modules: dict[str, nn.Module] = {"method": encoder.method} | ({"towers": towers} if towers else {})
+    for module in modules.values():
+        module.double()
+    data = split(towers)
+    for inputs in (data.images, data.texts, data.root):
+        if inputs.features is not None:
+            inputs.features = inputs.features.double()
+    parameters = train_parameters(**changes)
+    stepper = Stepper(
+        encoder,
+        data,
+        relations(),
+        optimiser(encoder.method, towers, parameters),
+        modules,
+        parameters,
+        0,
+        group or Group(),
+    )
+    engine = trainer(name, kind, **changes)  # only for its sampler
+    torch.manual_seed(5)
+    _, total = stepper.gradients(next(engine.sampler.epoch(0)), Context(epoch=epoch))
+    found = {"loss": total.detach(), "random": torch.get_rng_state()}
+    for room, module in modules.items():
+        for parameter, value in module.named_parameters():
+            if value.grad is not None:
+                found[f"{room}.{parameter}"] = value.grad
+        found |= {f"{room}.{buffer}": value for buffer, value in module.named_buffers()}
+    return found
+
+
+def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """Equal up to the rounding of float64: no value differs by more than 1e-9 of its tensor's largest one."""
+    assert found.keys() == expected.keys()
+    assert len(found) > 4
+    for name, value in expected.items():
+        if name != "random":
+            difference = (found[name] - value).abs().max().item()
+            assert difference <= 1e-9 * value.abs().max().item() + 1e-12, f"{name}: {difference}"

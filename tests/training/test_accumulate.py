@@ -1,0 +1,76 @@
+"""Gradients of a batch in chunks are those of the whole batch, for every method, with dropout too."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from itm.errors import TrainingError
+from itm.methods.interface import Embedded
+from itm.training import steps
+from itm.training.accumulate import concatenate
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small import METHODS, assert_same, gradients, trainer
+
+
+class Whole:
+    """Stands for a chunk that keeps its graph: many of them are one pass that draws its random numbers by chunks."""
+
+    def __init__(self, encode: Callable[[], Embedded], device: torch.device) -> None:
+        self.embedded = encode()
+
+    def backward(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", ["features", "plain"])
+@pytest.mark.parametrize("name", METHODS)
+def test_chunks_give_the_gradients_of_the_whole_batch(name: str, kind: str) -> None:
+    expected = gradients(name, kind)
+    for chunk in (3, 8):
+        assert_same(gradients(name, kind, chunk_images=chunk), expected)
+    assert_same(gradients(name, kind, epoch=0, chunk_images=2), gradients(name, kind, epoch=0))
+
+
+@pytest.mark.parametrize("kind", ["features", "plain"])
+@pytest.mark.parametrize("name", METHODS)
+def test_the_second_pass_draws_the_numbers_of_the_first(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = gradients(name, kind, dropout=0.3, chunk_images=3)
+    monkeypatch.setattr(steps, "Chunk", Whole)
+    expected = gradients(name, kind, dropout=0.3, chunk_images=3)
+    assert_same(found, expected)
+    assert torch.equal(found["random"], expected["random"])
+
+
+def test_small_batches_would_not_have_the_same_gradients() -> None:
+    whole, half = gradients("clip"), gradients("clip", batch_images=4)
+    assert not torch.allclose(whole["method.image_head.1.weight"], half["method.image_head.1.weight"], rtol=0.1)
+
+
+def test_training_in_chunks_ends_where_training_whole_ends() -> None:
+    whole, chunks = trainer("ditm", epochs=3), trainer("ditm", epochs=3, chunk_images=3)
+    for a, b in zip(whole.run().history, chunks.run().history, strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_batch_normalisation_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"6 layers normalise over the batch \(towers\.image_tower\.stages\.1,"):
+        trainer("clip", "norms", chunk_images=4)
+
+
+def test_parts_of_different_width_are_padded() -> None:
+    parts = [
+        Embedded(torch.ones(1, 2), torch.ones(1, width, 3), torch.ones(1, width, dtype=torch.bool)) for width in (1, 2)
+    ]
+    found = concatenate(parts)
+    assert found.tokens is not None
+    assert found.mask is not None
+    assert found.tokens[:, :, 0].tolist() == [[1, 0], [1, 1]]
+    assert found.mask.tolist() == [[True, False], [True, True]]
+    assert concatenate(parts[:1]) is parts[0]
+    assert concatenate([Embedded(torch.ones(1, 2))] * 2).tokens is None

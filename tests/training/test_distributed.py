@@ -1,0 +1,82 @@
+"""Two processes are one: the same loss and gradients as a single process with the whole batch, for every method."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from itm.errors import TrainingError
+from itm.training.distributed import Group, check_devices
+
+sys.path.insert(0, str(Path(__file__).parent))
+from distributed_worker import KINDS
+from small import METHODS, assert_same, gradients, trainer
+
+pytestmark = pytest.mark.xdist_group("distributed")  # the group shares a costly fixture
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two processes that torchrun started have found."""
+    out = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(Path(__file__).with_name("distributed_worker.py")), str(out)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (out / "0/run/state.pt").is_file()
+    assert not (out / "1").exists()  # only the first process writes
+    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", METHODS)
+def test_loss_and_gradients_are_those_of_one_process(ranks: list[dict[str, Any]], name: str, kind: str) -> None:
+    expected = gradients(name, kind)
+    for rank in ranks:
+        assert_same(rank["gradients"][f"{name} {kind}"], expected)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_chunks_and_processes_together(ranks: list[dict[str, Any]], name: str) -> None:
+    for rank in ranks:
+        assert_same(rank["gradients"][f"{name} chunks"], gradients(name, "plain"))
+
+
+def test_dropout_differs_between_processes_and_the_common_numbers_do_not(ranks: list[dict[str, Any]]) -> None:
+    first, second = (rank["gradients"]["dropout"] for rank in ranks)
+    assert all(torch.equal(first[name], second[name]) for name in first)  # sums, and the state of random numbers
+    assert first["loss"] != gradients("clip", "plain", dropout=0.5)["loss"]
+
+
+def test_training_is_that_of_one_process_and_the_models_stay_equal(ranks: list[dict[str, Any]]) -> None:
+    first, second = ranks
+    assert first["history"] == second["history"]
+    assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
+    expected = trainer("ditm", "norms", epochs=2).run().history
+    for found, record in zip(first["history"], expected, strict=True):
+        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=1e-3)
+        assert found["learning_rate"] == record["learning_rate"]
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    with pytest.raises(TrainingError, match="8 images cannot be shared equally by 3 processes"):
+        trainer("clip", group=Group(0, 3))
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(TrainingError, match="3 processes, but this machine has 2 GPUs; use --nproc-per-node 2"):
+        check_devices("auto")
+    check_devices("cpu")

@@ -68,6 +68,13 @@ class Parameters(Section):
             repeated = sorted({str(v) for v in values if values.count(v) > 1})
             if repeated:
                 raise ValueError(f"{key}: {len(repeated)} listed more than once ({first_few(repeated)})")
+        for name in self.methods:
+            least = getattr(self.method[name], "least_captions", 1)
+            if self.train.captions_per_image < least:
+                raise ValueError(
+                    f"method.{name} orders an image's captions, but a batch holds {self.train.captions_per_image} of "
+                    f"each; set train.captions_per_image to {least} or more, or its order_weight and radius_weight to 0"
+                )
         if min(self.seeds) < 0:
             raise ValueError(f"seeds: {min(self.seeds)} is negative")
         return self
@@ -123,6 +130,8 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
     hint = ""
     if fault["type"] == "literal_error" and isinstance(fault["input"], str):
         hint = "; " + nearest(fault["input"], re.findall(r"'([^']+)'", fault["ctx"]["expected"]))
+    if isinstance(fault["input"], dict):
+        return f"{key}: {message}"  # options that contradict each other: the message names them
     shown = repr(fault["input"])
     return f"{key} = {shown if len(shown) < 80 else shown[:77] + '...'}: {message}{hint}"
 

@@ -73,6 +73,28 @@ def load_training_data(
     return TrainingData(splits["train"], splits["dev"], relations, towers, description, widths)
 
 
+@dataclass(frozen=True)
+class Described:
+    """A split without its inputs: relations, and the rows of the tables that its rows stand for."""
+
+    relations: Relations
+    images: pd.DataFrame
+    captions: pd.DataFrame
+
+
+def describe_split(clean: Path, scored: Path, method: MethodParameters, seed: int, split: str) -> Described:
+    """The relations of a split as a method would see them in training, with its images and captions.
+
+    Raises:
+        DataError: a table is missing.
+    """
+    captions, images, scores = read_captions(clean), read_images(clean), pd.read_parquet(scored / CAPTIONS)
+    image_rows, caption_rows, _ = _rows(captions, images, split)
+    relations = _relations(captions, images, scores, scored, method, seed, split)
+    of_images, of_captions = images.iloc[image_rows], captions.iloc[caption_rows]
+    return Described(relations, of_images.reset_index(drop=True), of_captions.reset_index(drop=True))
+
+
 class _Source:
     """Where the inputs of image and text rows come from."""
 
@@ -133,8 +155,9 @@ def _relations(
     scored: Path,
     method: MethodParameters,
     seed: int,
+    split: str = "train",
 ) -> Relations:
-    image_rows, caption_rows, owner = _rows(captions, images, "train")
+    image_rows, caption_rows, owner = _rows(captions, images, split)
     _, same = np.unique(images["sha256"].to_numpy()[image_rows], return_inverse=True)
     train = scores.iloc[caption_rows]
     keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]

@@ -90,8 +90,12 @@ class DitmParameters(Section):
     soft_weight: float = Field(
         ge=0,
         le=1,
-        description="eps: share of the target given to relevant unlabelled pairs (soft_targets), or weight of their "
-        "term (pseudo_positives)",
+        description="eps: how much relevant unlabelled pairs count in the target (soft_targets, see soft_mixing), or "
+        "weight of their term (pseudo_positives)",
+    )
+    soft_mixing: Literal["added", "share"] = Field(
+        description="added = a pair counts eps times its relevance in a row's target, where a labelled pair counts 1; "
+        "share = labelled pairs keep 1 - eps, and eps is divided by relevance (soft_targets)"
     )
     soft_threshold: float = Field(
         ge=0, lt=1, description="relevance below this counts as none (soft_targets, masked, pseudo_positives)"

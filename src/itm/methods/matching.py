@@ -10,7 +10,7 @@ from torch import Tensor
 
 from itm.config.methods import DitmParameters
 from itm.methods.blocks.hinge import Mining, symmetric_hinge
-from itm.methods.blocks.info_nce import graded_targets, soft_cross_entropy, symmetric_info_nce
+from itm.methods.blocks.info_nce import added_targets, graded_targets, soft_cross_entropy, symmetric_info_nce
 from itm.methods.blocks.sigmoid import sigmoid_loss
 from itm.methods.interface import Losses, Term
 from itm.methods.refinement import Refinement
@@ -60,8 +60,9 @@ class Matching:
         if self.options.base == "sigmoid":
             targets = torch.where(positives, torch.ones_like(relevance), share * relevance)
             return Losses({"soft_targets": Term(sigmoid_loss(logits, targets))})
-        images_to_texts = soft_cross_entropy(logits, graded_targets(positives, relevance, share))
-        texts_to_images = soft_cross_entropy(logits.T, graded_targets(positives.T, relevance.T, share))
+        targets_of = added_targets if self.options.soft_mixing == "added" else graded_targets
+        images_to_texts = soft_cross_entropy(logits, targets_of(positives, relevance, share))
+        texts_to_images = soft_cross_entropy(logits.T, targets_of(positives.T, relevance.T, share))
         return Losses({"soft_targets": Term((images_to_texts + texts_to_images) / 2)})
 
     def _pseudo_positives(self, similarities: Tensor, positives: Tensor, pseudo: Tensor, mining: Mining) -> Losses:

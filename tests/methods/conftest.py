@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "semi-hard": {"base": "hinge", "refinement": "relative_margin", "mining": "semi_hard"},
     "sum": {"base": "hinge", "refinement": "triplet_weight", "mining": "sum"},
     "no-gate": {"gate": "none"},
+    **{f"soft-{mixing}": {"refinement": "soft_targets", "soft_mixing": mixing} for mixing in ("added", "share")},
     "text-cosine": {"gate": "text_cosine", "soft_threshold": 0.2},
     "gate-only-margin": {"base": "hinge", "refinement": "absolute_margin", "direction": False},
     "mined": {"mined_captions": 3, "mined_threshold": 0.3},

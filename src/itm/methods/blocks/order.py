@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from itm.methods.blocks.list_order import rises
+from itm.methods.blocks.lists import own_lists
 
 
 def ordered_pairs(score: Tensor, owner: Tensor, gap: float) -> tuple[Tensor, Tensor]:
-    """Rows (p, q) of captions of one image whose scores differ by more than `gap`, p the more generic.
+    """Rows (p, q) of captions of one image whose scores differ by more than `gap`, p the more generic; sorted.
 
-    >>> import torch
     >>> p, q = ordered_pairs(torch.tensor([0.9, 0.1, 0.5]), torch.tensor([0, 0, 1]), 0.05)
     >>> p.tolist(), q.tolist()
     ([1], [0])
     """
-    same = owner.unsqueeze(0) == owner.unsqueeze(1)
-    rises = score.unsqueeze(0) - score.unsqueeze(1) > gap
-    generic, specific = (same & rises).nonzero(as_tuple=True)
-    return generic, specific
+    # by image: a matrix of all captions with all would cost more than the loss itself in a large batch
+    lists = own_lists(owner, int(owner.max()) + 1)
+    image, above, below = rises(lists.of_texts(score), lists.mask, gap).nonzero(as_tuple=True)
+    generic, specific = lists.index[image, below], lists.index[image, above]
+    order = torch.argsort(generic * len(owner) + specific)  # the order of the batch, whatever the lists' is
+    return generic[order], specific[order]
 
 
 def order_hinge(values: Tensor, score: Tensor, owner: Tensor, margin: float, gap: float) -> Tensor:
@@ -31,7 +36,6 @@ def order_hinge(values: Tensor, score: Tensor, owner: Tensor, margin: float, gap
         score: (texts,) float, descriptiveness 0..1.
         owner: (texts,) long, the image of each caption.
 
-    >>> import torch
     >>> similarities, score, owner = torch.tensor([0.5, 0.4]), torch.tensor([0.0, 1.0]), torch.tensor([0, 0])
     >>> round(order_hinge(similarities, score, owner, 0.1, 0.05).item(), 6)
     0.2

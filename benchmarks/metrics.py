@@ -45,10 +45,10 @@ def products(image: np.ndarray, text: np.ndarray) -> None:
 
 
 def _ours(image: np.ndarray, text: np.ndarray, wanted: tuple[str, ...], items: bool) -> dict[str, float]:
-    from itm.evaluation.published import coco
+    from itm.evaluation.published import coco, coco_files
     from itm.evaluation.published.vectors import Vectors
 
-    gallery = coco.read_gallery(None)
+    gallery = coco_files.read_gallery(None)
     arrays = {
         "image_ids": gallery.image_ids,
         "image_embeddings": image,
@@ -83,11 +83,11 @@ def ours_eccv(image: np.ndarray, text: np.ndarray) -> dict[str, float]:
 def float64_reference(image: np.ndarray, text: np.ndarray) -> dict[str, float]:
     """R@K of COCO 5K and of the CxC tasks from float64 scores, by counting; lower position first among ties."""
     from itm.evaluation import cxc
-    from itm.evaluation.published import coco
+    from itm.evaluation.published import coco_files
     from itm.metrics import Positives
 
-    gallery = coco.read_gallery(None)
-    answers = cxc.rated_answers(coco.read_cxc(gallery, None), gallery.owners, len(image))
+    gallery = coco_files.read_gallery(None)
+    answers = cxc.rated_answers(coco_files.read_cxc(gallery, None), gallery.owners, len(image))
     own = Positives.from_owners(gallery.owners, len(image))
     found = {}
     for key, left, right, positives, self_out in (
@@ -147,9 +147,9 @@ def eccv_package(image: np.ndarray, text: np.ndarray) -> None:
     warnings.simplefilter("ignore")
     import eccv_caption
 
-    from itm.evaluation.published import coco
+    from itm.evaluation.published import coco_files
 
-    gallery = coco.read_gallery(None)
+    gallery = coco_files.read_gallery(None)
     scores = image @ text.T
     lists = {}
     for task, table, queries, items in (
@@ -168,9 +168,9 @@ def eccv_package(image: np.ndarray, text: np.ndarray) -> None:
 def bootstraps(image: np.ndarray, text: np.ndarray) -> None:
     """The three CxC correlations, 1,000 trials each."""
     from itm.evaluation import cxc
-    from itm.evaluation.published import coco
+    from itm.evaluation.published import coco_files
 
-    for kind, rated in coco.read_cxc(coco.read_gallery(None), None).items():
+    for kind, rated in coco_files.read_cxc(coco_files.read_gallery(None), None).items():
         cxc.correlate(kind, rated, cxc.pair_scores(kind, rated, image, text), 1000, 0)
 
 
@@ -214,12 +214,12 @@ JOBS = {
 
 def run_job(name: str, images: int, repeat: int) -> None:
     """Run one job in this process and print what was measured as JSON."""
-    from itm.evaluation.published import coco
+    from itm.evaluation.published import coco_files
 
     if images == 5000:
-        owners = coco.read_gallery(None).owners
+        owners = coco_files.read_gallery(None).owners
         if name.startswith("ours") or name == "bootstraps":
-            coco.read_cxc(coco.read_gallery(None), None)  # reading files is not what is measured
+            coco_files.read_cxc(coco_files.read_gallery(None), None)  # reading files is not what is measured
     else:
         owners = np.repeat(np.arange(images), 5)
     image, text = embeddings(images, owners)

@@ -120,7 +120,7 @@ def bare(encoder: Encoder, data: Split, rows: Any) -> Step:
     method, towers, precision = encoder.method, encoder.towers, encoder.type
     assert towers is not None
     parameters = [p for module in (method, towers) for p in module.parameters()]
-    adam = torch.optim.AdamW(parameters, lr=1e-5)
+    adam = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
     pixels = data.images.batch(rows.images, DEVICE)
     ids = data.texts.batch(rows.captions, DEVICE)
     owner = torch.arange(len(rows.images), device=DEVICE).repeat_interleave(2)

@@ -25,7 +25,9 @@ def catalogue(monkeypatch):
 
 
 def test_every_data_set_has_an_entry_a_reader_and_options(catalogue):
-    assert set(catalogue) == set(DatasetsParameters.model_fields) == set(READERS)
+    annotations = {name for name, entry in catalogue.items() if all(file.package for file in entry.files.values())}
+    assert annotations == {"eccv_caption"}
+    assert set(catalogue) - annotations == set(DatasetsParameters.model_fields) == set(READERS)
 
 
 @pytest.mark.parametrize("preset", choices("preset", ROOT))
@@ -58,7 +60,7 @@ def test_published_checksums_come_with_a_size(catalogue):
 
 BASE = {"title": "t", "use": "u", "licence": "l", "citation": "c"}
 BAD = {
-    "no addresses": ({"a.zip": {}}, "set.files.a.zip: needs at least one of urls, mirror, manual, generated"),
+    "no addresses": ({"a.zip": {}}, "set.files.a.zip: needs at least one of urls, mirror, manual, package, generated"),
     "wrong address": ({"a.zip": {"urls": ["ftp://x/a"]}}, "address 'ftp://x/a' must start with http:// or https://"),
     "short checksum": ({"a.zip": {"urls": ["http://x"], "sha256": "abc"}}, "sha256 'abc' is not 64 hexadecimal digits"),
     "upper-case checksum": (
@@ -154,7 +156,7 @@ def project(tmp_path, monkeypatch):
 
 def test_list_and_info(project, capsys):
     names = [line.split()[0] for line in run(capsys, "list").splitlines()]
-    assert names == ["scenes", "flickr8k", "coco", "flickr30k"]
+    assert names == ["scenes", "flickr8k", "coco", "eccv_caption", "flickr30k"]
     text = run(capsys, "info", "flickr30k")
     assert "licence  non-commercial research" in text
     assert "by hand: fill in the form" in text

@@ -334,8 +334,17 @@ def test_wrong_copy_is_refused_and_the_network_tried(there, promised, more, mess
 
 def test_mirror_without_the_file(get, tmp_path, monkeypatch):
     put(tmp_path, monkeypatch, b"x", "elsewhere")
-    with pytest.raises(DataError, match="not in the mirror"):
+    with pytest.raises(DataError, match="no such file"):
         get(entry=mirror_entry(b"from the mirror"))
+
+
+def test_file_of_an_installed_package(get, tmp_path):
+    content = (Path(pytest.__file__).parent / "py.typed").read_bytes()
+    entry = SourceFile(package="pytest/py.typed", bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    assert get(entry=entry, name="py.typed").path.read_bytes() == content
+    for package in ("no_such_package/py.typed", "pytest/no-such-file"):
+        with pytest.raises(DataError, match="no such file"):
+            get(entry=entry.model_copy(update={"package": package}), name="other")
 
 
 def test_mirror_that_is_no_folder(monkeypatch, tmp_path):

@@ -10,8 +10,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from itm.errors import ConfigError, DataError
-from itm.evaluation.published import BENCHMARKS, coco, evaluate_file, sources
+from itm.evaluation.published import BENCHMARKS, coco_files, evaluate_file, sources
 from itm.evaluation.published.quoted import QUOTED
+from itm.evaluation.result import flat
 
 IMAGES, DIMENSION = 20, 12
 CXC_COLUMNS = {"sts": ("caption1", "caption2"), "sis": ("image1", "image2"), "sits": ("caption", "image")}
@@ -31,7 +32,7 @@ def small_coco(tmp_path, monkeypatch):
     image_ids = rng.choice(500_000, IMAGES, replace=False)
     owners = np.repeat(np.arange(IMAGES), 5)
     caption_ids = rng.choice(900_000, len(owners), replace=False)
-    monkeypatch.setattr(coco, "SIZE", (IMAGES, len(owners)))
+    monkeypatch.setattr(coco_files, "SIZE", (IMAGES, len(owners)))
     with gzip.open(tmp_path / "karpathy_captions.csv.gz", "wt", newline="") as text:
         table = csv.writer(text)
         table.writerow(["split", "index", "caption_id", "image_id", "tokenized_caption", "original_caption"])
@@ -278,7 +279,7 @@ def test_unknown_names_and_missing_annotations(small_coco, tmp_path, monkeypatch
 
 
 def test_another_gallery_size_is_refused(small_coco, monkeypatch):
-    monkeypatch.setattr(coco, "SIZE", (5000, 25000))
+    monkeypatch.setattr(coco_files, "SIZE", (5000, 25000))
     with pytest.raises(DataError, match="has 20 images and 100 captions; expected 5000 and 25000"):
         evaluate_file(small_coco.file, ["coco"], annotations=small_coco.folder)
 
@@ -339,8 +340,8 @@ def test_documented_counts_of_the_real_files():
         pytest.skip("needs the data mirror: set ITM_MIRROR")
     from itm.evaluation import cxc
 
-    gallery = coco.read_gallery(None)
-    ratings = coco.read_cxc(gallery, None)
+    gallery = coco_files.read_gallery(None)
+    ratings = coco_files.read_cxc(gallery, None)
     assert {kind: len(rows) for kind, rows in ratings.items()} == {"sts": 44_045, "sis": 46_719, "sits": 44_833}
     assert {kind: int((rows.score >= 3).sum()) for kind, rows in ratings.items()} == {
         "sts": 16_184,
@@ -356,7 +357,7 @@ def test_documented_counts_of_the_real_files():
         for i in range(5000)
     ]
     assert np.count_nonzero(lost) == 29
-    package = coco._package_gallery()
+    package = coco_files._package_gallery()
     assert (package.caption_ids == gallery.caption_ids).all()
     assert (package.owners == gallery.owners).all()
     theirs = json.loads((sources.eccv_caption_data() / "cxc_caption_to_image.json").read_text())
@@ -368,7 +369,7 @@ def test_documented_counts_of_the_real_files():
         ("i2t", gallery.image_ids, gallery.caption_ids, 1_261, 22_550),
         ("t2i", gallery.caption_ids, gallery.image_ids, 1_332, 11_279),
     ):
-        _, positives, missing = coco.read_eccv(task, query_ids, item_ids)
+        _, positives, missing = coco_files.read_eccv(task, query_ids, item_ids)
         outside += missing
         assert (len(positives), int(positives.relevant.sum())) == (size, pairs)
     assert sorted(outside) == [144_675, 467_259]
@@ -380,7 +381,7 @@ def test_full_size_figures_equal_eccv_caption(tmp_path, kind):
     """All of eccv_caption's own recalls and mAP@R on the whole gallery, from lists it is given."""
     eccv_caption = pytest.importorskip("eccv_caption")
     rng = np.random.default_rng(0)
-    gallery = coco._package_gallery()
+    gallery = coco_files._package_gallery()
     image = rng.standard_normal((5000, 16))
     text = image[gallery.owners] + 0.8 * rng.standard_normal((25_000, 16))
     if kind == "tied":
@@ -420,3 +421,55 @@ def test_full_size_figures_equal_eccv_caption(tmp_path, kind):
         assert metrics[f"eccv/{task}/map_at_r"] == pytest.approx(found["eccv_map_at_r"][task], abs=1e-12)
         assert metrics[f"eccv/{task}/r_precision"] == pytest.approx(found["eccv_rprecision"][task], abs=1e-12)
         assert metrics[f"eccv/{task}/r1"] == pytest.approx(found["eccv_r1"][task], abs=1e-12)
+
+
+def scores_file(small_coco, name="scores.safetensors", **changes):
+    """The dot products of the small gallery as a file of scores, its rows and columns shuffled."""
+    arrays = {name: values for name, values in small_coco.arrays.items() if not name.endswith("embeddings")}
+    scores = small_coco.arrays["image_embeddings"] @ small_coco.arrays["caption_embeddings"].T
+    path = small_coco.folder / name
+    save_file(arrays | {"scores": scores} | changes, path)
+    return path
+
+
+def test_scores_of_pairs_give_what_their_embeddings_give(small_coco):
+    wanted = ("coco", "cxc", "eccv")
+    by_scores = evaluate_file(scores_file(small_coco), wanted, annotations=small_coco.folder, trials=20)
+    by_embeddings = evaluate_file(small_coco.file, wanted, annotations=small_coco.folder, trials=20)
+    assert set(by_scores.metrics["cxc"]) == {"i2t", "t2i", "sits"}
+    found, expected = flat(by_scores.metrics), flat(by_embeddings.metrics)
+    assert {"coco_1k/t2i/r5", "cxc/t2i/r1", "cxc/sits/spearman", "eccv/map_at_r"} <= set(found)
+    assert found == pytest.approx({key: expected[key] for key in found})
+    assert by_scores.protocol["similarity"] == "scores of the file"
+    assert by_embeddings.protocol["similarity"] == "dot product"
+
+
+def test_scores_of_own_pairs(tmp_path):
+    arrays = {
+        "image_ids": np.array([7, 8]),
+        "caption_ids": np.array([1, 2, 3]),
+        "caption_image_ids": np.array([7, 7, 8]),
+        "scores": np.array([[0.1, 0.9, 0.5], [0.2, 0.3, 0.1]], dtype=np.float32),
+    }
+    save_file(arrays, tmp_path / "x.safetensors")
+    metrics = evaluate_file(tmp_path / "x.safetensors", ["pairs"]).metrics["pairs"]
+    # image 7 finds caption 2 first; image 8 finds caption 3 last; caption 1 finds image 8 first, the others image 7
+    assert (metrics["i2t"]["r1"], metrics["t2i"]["r1"]) == (0.5, pytest.approx(1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        (
+            {"scores": np.zeros((3, 4), np.float32)},
+            {},
+            r"scores has shape \(3, 4\) for 20 image_ids",
+        ),
+        ({"image_embeddings": np.ones((2, 2), np.float32)}, {}, "holds scores and image_embeddings; which is meant"),
+        ({}, {"normalize": True}, "scores have no length to normalize"),
+        ({"scores": np.zeros((20, 100), np.float16)}, {}, "scores is float16; expected float32 or float64"),
+    ],
+)
+def test_wrong_scores_are_refused(small_coco, changes, options, message):
+    with pytest.raises(DataError, match=message):
+        evaluate_file(scores_file(small_coco, **changes), ["coco"], annotations=small_coco.folder, **options)

@@ -42,6 +42,20 @@ def test_a_text_does_not_depend_on_its_neighbours_padding(towers: ScratchTowers)
     torch.testing.assert_close(towers.text(ids).pooled[0], alone, atol=1e-6, rtol=1e-5)
 
 
+def test_captions_of_like_length_go_together_and_come_back_in_order(towers: ScratchTowers) -> None:
+    texts = [" ".join(["red"] * (1 + 7 * row % 6) + ["circle"]) for row in range(150)]
+    together = towers.text(torch.from_numpy(towers.tokenize(texts)))
+    assert together.tokens is not None
+    assert together.mask is not None
+    for row in (0, 1, 77, 149):
+        alone = towers.text(torch.from_numpy(towers.tokenize([texts[row]])))
+        assert alone.tokens is not None
+        length = alone.tokens.shape[1]
+        torch.testing.assert_close(together.pooled[row], alone.pooled[0])
+        torch.testing.assert_close(together.tokens[row, :length], alone.tokens[0])
+        assert together.mask[row].sum() == length
+
+
 def test_an_image_does_not_depend_on_its_neighbours(towers: ScratchTowers) -> None:
     images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     whole = towers.image(towers.preprocess(images)).pooled

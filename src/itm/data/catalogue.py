@@ -56,6 +56,8 @@ class SourceFile(Contents):
     urls: list[str] = []
     mirror: list[Copy] = []
     manual: str = ""
+    package: str = ""
+    """An installed Python package that holds the file, and the path inside it."""
     optional: bool = False
     generated: bool = False
 
@@ -64,8 +66,8 @@ class SourceFile(Contents):
         bad = [url for url in self.urls if not url.startswith(("http://", "https://"))]
         if bad:
             raise ValueError(f"address '{bad[0]}' must start with http:// or https://")
-        if not (self.urls or self.mirror or self.manual or self.generated):
-            raise ValueError("needs at least one of urls, mirror, manual, generated")
+        if not (self.urls or self.mirror or self.manual or self.package or self.generated):
+            raise ValueError("needs at least one of urls, mirror, manual, package, generated")
         return self
 
 

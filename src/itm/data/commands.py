@@ -153,6 +153,7 @@ def _human(size: int) -> str:
 def _origins(source: SourceFile) -> list[str]:
     lines = [source.note] if source.note else []
     lines += [f"by hand: {source.manual}"] if source.manual else []
+    lines += [f"installed package: {source.package}"] if source.package else []
     lines += source.urls
     for copy in source.mirror:
         note = f" ({copy.note})" if copy.note else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -88,9 +89,13 @@ def fetch(
         if path.is_file() and (digest := _right(name, file, entry, path, record_path)):
             return Fetched(path, "already here", path.stat().st_size, digest)
         mirror = mirror_folder()
-        for copy in entry.mirror if mirror else []:
-            assert mirror is not None
-            source, candidate = mirror / copy.path, waiting / f"{file}.copy"
+        local = [(mirror / copy.path, copy) for copy in entry.mirror] if mirror else []
+        if entry.package:
+            local.insert(
+                0, (_package_file(entry.package), Copy(path=entry.package, bytes=entry.bytes, sha256=entry.sha256))
+            )
+        for source, copy in local:
+            candidate = waiting / f"{file}.copy"
             try:
                 size, digest = _copy(source, copy, candidate, lambda done, total: report(file, done, total))
                 if copy.sha256 is None:
@@ -174,10 +179,19 @@ def _right(name: str, file: str, entry: SourceFile, path: Path, record_path: Pat
     return None
 
 
+def _package_file(place: str) -> Path:
+    """Where an installed package keeps a file; `place` is the package's name and the path below it."""
+    package, _, rest = place.partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return Path(place)
+    return Path(next(iter(spec.submodule_search_locations))) / rest
+
+
 def _copy(source: Path, copy: Copy, candidate: Path, report: Callable[[int, int | None], None]) -> tuple[int, str]:
     """Copy a mirror's file to `candidate`, expanded if it is compressed; returns size and sha256 of the result."""
     if not source.is_file():
-        raise _Wrong("not in the mirror")
+        raise _Wrong("no such file")
     total = source.stat().st_size
     _need_room(candidate.parent, total)
     digest, done = hashlib.sha256(), 0

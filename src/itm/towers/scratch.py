@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from itm.towers.base import Features, Towers, masked_mean
 
@@ -17,6 +18,8 @@ PADDING, UNKNOWN, START = 0, 1, 2
 _WORD = re.compile(r"\w+|[^\w\s]")
 # Channel means and deviations are fixed so that a saved model never depends on the data it was built beside.
 _MEAN, _DEVIATION = 0.5, 0.25
+# captions of like length share a forward pass, in at most so many groups of at least so many captions
+_GROUPS, _SMALLEST_GROUP = 4, 32
 
 
 def words(text: str) -> list[str]:
@@ -84,14 +87,24 @@ class TransformerTower(nn.Module):
     def forward(self, ids: Tensor) -> Features:
         """Pooled features and one token a word."""
         mask = ids != PADDING
-        # all columns beyond the longest caption of the batch are padding: leaving them out changes nothing but time
+        lengths = mask.sum(1)
+        # columns beyond the longest caption are padding: leaving them out changes nothing but time; so does going
+        # through captions of like length together, most being much shorter than the longest
+        longest = max(int(lengths.max()), 1)
+        order = torch.argsort(lengths, stable=True)
+        groups = order.chunk(min(_GROUPS, -(-len(ids) // _SMALLEST_GROUP)))
+        tokens = torch.cat([self._tokens(ids[rows], mask[rows], longest) for rows in groups])[torch.argsort(order)]
+        mask = mask[:, :longest]
+        return Features(masked_mean(tokens, mask), tokens, mask)
+
+    def _tokens(self, ids: Tensor, mask: Tensor, width: int) -> Tensor:
+        """Token features (texts, width, features) of texts; those of padding mean nothing."""
         longest = max(int(mask.sum(1).max()), 1)
         ids, mask = ids[:, :longest], mask[:, :longest]
         tokens = self.embedding(ids) + self.position[:longest]
         for layer in self.layers:
             tokens = layer(tokens, src_key_padding_mask=~mask)
-        tokens = self.norm(tokens)
-        return Features(masked_mean(tokens, mask), tokens, mask)
+        return functional.pad(self.norm(tokens), (0, 0, 0, width - longest))
 
 
 class ScratchTowers(Towers):

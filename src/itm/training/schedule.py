@@ -25,14 +25,14 @@ def optimiser(method: Method, towers: Towers | None, parameters: TrainParameters
     if towers is not None:
         rate = parameters.learning_rate if towers.new else parameters.tower_learning_rate
         if parameters.layer_decay == 1:
-            return torch.optim.AdamW(groups + _groups(towers.parameters(), rate, parameters.weight_decay))
+            return torch.optim.AdamW(groups + _groups(towers.parameters(), rate, parameters.weight_decay), fused=True)
         floors: dict[int, list[nn.Parameter]] = {}
         height = heights(towers)
         for name, parameter in towers.named_parameters():
             floors.setdefault(height[name], []).append(parameter)
         for floor in sorted(floors):
             groups += _groups(floors[floor], rate * parameters.layer_decay**floor, parameters.weight_decay)
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def _groups(parameters: Iterable[nn.Parameter], rate: float, decay: float) -> list[dict[str, object]]:

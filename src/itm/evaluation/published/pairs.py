@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from itm.errors import DataError
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
+from itm.evaluation.published.similarity import read_similarity
 from itm.evaluation.published.vectors import Vectors
 from itm.evaluation.result import id_hash
-from itm.metrics import DotProduct, Positives, hit_rates, rank_all, rsum, warn_if_collapsed
+from itm.metrics import Positives, hit_rates, rank_all, rsum, warn_if_collapsed
 
 RECALL_AT = (1, 5, 10)
 SIZES = {"flickr30k": (1000, 5000), "flickr8k": (1000, 5000)}
@@ -32,7 +33,7 @@ def evaluate(vectors: Vectors, name: str, folder: Path | None, *, normalize: boo
         )
     owners = order[place]
     answers = Positives.from_owners(owners, len(image_ids))
-    scorer = DotProduct(vectors.rows("image", image_ids, normalize), vectors.rows("caption", caption_ids, normalize))
+    scorer = read_similarity(vectors, image_ids, caption_ids, normalize).pairs()
     (i2t,), (t2i,) = rank_all(scorer, rows=[answers[0]], columns=[answers[1]])
     report = Report()
     rates = {}

@@ -9,6 +9,7 @@ from itm import __version__
 from itm.errors import ConfigError, nearest
 from itm.evaluation.published import coco, hierarcaps, pairs
 from itm.evaluation.published.report import Report
+from itm.evaluation.published.similarity import SCORES
 from itm.evaluation.published.vectors import read_vectors
 
 BENCHMARKS = {
@@ -68,7 +69,7 @@ def evaluate_file(
         "version": __version__,
         "benchmarks": list(benchmarks),
         "normalize": normalize,
-        "similarity": "dot product",
+        "similarity": "scores of the file" if SCORES in vectors.arrays else "dot product",
         "ties": "lower gallery position first",
     }
     return report

@@ -28,10 +28,19 @@ class Vectors:
         Raises:
             DataError: the arrays are missing or damaged, an id occurs twice, or a wanted id is missing.
         """
-        ids = self.ids(kind)
         values = self.embeddings(f"{kind}_embeddings", normalize)
-        if len(ids) != len(values):
-            raise DataError(f"{self.path}: {len(ids)} {kind}_ids for {len(values)} {kind}_embeddings", reason="shape")
+        count = len(self.ids(kind))
+        if count != len(values):
+            raise DataError(f"{self.path}: {count} {kind}_ids for {len(values)} {kind}_embeddings", reason="shape")
+        return values[self.places(kind, wanted)]
+
+    def places(self, kind: str, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[wanted] the positions of these ids among the file's.
+
+        Raises:
+            DataError: an id occurs twice, or a wanted id is missing.
+        """
+        ids = self.ids(kind)
         order = np.argsort(ids, kind="stable")
         ordered = ids[order]
         place = np.minimum(np.searchsorted(ordered, wanted), max(0, len(ids) - 1))
@@ -42,7 +51,8 @@ class Vectors:
                 f" ({first_few(absent)}){self._guess(ids, wanted)}",
                 reason="missing-id",
             )
-        return values[order[place]]
+        found: NDArray[np.int64] = order[place]
+        return found
 
     def ids(self, kind: str) -> NDArray[np.int64]:
         """All ids of `kind` in the file, each once."""
@@ -62,22 +72,8 @@ class Vectors:
 
     def embeddings(self, name: str, normalize: bool, dimensions: int = 2) -> Floats:
         """A float32 or float64 array without NaN, infinity or zero vectors; scaled to unit length if asked."""
-        values = self._array(name)
-        if values.dtype not in (np.float32, np.float64):
-            hint = "; half precision moves recall, encode again in float32" if values.dtype == np.float16 else ""
-            raise DataError(f"{self.path}: {name} is {values.dtype}; expected float32 or float64{hint}", reason="dtype")
-        if values.ndim != dimensions or 0 in values.shape:
-            shape = "[rows, dimension]" if dimensions == 2 else "[dimension]"
-            raise DataError(
-                f"{self.path}: {name} has shape {values.shape}; expected {shape}, not empty", reason="shape"
-            )
+        values = self.numbers(name, dimensions)
         table = np.atleast_2d(values)
-        bad = np.flatnonzero(~np.isfinite(table.sum(axis=1, dtype=np.float64)))
-        if len(bad):
-            raise DataError(
-                f"{self.path}: {name}: {len(bad)} of {len(table)} rows hold NaN or infinity (rows {first_few(bad)})",
-                reason="not-finite",
-            )
         zero = np.flatnonzero(~table.any(axis=1))
         if len(zero):
             raise DataError(
@@ -89,6 +85,26 @@ class Vectors:
             wide = table.astype(np.float64)
             table = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(values.dtype)
         return table.reshape(values.shape)
+
+    def numbers(self, name: str, dimensions: int = 2) -> Floats:
+        """A float32 or float64 array without NaN or infinity."""
+        values = self._array(name)
+        if values.dtype not in (np.float32, np.float64):
+            hint = "; half precision moves recall, encode again in float32" if values.dtype == np.float16 else ""
+            raise DataError(f"{self.path}: {name} is {values.dtype}; expected float32 or float64{hint}", reason="dtype")
+        if values.ndim != dimensions or 0 in values.shape:
+            shape = ("[dimension]", "[rows, dimension]")[dimensions - 1]
+            raise DataError(
+                f"{self.path}: {name} has shape {values.shape}; expected {shape}, not empty", reason="shape"
+            )
+        table = np.atleast_2d(values)
+        bad = np.flatnonzero(~np.isfinite(table.sum(axis=1, dtype=np.float64)))
+        if len(bad):
+            raise DataError(
+                f"{self.path}: {name}: {len(bad)} of {len(table)} rows hold NaN or infinity (rows {first_few(bad)})",
+                reason="not-finite",
+            )
+        return values
 
     def _array(self, name: str) -> NDArray[Any]:
         if name not in self.arrays:

@@ -1,0 +1,79 @@
+"""Writes the tables of report.md as a page under docs/results, with the command, commit and machine that made them.
+
+    itm preset flickr8k 'seeds=[0,1,2]' && dvc repro
+    python benchmarks/results_page.py flickr8k --title "Flickr8k and HierarCaps: real photos, three seeds"
+
+A remark (--remark FILE, Markdown) comes first: what a reader must know before quoting a figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from itm.config import load
+from itm.config.presets import changes, compose
+
+ROOT = Path(__file__).parents[1]
+SECTIONS_LEFT_OUT = ("Provenance",)
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def commit() -> str:
+    """The commit that made the figures; code or parameters that are not committed are said."""
+    changed = git("status", "--porcelain", "--", "src", "dvc.yaml", "data", "conf")
+    return git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")
+
+
+def command() -> str:
+    """The `itm preset` that gives params.yaml, with what differs from the preset, and the run."""
+    found = re.search(r"`itm preset ([^`]*)`", Path("params.yaml").read_text(encoding="utf-8").splitlines()[0])
+    if not found:
+        return "dvc repro"
+    preset = compose(found[1], root=Path.cwd()).model_dump()
+    different = changes(preset, load().model_dump())
+    keys = [f"'{change.key}={json.dumps(change.new, separators=(',', ':'))}'" for change in different]
+    return " ".join(["itm preset", found[1], *keys, "&& dvc repro"])
+
+
+def machine() -> str:
+    names = [
+        line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return f"{os.cpu_count()} cores ({names[0] if names else 'unknown CPU'})"
+
+
+def page(title: str, remark: str) -> str:
+    report = Path("report.md").read_text(encoding="utf-8")
+    summary, *sections = re.split(r"^## ", report.split("\n", 1)[1], flags=re.MULTILINE)
+    kept = [f"## {section}" for section in sections if not section.startswith(SECTIONS_LEFT_OUT)]
+    head = [
+        "<!-- Written by benchmarks/results_page.py from report.md. Do not edit. -->",
+        f"# {title}",
+        *([remark.strip()] if remark else []),
+        f"Made at commit {commit()} on {machine()} by\n\n```\n{command()}\n```",
+        summary.strip(),
+    ]
+    return "\n\n".join(head) + "\n\n" + "".join(kept).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="the page is NAME.md")
+    parser.add_argument("--title", required=True)
+    parser.add_argument("--remark", type=Path, help="Markdown that comes first")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/results")
+    given = parser.parse_args()
+    text = page(given.title, given.remark.read_text(encoding="utf-8") if given.remark else "")
+    (given.out / f"{given.name}.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

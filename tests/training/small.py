@@ -103,13 +103,15 @@ def relations() -> Relations:
 
 
 def trainer(name: str, kind: str = "features", dropout: float = 0.0, **options: Any) -> Trainer:
-    """A trainer; `options` are its keywords (checkpoint, progress, group) and parameters of `train`."""
+    """A trainer; `options` are its keywords (checkpoint, progress, group), `device`, and parameters of `train`."""
+    device = torch.device(options.pop("device", "cpu"))
     own = {key: options.pop(key) for key in ("checkpoint", "progress", "group") if key in options}
     seed_everything(0, 1)
     towers = small_towers(kind, dropout)
-    encoder = Encoder(build(name, towers, dropout), towers, torch.device("cpu"))
+    parameters, method = train_parameters(**options), build(name, towers, dropout).to(device)
+    encoder = Encoder(method, towers.to(device) if towers else None, device, parameters.precision)
     data = split(towers)
-    return Trainer(encoder, data, data, relations(), train_parameters(**options), 0, dev_figures(OWNER), 16, **own)
+    return Trainer(encoder, data, data, relations(), parameters, 0, dev_figures(OWNER), 16, **own)
 
 
 def gradients(

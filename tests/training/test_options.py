@@ -189,9 +189,25 @@ def test_float16_needs_a_gpu_and_bfloat16_does_not() -> None:
     method = build("clip", None, 0.0)
     with pytest.raises(TrainingError, match="float16 needs a CUDA device"):
         Encoder(method, None, torch.device("cpu"), "float16")
-    engine = trainer("clip", "norms")
-    engine.encoder.type = torch.bfloat16
+    engine = trainer("clip", "norms", precision="bfloat16")
+    assert engine.encoder.type == torch.bfloat16
     assert all(math.isfinite(record["train_loss"]) for record in engine.run().history)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_gpu_trains_in_every_precision_and_resumes(tmp_path: Path, precision: str) -> None:
+    options = {"precision": precision, "device": "cuda", "epochs": 4, "chunk_images": 3}
+    expected = trainer("ditm", "plain", **options).run().history
+    assert expected[-1]["train_loss"] < expected[0]["train_loss"]
+    half = trainer("ditm", "plain", **options, checkpoint=Checkpoint("run", tmp_path))
+    half.progress = lambda done, total, note: (_ for _ in ()).throw(Stop) if done == total // 2 + 1 else None
+    with pytest.raises(Stop):
+        half.run()
+    resumed = trainer("ditm", "plain", **options, checkpoint=Checkpoint("run", tmp_path)).run().history
+    for found, record in zip(resumed, expected, strict=True):
+        assert found == pytest.approx(record, rel=0.05)
 
 
 @pytest.mark.slow

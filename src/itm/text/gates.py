@@ -40,10 +40,13 @@ def containment(keywords: Any, union: Any) -> np.ndarray:
         )
     present = union.tocsr(copy=True)
     present.data = np.ones(len(present.data), dtype=np.float64)
-    held = (present @ keywords.T.tocsr()).toarray()
-    total = np.asarray(keywords.sum(axis=1), dtype=np.float64).ravel()
-    share = np.divide(held, total, out=np.zeros_like(held), where=total > 0)
-    return np.asarray(np.clip(share, 0, 1), dtype=np.float32)
+    # most pairs share no keyword: what follows is computed for the others only
+    share = (present @ keywords.T.tocsr()).tocsr()
+    total = np.asarray(keywords.sum(axis=1), dtype=np.float64).ravel()[share.indices]
+    found = np.divide(share.data, total, out=np.zeros(len(share.data)), where=total > 0)
+    share.data = np.clip(found, 0, 1, out=found).astype(np.float32)
+    gamma: np.ndarray = share.toarray()
+    return gamma
 
 
 def keyword_union(keywords: Any, groups: np.ndarray, images: int) -> scipy.sparse.csr_array:

@@ -21,8 +21,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+from results_page import commit, machine
 
 D = 512
+SAID: list[str] = []
+"""All lines of the result, for the page."""
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+    SAID.append(line)
 
 
 def embeddings(images: int, owners: np.ndarray, noise: float = 6.0) -> tuple[np.ndarray, np.ndarray]:
@@ -243,10 +251,8 @@ def measure(name: str, repeat: int, images: int = 5000) -> dict:
         subprocess.run(command, check=True, stdout=output)
         output.seek(0)
         found = json.loads(output.read().splitlines()[-1])
-    print(
-        f"{name:18} {images:>7} images  best of {repeat}: {found['wall']:7.2f} s wall {found['cpu']:7.2f} s cpu", end=""
-    )
-    print(f"   peak {found['peak']:6.0f} MB ({found['before']:.0f} MB before)", flush=True)
+    times = f"best of {repeat}: {found['wall']:7.2f} s wall {found['cpu']:7.2f} s cpu"
+    say(f"{name:18} {images:>7} images  {times}   peak {found['peak']:6.0f} MB ({found['before']:.0f} MB before)")
     return found
 
 
@@ -258,6 +264,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5, help="repeats of the quick jobs; the peers run once")
     parser.add_argument("--threads", type=int, default=2, help="threads of the matrix products")
     parser.add_argument("--scale", type=int, nargs="*", metavar="IMAGES", help="ranks both ways of larger galleries")
+    parser.add_argument("--page", type=Path, help="write the lines to this Markdown file as well")
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     parser.add_argument("--images", type=int, default=5000, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -266,26 +273,30 @@ def main() -> None:
         return
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(given.threads)
-    print(f"{os.cpu_count()} cores, {given.threads} threads, numpy {np.__version__}")
+    say(f"{os.cpu_count()} cores, {given.threads} threads, numpy {np.__version__}")
     wanted = [*QUICK, *PEERS] if "all" in given.jobs else PEERS if "peers" in given.jobs else given.jobs
     found = {name: measure(name, given.repeat if name in QUICK else 1) for name in wanted}
     if {"products", "ours"} <= set(found):
         wall, cpu = (found["ours"][key] / found["products"][key] for key in ("wall", "cpu"))
-        print(f"ours: COCO 5K, 1K, CxC retrieval, ECCV in {wall:.2f}x the time of the products (cpu {cpu:.2f}x)")
+        say(f"ours: COCO 5K, 1K, CxC retrieval, ECCV in {wall:.2f}x the time of the products (cpu {cpu:.2f}x)")
     for mine, theirs in (("ours_coco", "argsort_coco"), ("ours_cxc", "argsort_cxc"), ("ours_eccv", "eccv_package")):
         if {mine, theirs} <= set(found):
             wall, cpu = (found[theirs][key] / found[mine][key] for key in ("wall", "cpu"))
-            print(f"{mine}: {wall:.1f}x as fast as {theirs} (cpu {cpu:.1f}x)")
+            say(f"{mine}: {wall:.1f}x as fast as {theirs} (cpu {cpu:.1f}x)")
     if {"float64_reference", "ours"} <= set(found):
         expected = found["float64_reference"]["value"]
         worst = max(abs(found["ours"]["value"][key] - value) for key, value in expected.items())
-        print(f"ours: {len(expected)} figures differ from those of float64 scores by at most {worst:g}")
+        say(f"ours: {len(expected)} figures differ from those of float64 scores by at most {worst:g}")
     for images in given.scale or ():
         job = measure("scale", 1, images)
-        print(
+        say(
             f"  {job['wall'] / (images * images * 5) * 1e9:.2f} s wall, {job['cpu'] / (images**2 * 5) * 1e9:.2f} s cpu"
             " per 1e9 pairs"
         )
+    if given.page:
+        command = " ".join(["python benchmarks/metrics.py", *sys.argv[1:]])
+        head = f"# Metrics: times, memory, equality\n\nAt commit {commit()} on {machine()}, by `{command}`;"
+        given.page.write_text(f"{head} all in one run.\n\n```\n" + "\n".join(SAID) + "\n```\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from itm.config import load
+from itm.config.methods import BASES, DitmParameters
 from itm.methods.build import build_method
 from itm.methods.interface import Context, Embedded, Labels, Method
 from itm.towers.base import Features
@@ -17,10 +18,36 @@ PARAMETERS = load(ROOT / "params.yaml")
 IMAGES, CAPTIONS_EACH, IMAGE_WIDTH, TEXT_WIDTH = 6, 2, 10, 7
 
 
-@pytest.fixture(params=sorted(PARAMETERS.method))
+# Every option of `ditm` at least once: the base losses with the refinements they go with, and the forms of order.
+VARIANTS: dict[str, dict[str, object]] = {
+    f"{base}-{refinement}": {"base": base, "refinement": refinement}
+    for refinement, bases in BASES.items()
+    for base in bases
+} | {
+    "semi-hard": {"base": "hinge", "refinement": "relative_margin", "mining": "semi_hard"},
+    "sum": {"base": "hinge", "refinement": "triplet_weight", "mining": "sum"},
+    "no-gate": {"gate": "none"},
+    **{f"soft-{mixing}": {"refinement": "soft_targets", "soft_mixing": mixing} for mixing in ("added", "share")},
+    "text-cosine": {"gate": "text_cosine", "soft_threshold": 0.2},
+    "gate-only-margin": {"base": "hinge", "refinement": "absolute_margin", "direction": False},
+    "mined": {"mined_captions": 3, "mined_threshold": 0.3},
+    "mined-text-cosine": {"mined_captions": 3, "mined_threshold": 0.1, "gate": "text_cosine", "refinement": "none"},
+    **{f"order-{form}": {"order_form": form} for form in ("ladder", "listmle", "kl")},
+    **{f"mined-{form}": {"order_form": form, "mined_captions": 2, "mined_threshold": 0.3} for form in ("ladder", "kl")},
+}
+
+
+def variant(**changes: object) -> DitmParameters:
+    return DitmParameters.model_validate({**PARAMETERS.method["ditm"].model_dump(), **changes})
+
+
+METHODS = dict(PARAMETERS.method) | {f"ditm:{name}": variant(**changes) for name, changes in VARIANTS.items()}
+
+
+@pytest.fixture(params=sorted(METHODS))
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
-    return build_method(PARAMETERS.method[request.param], PARAMETERS.embedding, IMAGE_WIDTH, TEXT_WIDTH)
+    return build_method(METHODS[request.param], PARAMETERS.embedding, IMAGE_WIDTH, TEXT_WIDTH)
 
 
 def features(rows: int, width: int, seed: int) -> Features:
@@ -38,6 +65,8 @@ def labels(owner: torch.Tensor | None = None, images: int = IMAGES) -> Labels:
         score=torch.rand(texts, generator=generator),
         image_score=torch.rand(images, generator=generator),
         containment=torch.rand(images, texts, generator=generator),
+        image_rows=torch.arange(images) * 7,
+        text_rows=torch.arange(texts) * 3,
     )
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from itm.methods.interface import Method
+from itm.methods.ditm import Ditm
+from itm.methods.interface import Context, Method
+from itm.methods.matching import Matching
+from itm.methods.refinement import evidence, refine
 from itm.towers.base import Features
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -57,6 +60,8 @@ def test_loss_does_not_depend_on_the_order_of_the_batch(method: Method) -> None:
         score=truth.score[text_order],
         image_score=truth.image_score[order],
         containment=None if truth.containment is None else truth.containment[order][:, text_order],
+        image_rows=None if truth.image_rows is None else truth.image_rows[order],
+        text_rows=None if truth.text_rows is None else truth.text_rows[text_order],
     )
     after = method.losses(
         replace(images, embedding=images.embedding[order]),
@@ -75,16 +80,33 @@ def test_copies_of_an_image_are_never_negatives(method: Method) -> None:
     truth.positives = torch.ones_like(truth.positives)
     truth.score = torch.zeros_like(truth.score)  # no order between captions either
     images.embedding.retain_grad()
-    method.losses(images, texts, truth, context).total().backward()
-    if "soft_targets" in method.losses(images, texts, truth, context).terms:
-        # graded targets spread a caption's mass evenly over the copies: equal similarities are their optimum
+    losses = method.losses(images, texts, truth, context)
+    losses.total().backward()
+    if isinstance(method, Ditm) and (method.options.base == "sigmoid" or "soft_targets" in losses.terms):
         similarities = torch.zeros_like(truth.positives, dtype=torch.float, requires_grad=True)
-        method._matching(similarities, truth, True).total().backward()
+        found = evidence(method.options, truth, texts.embedding)
+        refinement = refine(method.options, truth, found, 0)
+        Matching(method.options, method.logits).losses(
+            similarities, truth.positives, refinement, "sum"
+        ).total().backward()
         assert similarities.grad is not None
-        assert similarities.grad.abs().max() < 1e-7
+        if method.options.base == "sigmoid":  # each pair has its own "yes", whatever else is true
+            assert (similarities.grad < 0).all()
+        else:  # graded targets spread a caption's mass evenly over the copies: equal similarities are their optimum
+            assert similarities.grad.abs().max() < 1e-7
     else:
         assert images.embedding.grad is not None
         assert images.embedding.grad.abs().max() < 1e-7
+
+
+def test_a_batch_of_one_image_is_no_fault(method: Method) -> None:
+    images = method.encode_image(features(1, IMAGE_WIDTH, 1))
+    texts = method.encode_text(features(CAPTIONS_EACH, TEXT_WIDTH, 2))
+    context = Context(epoch=50, root=method.encode_text(features(1, TEXT_WIDTH, 5)))
+    losses = method.losses(images, texts, labels(images=1), context)
+    losses.total().backward()
+    assert torch.isfinite(losses.total())
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.parameters())
 
 
 def test_state_survives_a_round_trip(method: Method) -> None:

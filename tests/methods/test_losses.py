@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from itm.methods.blocks.hinge import hinge, symmetric_hinge
-from itm.methods.blocks.info_nce import graded_targets, info_nce, soft_cross_entropy, symmetric_info_nce
+from itm.methods.blocks.info_nce import added_targets, graded_targets, info_nce, soft_cross_entropy, symmetric_info_nce
 from itm.methods.blocks.order import order_hinge, radius
 from itm.methods.blocks.relevance import relaxed_margin, score_difference, soft_relevance
 
@@ -118,6 +118,14 @@ def test_the_six_pairs_of_the_teaser_figure() -> None:
     assert margin[2, 0] < margin[2, 1] < margin[0, 1]
     relevance = soft_relevance(delta, gate, 0.5)
     assert {(a + 1, b + 1) for a in range(3) for b in range(3) if a != b and relevance[a, b] == 1} == relaxed
+
+
+def test_added_targets_follow_the_evidence() -> None:
+    positives = torch.tensor([[True, True, False, False], [True, False, False, False]])
+    relevance = torch.tensor([[0.0, 0.0, 1.0, 0.5], [1.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    # first row: 1, 1, 0.4, 0.2 of 2.6; second row: nothing is relevant, the label keeps all
+    expected = torch.tensor([[1 / 2.6, 1 / 2.6, 0.4 / 2.6, 0.2 / 2.6], [1, 0, 0, 0]], dtype=torch.float64)
+    torch.testing.assert_close(added_targets(positives, relevance, 0.4), expected)
 
 
 def test_graded_targets_are_distributions() -> None:

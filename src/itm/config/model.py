@@ -77,12 +77,22 @@ class TrainParameters(Section):
     )
     select_by: Literal["rsum", "last"] = Field(description="which epoch is kept: best dev RSUM, or the last")
     patience: int = Field(ge=0, description="epochs without a better dev RSUM after which training stops; 0 = never")
+    crop_area: float = Field(
+        gt=0, le=1, description="smallest share of a photo that a random training crop covers; 1 = the centre square"
+    )
+    flip: bool = Field(description="true: mirror half of the random crops; not where captions tell left from right")
+    image_memory: float = Field(
+        ge=0, description="GiB of decoded images that are kept in memory; larger splits are decoded batch by batch"
+    )
+    workers: int = Field(ge=1, description="threads that decode images ahead of training; change no result")
     threads: int = Field(ge=1, description="CPU threads of training and encoding; part of the bit-exact protocol")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.patience and self.select_by == "last":
             raise ValueError("patience stops by dev RSUM and keeps the best epoch: set select_by: rsum, or patience: 0")
+        if self.flip and self.crop_area == 1:
+            raise ValueError("flip mirrors random crops, and crop_area: 1 asks for none: set crop_area below 1")
         return self
 
 

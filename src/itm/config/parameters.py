@@ -73,6 +73,13 @@ class Parameters(Section):
                 raise ValueError(
                     f"train.{key} is for trained towers, and towers.frozen is true; set it to {str(off).lower()}"
                 )
+        for name in self.methods:
+            least = getattr(self.method[name], "least_captions", 1)
+            if self.train.captions_per_image < least:
+                raise ValueError(
+                    f"method.{name} orders an image's captions, but a batch holds {self.train.captions_per_image} of "
+                    f"each; set train.captions_per_image to {least} or more, or its order_weight and radius_weight to 0"
+                )
         if min(self.seeds) < 0:
             raise ValueError(f"seeds: {min(self.seeds)} is negative")
         return self
@@ -128,6 +135,8 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
     hint = ""
     if fault["type"] == "literal_error" and isinstance(fault["input"], str):
         hint = "; " + nearest(fault["input"], re.findall(r"'([^']+)'", fault["ctx"]["expected"]))
+    if isinstance(fault["input"], dict):
+        return f"{key}: {message}"  # options that contradict each other: the message names them
     shown = repr(fault["input"])
     return f"{key} = {shown if len(shown) < 80 else shown[:77] + '...'}: {message}{hint}"
 

@@ -45,6 +45,7 @@ class Labels:
     image_score: (images,) float, dn of each image (of its paired caption, or over all its captions).
     containment: (images, texts) float 0..1, the idf-weighted share of the caption's keywords that occur in the
         image's captions; None unless the method requires it.
+    image_rows, text_rows: (images,), (texts,) long, what names an image or a caption in every batch.
     """
 
     positives: Tensor
@@ -52,6 +53,8 @@ class Labels:
     score: Tensor
     image_score: Tensor
     containment: Tensor | None = None
+    image_rows: Tensor | None = None
+    text_rows: Tensor | None = None
 
 
 @dataclass

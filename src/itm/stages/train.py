@@ -60,14 +60,15 @@ def _train(
     from itm.methods.build import build_method
     from itm.methods.saved import save_model
     from itm.training.checkpoint import Checkpoint, key
-    from itm.training.dataset import load_training_data
+    from itm.training.dataset import Decoding, load_training_data
     from itm.training.inputs import Encoder
     from itm.training.loop import Trainer, seed_everything
     from itm.training.selection import dev_figures
 
     options = parameters.method[name]
     seed_everything(seed, parameters.train.threads)
-    data = load_training_data(clean, scored, features, parameters.towers, options, seed)
+    decoding = Decoding.of(parameters.train, seed, pinned=device.type == "cuda")
+    data = load_training_data(clean, scored, features, parameters.towers, options, seed, decoding)
     method = build_method(options, parameters.embedding, *data.widths).to(device)
     towers = data.towers.to(device) if data.towers is not None else None
     encoder = Encoder(method, towers, device, parameters.train.precision, parameters.train.compile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pandas as pd
 from scipy import sparse
 
 from itm.config.methods import MethodParameters
-from itm.config.model import TowersParameters
+from itm.config.model import TowersParameters, TrainParameters
 from itm.data.images import ImageStore
 from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
+from itm.data.loader import Augment
 from itm.data.tables import read_captions, read_images, read_texts
 from itm.errors import DataError
 from itm.features import read_features
@@ -21,7 +23,26 @@ from itm.towers.base import Towers
 from itm.towers.build import build_towers
 from itm.training.batches import Rows
 from itm.training.inputs import Inputs, Split
+from itm.training.photos import Photos
 from itm.training.relations import Relations, caption_scores
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How photos become pixels. memory: bytes of decoded images of a split that may be kept; larger splits, and
+    training splits with random crops (`augment`), are decoded batch by batch by `workers` threads."""
+
+    augment: Augment | None = None
+    memory: float = math.inf
+    workers: int = 2
+    pinned: bool = False
+
+    @classmethod
+    def of(cls, parameters: TrainParameters, seed: int, pinned: bool) -> Decoding:
+        """What the section `train` asks for."""
+        crops = parameters.crop_area < 1
+        augment = Augment(area=(parameters.crop_area, 1.0), flip=parameters.flip, seed=seed) if crops else None
+        return cls(augment, parameters.image_memory * 2**30, parameters.workers, pinned)
 
 
 @dataclass
@@ -37,9 +58,17 @@ class TrainingData:
 
 
 def load_training_data(
-    clean: Path, scored: Path, features: Path, towers_parameters: TowersParameters, method: MethodParameters, seed: int
+    clean: Path,
+    scored: Path,
+    features: Path,
+    towers_parameters: TowersParameters,
+    method: MethodParameters,
+    seed: int,
+    decoding: Decoding | None = None,
 ) -> TrainingData:
     """The train and dev splits of the pipeline's tables.
+
+    `decoding` says how photos become pixels; without it all are decoded at once, as centre squares.
 
     Raises:
         DataError: cached features are missing, do not fit the tables, or tables disagree in their rows.
@@ -66,11 +95,34 @@ def load_training_data(
         training_texts = captions.loc[captions["split"] == "train", "text"]
         towers = build_towers(towers_parameters, training_texts)
         description = towers.describe()
-        source = _Source(images, towers, pooled=None, store=ImageStore(clean, images), texts=texts["text"].tolist())
+        store = ImageStore(clean, images)
+        source = _Source(images, towers, None, store, texts["text"].tolist(), decoding or Decoding())
         widths = (towers.image_width, towers.text_width)
     splits = {name: _split(name, captions, images, source, len(texts) - 1) for name in ("train", "dev")}
     relations = _relations(captions, images, scores, scored, method, seed)
     return TrainingData(splits["train"], splits["dev"], relations, towers, description, widths)
+
+
+@dataclass(frozen=True)
+class Described:
+    """A split without its inputs: relations, and the rows of the tables that its rows stand for."""
+
+    relations: Relations
+    images: pd.DataFrame
+    captions: pd.DataFrame
+
+
+def describe_split(clean: Path, scored: Path, method: MethodParameters, seed: int, split: str) -> Described:
+    """The relations of a split as a method would see them in training, with its images and captions.
+
+    Raises:
+        DataError: a table is missing.
+    """
+    captions, images, scores = read_captions(clean), read_images(clean), pd.read_parquet(scored / CAPTIONS)
+    image_rows, caption_rows, _ = _rows(captions, images, split)
+    relations = _relations(captions, images, scores, scored, method, seed, split)
+    of_images, of_captions = images.iloc[image_rows], captions.iloc[caption_rows]
+    return Described(relations, of_images.reset_index(drop=True), of_captions.reset_index(drop=True))
 
 
 class _Source:
@@ -83,17 +135,23 @@ class _Source:
         pooled: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
         store: ImageStore | None,
         texts: list[str] | None = None,
+        decoding: Decoding | None = None,
     ) -> None:
         self.pooled, self.towers, self.store, self.text_list = pooled, towers, store, texts
+        self.decoding = decoding
 
-    def images(self, rows: Rows) -> Inputs:
+    def images(self, rows: Rows, training: bool) -> Inputs:
         import torch
 
         if self.pooled is not None:
             return Inputs(features=torch.from_numpy(self.pooled[0][rows]))
         assert self.store is not None
         assert self.towers is not None
-        return Inputs(raw=self.store.arrays(rows, self.towers.image_size))
+        assert self.decoding is not None
+        size, augment = self.towers.image_size, self.decoding.augment if training else None
+        if augment is None and len(rows) * size * size * 3 <= self.decoding.memory:
+            return Inputs(raw=self.store.arrays(rows, size))
+        return Inputs(photos=Photos(self.store, rows, size, augment, self.decoding.workers, self.decoding.pinned))
 
     def texts(self, rows: Rows) -> Inputs:
         import torch
@@ -123,7 +181,7 @@ def _split(name: str, captions: pd.DataFrame, images: pd.DataFrame, source: _Sou
     image_rows, caption_rows, owner = _rows(captions, images, name)
     # texts.parquet starts with the captions in their order, so a caption's row is its text's row
     root = source.texts(np.array([empty_row]))
-    return Split(source.images(image_rows), source.texts(caption_rows), owner, root)
+    return Split(source.images(image_rows, name == "train"), source.texts(caption_rows), owner, root)
 
 
 def _relations(
@@ -133,8 +191,9 @@ def _relations(
     scored: Path,
     method: MethodParameters,
     seed: int,
+    split: str = "train",
 ) -> Relations:
-    image_rows, caption_rows, owner = _rows(captions, images, "train")
+    image_rows, caption_rows, owner = _rows(captions, images, split)
     _, same = np.unique(images["sha256"].to_numpy()[image_rows], return_inverse=True)
     train = scores.iloc[caption_rows]
     keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]

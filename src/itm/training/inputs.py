@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,23 +14,33 @@ from itm.errors import TrainingError
 from itm.methods.interface import Embedded, Method
 from itm.towers.base import Features, Towers
 from itm.training.batches import Rows
+from itm.training.photos import Photos
 
 
 @dataclass
 class Inputs:
     """Images or texts as rows. Either `features` (rows, width) float32 from frozen towers, or `raw`:
-    pixels (rows, size, size, 3) uint8 for images, token ids (rows, context length) int64 for texts."""
+    pixels (rows, size, size, 3) uint8 for images, token ids (rows, context length) int64 for texts;
+    or `photos`, which are decoded batch by batch."""
 
     features: Tensor | None = None
     raw: np.ndarray[Any, Any] | None = None
+    photos: Photos | None = None
 
     def __len__(self) -> int:
-        return len(self.features) if self.features is not None else len(self.raw)  # type: ignore[arg-type]
+        return len(next(rows for rows in (self.features, self.raw, self.photos) if rows is not None))
+
+    def start(self, epoch: int, batches: Iterable[Rows]) -> None:
+        """Announce the rows of an epoch's batches, so that photos are decoded ahead."""
+        if self.photos is not None:
+            self.photos.start(epoch, batches)
 
     def batch(self, rows: np.ndarray[Any, Any], device: torch.device) -> Features | Tensor:
         """The rows as features, or as raw inputs that a tower must see first."""
         if self.features is not None:
             return Features(self.features[torch.from_numpy(rows)].to(device))
+        if self.photos is not None:
+            return torch.from_numpy(self.photos.read(rows)).to(device, non_blocking=True)
         assert self.raw is not None
         return torch.from_numpy(self.raw[rows]).to(device)
 

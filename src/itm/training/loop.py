@@ -120,6 +120,7 @@ class Trainer:
         cuda = self.encoder.device.type == "cuda"
         figures = EpochFigures(every=50 if cuda else 1)
         steps, started, rate, speed = self.sampler.steps(), time.perf_counter(), 0.0, 0.0
+        self.train.images.start(epoch, (self.group.share(rows.images) for rows in self.sampler.epoch(epoch)))
         for step, rows in enumerate(self.sampler.epoch(epoch)):
             number = epoch * steps + step
             factor = rate_factor(number, self.steps, self.parameters.warmup_fraction)

@@ -85,6 +85,8 @@ class Relations:
             score=move(self.score[rows.captions], torch.float32),
             image_score=move(image_score, torch.float32),
             containment=move(self.containment(rows), torch.float32) if requires.containment else None,
+            image_rows=move(rows.images, torch.long),
+            text_rows=move(rows.captions, torch.long),
         )
 
     def containment(self, rows: BatchRows) -> Floats:

@@ -25,7 +25,8 @@ def optimiser(method: Method, towers: Towers | None, parameters: TrainParameters
     if towers is not None:
         rate = parameters.learning_rate if towers.new else parameters.tower_learning_rate
         if parameters.layer_decay == 1:
-            return torch.optim.AdamW(groups + _groups(towers.parameters(), rate, parameters.weight_decay), fused=True)
+            groups += _groups(towers.parameters(), rate, parameters.weight_decay)
+            return torch.optim.AdamW(groups, fused=True)
         floors: dict[int, list[nn.Parameter]] = {}
         height = heights(towers)
         for name, parameter in towers.named_parameters():

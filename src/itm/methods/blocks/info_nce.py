@@ -32,32 +32,39 @@ class Temperature(nn.Module):
         return math.exp(-self.log_inverse.item())
 
 
-def info_nce(logits: Tensor, positives: Tensor) -> Tensor:
+def info_nce(logits: Tensor, positives: Tensor, weight: Tensor | None = None) -> Tensor:
     """The mean InfoNCE loss of all positive pairs, seen from the rows.
 
-    -log( exp(l_ip) / (exp(l_ip) + sum over negatives n of i of exp(l_in)) ), averaged over the positives of a row
-    and then over the rows (van den Oord et al. 2018, eq. 4, for each positive by itself): other positives of the
-    row are neither pulled down nor counted as negatives. Peers that label the diagonal only (open_clip's loss)
-    treat an image's other captions as negatives.
+    -log( exp(l_ip) / (exp(l_ip) + sum over negatives n of i of W_in exp(l_in)) ), averaged over the positives of a
+    row and then over the rows (van den Oord et al. 2018, eq. 4, for each positive by itself): other positives of
+    the row are neither pulled down nor counted as negatives. Peers that label the diagonal only (open_clip's loss)
+    treat an image's other captions as negatives. A row without a positive counts as 0, as does one without negatives.
 
     Args:
         logits: (rows, columns) float.
-        positives: (rows, columns) bool with at least one True in each row.
+        positives: (rows, columns) bool.
+        weight: (rows, columns) float 0..1, share of each negative in the denominator; None = 1 everywhere.
 
     >>> logits = torch.tensor([[2.0, 2.0, 0.0]])
     >>> round(info_nce(logits, torch.tensor([[True, True, False]])).item(), 6) == round(math.log(1 + math.exp(-2)), 6)
     True
     """
-    negatives = torch.logsumexp(logits.masked_fill(positives, -torch.inf), dim=1, keepdim=True)
+    if weight is None:
+        against = logits.masked_fill(positives, -torch.inf)
+    else:
+        # filled, not added: the gradient of a row without any negative must be 0, not 0 x infinity
+        against = (logits + weight.log()).masked_fill(positives | (weight == 0), -torch.inf)
+    negatives = torch.logsumexp(against, dim=1, keepdim=True)
     pair_losses = torch.nn.functional.softplus(negatives - logits)  # log(1 + exp(negatives - logit))
     labelled = positives.to(logits.dtype)
-    weights = labelled / labelled.sum(1, keepdim=True)
+    weights = labelled / labelled.sum(1, keepdim=True).clamp(min=1)
     return (torch.where(positives, pair_losses, 0) * weights).sum(1).mean()
 
 
-def symmetric_info_nce(logits: Tensor, positives: Tensor) -> Tensor:
-    """The mean of the image-to-text and the text-to-image InfoNCE loss."""
-    return (info_nce(logits, positives) + info_nce(logits.T, positives.T)) / 2
+def symmetric_info_nce(logits: Tensor, positives: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The mean of the image-to-text and the text-to-image InfoNCE loss; one weight matrix serves both directions."""
+    turned = None if weight is None else weight.T
+    return (info_nce(logits, positives, weight) + info_nce(logits.T, positives.T, turned)) / 2
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -82,3 +89,18 @@ def graded_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tenso
     relevance = torch.where(positives, torch.ones_like(relevance), relevance)
     hard = labelled / labelled.sum(1, keepdim=True)
     return (1 - weight) * hard + weight * relevance / relevance.sum(1, keepdim=True)
+
+
+def added_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tensor:
+    """Target distributions of the rows: 1 for each labelled positive, weight x relevance for every other pair, scaled.
+
+    y = t / sum(t), t = 1 on labelled positives and eps * r elsewhere (inferred, no published formula): with many
+    relevant pairs the labels of a row keep less than in `graded_targets`, never less than each of the others.
+    Shapes (rows, columns).
+
+    >>> relevance = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
+    >>> added_targets(torch.tensor([[True, False, False]]), relevance, 0.25).tolist()
+    [[0.8, 0.2, 0.0]]
+    """
+    counted = torch.where(positives, torch.ones_like(relevance), weight * relevance)
+    return counted / counted.sum(1, keepdim=True)

@@ -5,24 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from itm.methods.blocks.list_order import rises
+from itm.methods.blocks.lists import own_lists
+
 
 def ordered_pairs(score: Tensor, owner: Tensor, gap: float) -> tuple[Tensor, Tensor]:
-    """Rows (p, q) of captions of one image whose scores differ by more than `gap`, p the more generic, in order.
+    """Rows (p, q) of captions of one image whose scores differ by more than `gap`, p the more generic; sorted.
 
     >>> p, q = ordered_pairs(torch.tensor([0.9, 0.1, 0.5]), torch.tensor([0, 0, 1]), 0.05)
     >>> p.tolist(), q.tolist()
     ([1], [0])
     """
-    # captions of an image stand side by side in this order: their pairs are found without comparing all with all
-    order = torch.argsort(owner, stable=True)
-    largest = int(torch.bincount(owner).max()) if len(owner) else 0
-    ahead = [torch.stack([order[:-shift], order[shift:]]) for shift in range(1, largest)]
-    if not ahead:
-        return order[:0], order[:0]
-    pairs = torch.cat([*ahead, *(both.flip(0) for both in ahead)], 1)
-    generic, specific = pairs[:, (owner[pairs[0]] == owner[pairs[1]]) & (score[pairs[1]] - score[pairs[0]] > gap)]
-    rows = torch.argsort(generic * len(owner) + specific)
-    return generic[rows], specific[rows]
+    # by image: a matrix of all captions with all would cost more than the loss itself in a large batch
+    lists = own_lists(owner, int(owner.max()) + 1)
+    image, above, below = rises(lists.of_texts(score), lists.mask, gap).nonzero(as_tuple=True)
+    generic, specific = lists.index[image, below], lists.index[image, above]
+    order = torch.argsort(generic * len(owner) + specific)  # the order of the batch, whatever the lists' is
+    return generic[order], specific[order]
 
 
 def order_hinge(values: Tensor, score: Tensor, owner: Tensor, margin: float, gap: float) -> Tensor:
@@ -37,7 +36,6 @@ def order_hinge(values: Tensor, score: Tensor, owner: Tensor, margin: float, gap
         score: (texts,) float, descriptiveness 0..1.
         owner: (texts,) long, the image of each caption.
 
-    >>> import torch
     >>> similarities, score, owner = torch.tensor([0.5, 0.4]), torch.tensor([0.0, 1.0]), torch.tensor([0, 0])
     >>> round(order_hinge(similarities, score, owner, 0.1, 0.05).item(), 6)
     0.2

@@ -49,7 +49,9 @@ def trainer(
     seed_everything(seed, 1)
     method = build_method(PARAMETERS.method[name], EMBEDDING, 12, 9)
     generator = np.random.default_rng(1)
-    keywords = sparse.csr_array(generator.integers(0, 2, (len(OWNER), 10)).astype(float))
+    # a caption holds most of its image's words, and few of other images': else containment would call noise relevant
+    words = generator.random((IMAGES, 60)) < 0.05
+    keywords = sparse.csr_array((words[OWNER] & (generator.random((len(OWNER), 60)) < 0.7)).astype(float))
     relations = Relations(OWNER, np.arange(IMAGES), generator.random(len(OWNER)), "paired", keywords)
     data = split(5)
     steps = {"done": 0}

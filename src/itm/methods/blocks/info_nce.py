@@ -73,7 +73,8 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     >>> round(soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]])).item(), 6)
     0.693147
     """
-    return -(targets * torch.log_softmax(logits, dim=1)).sum(1).mean()
+    # as targets sum to 1, log softmax need not be spread over all pairs
+    return (torch.logsumexp(logits, dim=1) - (targets * logits).sum(1)).mean()
 
 
 def graded_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tensor:

@@ -219,5 +219,5 @@ def test_doing_nothing_is_quick(by_dvc):
         return spent() - start
 
     # twice what a quiet machine is asked for (docs/orchestration.md): other tests run beside this one
-    assert min(cost("dvc", "repro") for _ in range(2)) < 6
-    assert min(cost("snakemake", "-n") for _ in range(2)) < 8
+    assert min(cost("dvc", "repro") for _ in range(2)) < 4
+    assert min(cost("snakemake", "-n") for _ in range(2)) < 5

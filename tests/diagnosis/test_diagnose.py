@@ -53,7 +53,8 @@ def described() -> Described:
 
 
 def run(truth: Known | None = None, keep: int = 9, **changes: object) -> Diagnosis:
-    options = DitmParameters.model_validate({**PARAMETERS.method["ditm"].model_dump(), **changes})
+    given = {**PARAMETERS.method["ditm"].model_dump(), "soft_threshold": 0.8, **changes}
+    options = DitmParameters.model_validate(given)
     return diagnose(
         "own", options, "train", described(), truth, batch_images=2, captions_per_image=2, seed=0, epochs=1, keep=keep
     )

@@ -3,11 +3,13 @@
 Only the work inside the stages is replaced (stub.py), so a pipeline of 14 jobs takes seconds.
 """
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,22 @@ from itm.orchestration.dag import read_pipeline
 ROOT = Path(__file__).parents[2]
 
 
+# byte code outside the project's folder, but kept: else each of hundreds of processes would compile DVC again
+BYTE_CODE = os.environ.get("PYTHONPYCACHEPREFIX") or tempfile.mkdtemp(prefix="itm-byte-code-")
+if "PYTHONPYCACHEPREFIX" not in os.environ:
+    atexit.register(shutil.rmtree, BYTE_CODE, ignore_errors=True)
+
+
 class Project:
     """A project in a folder of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": "src",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": BYTE_CODE,
             "DVC_SITE_CACHE_DIR": str(root / ".dvc/tmp/site"),
         }
 

@@ -45,8 +45,8 @@ def test_stacked_bars_are_as_high_as_their_counts():
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
 def test_an_axis_holds_its_range(low, width):
     axis = Axis.around(low, low + width, 0, 100)
-    assert axis.ticks[0] <= low + 1e-6 * (1 + abs(low))
-    assert axis.ticks[-1] >= (low + width) - 1e-6 * (1 + abs(low + width))
+    assert axis.ticks[0] <= low + 1e-6 * (1 + abs(low) + width)
+    assert axis.ticks[-1] >= (low + width) - 1e-6 * (1 + abs(low) + width)
     assert 2 <= len(axis.ticks) <= 9
 
 

@@ -23,8 +23,9 @@ from itm.data.files import write_json
 from itm.data.layout import CAPTIONS, IMAGES
 from itm.data.tables import read_table
 from itm.diagnosis.truth import LogicTruth, OracleRelations, StoredTruth
+from itm.evaluation.false_negatives import order_within
 from itm.methods.build import build_method
-from itm.metrics import Positives
+from itm.metrics import DotProduct, Positives
 from itm.metrics.graded import precision_at_r
 from itm.training.dataset import TrainingData, load_training_data
 from itm.training.inputs import Encoder
@@ -86,7 +87,7 @@ def one(
     relations = loaded.relations
     if told:
         relations = OracleRelations(relations, LogicTruth(data / "raw" / "scenes" / "scenes.jsonl", *ids["train"]))
-    method = build_method(options, parameters.embedding, *loaded.widths).to(device)
+    method = build_method(options, parameters.embedding, loaded.widths).to(device)
     towers = None if loaded.towers is None else loaded.towers.to(device)
     encoder = Encoder(method, towers, device, train.precision)
     size = parameters.encode.batch_size
@@ -94,8 +95,23 @@ def one(
     outcome = Trainer(encoder, loaded.train, loaded.dev, relations, train, seed, figures, size).run()
     images, texts = encoder.index(loaded.dev.images, "image", size), encoder.index(loaded.dev.texts, "text", size)
     truth = StoredTruth(clean, "dev", *ids["dev"][:2])
-    measured = graded(images @ texts.T, truth.of(np.arange(len(images)), np.arange(len(texts))), loaded)
-    return {"epoch": outcome.epoch, "rsum": round(figures(images, texts)["rsum"], 2), **measured}
+    scores = images @ texts.T
+    measured = graded(scores, truth.of(np.arange(len(images)), np.arange(len(texts))), loaded)
+    return {
+        "epoch": outcome.epoch,
+        "rsum": round(figures(DotProduct(images, texts))["rsum"], 2),
+        **measured,
+        "order_tau": order(scores, clean, loaded),
+    }
+
+
+def order(scores: np.ndarray[Any, Any], clean: Path, data: TrainingData) -> float:
+    """Agreement of an image's captions' similarities with their true level, as the benchmark `false_negatives` has."""
+    captions = read_table(clean / CAPTIONS)
+    level = captions["level"].to_numpy(np.float64)[(captions["split"] == "dev").to_numpy()]
+    own = scores[data.dev.owner, np.arange(scores.shape[1])].astype(np.float64)
+    known = level > 0
+    return round(float(np.nanmean(order_within(data.dev.owner[known], own[known], level[known], len(scores)))), 4)
 
 
 def identities(clean: Path, split: str) -> tuple[list[str], np.ndarray[Any, Any], list[str]]:
@@ -120,11 +136,13 @@ def table(found: dict[str, list[dict[str, float]]]) -> None:
     means = {name: {key: float(np.mean([run[key] for run in runs])) for key in runs[0]} for name, runs in found.items()}
     best = next((means[name]["i2t_map_at_r"] for name in means if name.startswith("oracle")), None)
     base = means.get("clip", {}).get("i2t_map_at_r")
-    print(f"\n{'method':24} {'RSUM':>7} {'i2t mAP@R':>10} {'t2i mAP@R':>10} {'gain':>6}")
+    print(f"\n{'method':24} {'RSUM':>7} {'i2t mAP@R':>10} {'t2i mAP@R':>10} {'gain':>6} {'order tau':>10}")
     for name, values in means.items():
         known = best is not None and base is not None and best != base
         gain = f"{(values['i2t_map_at_r'] - base) / (best - base):6.2f}" if known else ""  # type: ignore[operator]
-        print(f"{name:24} {values['rsum']:7.1f} {values['i2t_map_at_r']:10.4f} {values['t2i_map_at_r']:10.4f} {gain}")
+        print(
+            f"{name:24} {values['rsum']:7.1f} {values['i2t_map_at_r']:10.4f} {values['t2i_map_at_r']:10.4f} {gain:6} {values['order_tau']:10.4f}"
+        )
 
 
 if __name__ == "__main__":

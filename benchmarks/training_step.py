@@ -31,10 +31,11 @@ from scipy import sparse
 from itm.config import load
 from itm.config.model import EmbeddingParameters, TrainParameters
 from itm.methods.build import build_method
-from itm.methods.interface import Context
+from itm.methods.interface import Context, Widths
 from itm.towers.base import Features, Towers
 from itm.towers.scratch import ScratchTowers
 from itm.training.batches import Sampler
+from itm.training.dataset import tower_widths
 from itm.training.distributed import Group
 from itm.training.figures import EpochFigures
 from itm.training.inputs import Encoder, Inputs, Split
@@ -44,6 +45,7 @@ from itm.training.schedule import optimiser
 from itm.training.steps import Stepper
 
 PARAMETERS = load(Path(__file__).parents[1] / "params.yaml")
+WIDE = Widths(1280, 384, 1280, 384)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CAPTIONS, VOCABULARY, KEYWORDS = 5, 4000, 5
 Step = Callable[[], None]
@@ -74,11 +76,14 @@ def pixels_and_ids(towers: Towers, images: int) -> Split:
     return Split(Inputs(raw=pixels), Inputs(raw=towers.tokenize(texts)), owner, Inputs(raw=towers.tokenize([""])))
 
 
-def features(images: int, widths: tuple[int, int]) -> Split:
+def features(images: int, widths: Widths) -> Split:
     generator = torch.Generator().manual_seed(0)
-    image, text = (torch.randn(n, w, generator=generator) for n, w in zip((images, images * CAPTIONS), widths))  # noqa: B905
+    image, text = (
+        torch.randn(n, w, generator=generator)
+        for n, w in zip((images, images * CAPTIONS), (widths.image, widths.text), strict=True)
+    )
     owner = np.repeat(np.arange(images), CAPTIONS)
-    return Split(Inputs(image), Inputs(text), owner, Inputs(torch.zeros(1, widths[1])))
+    return Split(Inputs(image), Inputs(text), owner, Inputs(torch.zeros(1, widths.text)))
 
 
 def build_towers(model: str) -> Towers:
@@ -92,12 +97,12 @@ def build_towers(model: str) -> Towers:
 
 
 def engine(
-    name: str, towers: Towers | None, data: Split, widths: tuple[int, int], dimension: int, parameters: TrainParameters
+    name: str, towers: Towers | None, data: Split, widths: Widths, dimension: int, parameters: TrainParameters
 ) -> tuple[Step, Encoder, Iterator[Any]]:
     """One step of ours, its encoder, and its batches."""
     torch.manual_seed(0)
     embedding = EmbeddingParameters(dimension=dimension, layers=1, hidden=dimension, dropout=0.0)
-    method = build_method(PARAMETERS.method[name], embedding, *widths).to(DEVICE)
+    method = build_method(PARAMETERS.method[name], embedding, widths).to(DEVICE)
     encoder = Encoder(method, towers, DEVICE, parameters.precision)
     encoder.train()
     known = relations(int(data.owner.max()) + 1)
@@ -180,7 +185,7 @@ def main() -> None:
 
     towers = build_towers(options.model).to(DEVICE)
     data = pixels_and_ids(towers, 2 * options.images)
-    widths = (towers.image_width, towers.text_width)
+    widths = tower_widths(towers)
     parameters = train_parameters(options.images, options.precision)
     ours, encoder, batches = engine("clip", towers, data, widths, 128, parameters)
     plain = bare(encoder, data, next(batches))
@@ -195,15 +200,15 @@ def main() -> None:
     wide = train_parameters(options.loss_images, precision)
     trained = pixels_and_ids(towers, 2 * options.loss_images)
     compare_losses(kind, towers, trained, widths, wide, options.loss_steps, options.profile)
-    frozen = features(2 * options.loss_images, (1280, 384))
-    compare_losses("features", None, frozen, (1280, 384), wide, options.steps, options.profile)
+    frozen = features(2 * options.loss_images, WIDE)
+    compare_losses("features", None, frozen, WIDE, wide, options.steps, options.profile)
 
 
 def compare_losses(
     kind: str,
     towers: Towers | None,
     data: Split,
-    widths: tuple[int, int],
+    widths: Widths,
     parameters: TrainParameters,
     steps: int,
     profiled: bool,

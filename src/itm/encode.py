@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from itm.config.model import TowersParameters
+from itm.config.model import EncodeParameters, TowersParameters
 from itm.data.files import atomic_path
 from itm.data.images import ImageStore
 from itm.data.layout import EMBEDDINGS, IMAGE_FEATURES, TEXT_FEATURES
 from itm.data.tables import read_captions, read_images, read_texts
 from itm.errors import ModelError
-from itm.features import fill_rows, read_features, text_batches
+from itm.features import FeatureRows, TokenRows, read_features, text_batches
+from itm.methods.interface import Embedded
+from itm.methods.method import Method
 from itm.methods.saved import load_model
+from itm.methods.scoring import Scores, all_scores, shortlist_scores
 from itm.towers.base import Features, Towers
 from itm.towers.build import build_towers, check_same
 
@@ -28,17 +31,27 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Report = Callable[..., None]
 """Told (done, total, note=...), as `itm.stages.harness.Progress.update` is."""
+Batches = Iterator[tuple[Rows, Features]]
+"""Features batch by batch, in any order, each with the places of its rows among those asked for."""
 
 
 @dataclass
 class Embeddings:
-    """Index vectors of images (n, width) and texts (m, width) float32 with their ids; similarity: dot product."""
+    """Index vectors of images (n, width) and texts (m, width) float32 with their ids.
+
+    similarity: "dot", or "pairwise": then the vectors only stand in, and `scores` (images, texts) float32 are those of
+    `scored_images` and `scored_texts`. protocol: what a score costs; of a shortlist, how many answers it holds.
+    """
 
     image_ids: np.ndarray[Any, Any]
     image: Floats
     text_ids: Rows
     text: Floats
     similarity: str
+    protocol: dict[str, Any]
+    scores: Floats | None = None
+    scored_images: np.ndarray[Any, Any] | None = None
+    scored_texts: Rows | None = None
 
 
 def compute_features(
@@ -48,71 +61,85 @@ def compute_features(
     threads: int,
     device: str,
     progress: Report | None = None,
-) -> tuple[Floats, Floats, dict[str, Any]]:
-    """Pooled features of all images and texts of the clean tables, and what the towers say of themselves.
+) -> tuple[FeatureRows, FeatureRows]:
+    """Features of all images and of all texts of the clean tables; with tokens if `parameters.tokens`.
 
     `progress` is told how many rows of how many are done, and of what.
     """
     torch.set_num_threads(threads)
     towers = build_towers(parameters).to(device).eval()
     images, texts = read_images(clean), read_texts(clean)["text"].tolist()
-    store = ImageStore(clean, images)
+    every = np.arange(len(images))
     with torch.inference_mode():
-        image_features = _over_images(store, np.arange(len(images)), towers, batch_size, device, _pooled, progress)
-        text_features = _over_texts(texts, towers, batch_size, device, _pooled, progress)
-    return image_features, text_features, towers.describe()
+        of_images = _image_batches(ImageStore(clean, images), every, towers, batch_size, device, progress)
+        found_images = _collect(of_images, len(images), parameters.tokens, towers)
+        of_texts = _text_batches(texts, towers, batch_size, device, progress)
+        found_texts = _collect(of_texts, len(texts), parameters.tokens, towers)
+    return found_images, found_texts
 
 
 def encode_split(
     model: Path,
     clean: Path,
     features: Path,
-    split: str,
-    batch_size: int,
+    parameters: EncodeParameters,
     threads: int,
     device: str,
     progress: Report | None = None,
 ) -> Embeddings:
     """Embeddings of a split's images and captions, of other benchmarks' photos, and of hierarchy and empty texts.
 
+    A pairwise method's scores are computed for the split's images and captions.
+
     Raises:
-        ModelError: the model is for pairwise scoring, or the cached features come from other towers.
+        ModelError: the cached features are missing or come from other towers.
     """
     torch.set_num_threads(threads)
     method, towers, card = load_model(model, with_towers=False)
-    if method.similarity != "dot":
-        raise ModelError(f"{model}: scores pairs, it has no index vectors", reason="no-index")
     method = method.to(device)
+    split, size = parameters.split, parameters.batch_size
     images, texts, captions = read_images(clean), read_texts(clean), read_captions(clean)
     image_rows = np.flatnonzero(~images["split"].isin({"train", "dev", "test"} - {split}).to_numpy())
     # the first texts are the captions, in their order
     wanted = np.ones(len(texts), bool)
     wanted[: len(captions)] = (captions["split"] == split).to_numpy()
     text_rows = np.flatnonzero(wanted)
-
-    def index_image(batch: Features) -> Tensor:
-        return method.index_image(method.encode_image(batch))
-
-    def index_text(batch: Features) -> Tensor:
-        return method.index_text(method.encode_text(batch))
-
     with torch.inference_mode():
         if card["towers"]["frozen"]:
-            image = _over_features(features / IMAGE_FEATURES, card, image_rows, batch_size, device, index_image)
-            text = _over_features(features / TEXT_FEATURES, card, text_rows, batch_size, device, index_text)
+            tokens = method.requires.tokens
+            image_batches = _cached(features / IMAGE_FEATURES, tokens, card, image_rows, size, device)
+            caption_batches = _cached(features / TEXT_FEATURES, tokens, card, text_rows, size, device)
         else:
             assert towers is not None
             towers = towers.to(device)
-            store = ImageStore(clean, images)
             chosen = texts["text"].iloc[text_rows].tolist()
-            image = _over_images(store, image_rows, towers, batch_size, device, index_image, progress)
-            text = _over_texts(chosen, towers, batch_size, device, index_text, progress)
-    ids = images["image_id"].to_numpy()[image_rows].astype(str)
-    return Embeddings(ids, image, texts["text_id"].to_numpy(np.int64)[text_rows], text, method.similarity)
+            image_batches = _image_batches(ImageStore(clean, images), image_rows, towers, size, device, progress)
+            caption_batches = _text_batches(chosen, towers, size, device, progress)
+        pairwise = method.kind == "pairwise"
+        scored_images = np.flatnonzero((images["split"] == split).to_numpy()[image_rows]) if pairwise else _NONE
+        scored_texts = np.flatnonzero(text_rows < len(captions)) if pairwise else _NONE
+        image, kept_images = _embed(
+            image_batches, len(image_rows), method.encode_image, method.index_image, scored_images
+        )
+        text, kept_texts = _embed(caption_batches, len(text_rows), method.encode_text, method.index_text, scored_texts)
+        ids, text_ids = images["image_id"].to_numpy()[image_rows].astype(str), texts["text_id"].to_numpy(np.int64)
+        found = Embeddings(ids, image, text_ids[text_rows], text, method.kind, {"width": int(text.shape[1])})
+        if pairwise:
+            scores = _scores(method, kept_images, kept_texts, parameters.shortlist, progress)
+            found.scores = _in_order(scores.values, kept_images, kept_texts)
+            found.scored_images, found.scored_texts = ids[scored_images], found.text_ids[scored_texts]
+            found.protocol |= {"multiply_adds_a_pair": round(scores.multiply_adds), "scored_pairs": scores.pairs}
+            if scores.scored is not None:
+                listed = _in_order(scores.scored, kept_images, kept_texts)
+                owner = captions["image_id"].to_numpy()[text_rows[scored_texts]].astype(str)
+                found.protocol["shortlist"] = _shortlist(listed, found.scored_images, owner, parameters.shortlist)
+    return found
 
 
 def write_embeddings(folder: Path, found: Embeddings, protocol: dict[str, Any]) -> None:
     """Write embeddings.npz: the arrays, and a `protocol` JSON string that says what they are."""
+    protocol = {**protocol, **found.protocol, "similarity": found.similarity}
+    optional = {name: getattr(found, name) for name in ("scores", "scored_images", "scored_texts")}
     with atomic_path(folder / EMBEDDINGS) as temporary:
         np.savez(
             temporary,
@@ -120,59 +147,113 @@ def write_embeddings(folder: Path, found: Embeddings, protocol: dict[str, Any]) 
             image=found.image,
             text_ids=found.text_ids,
             text=found.text,
-            protocol=np.array(json.dumps({**protocol, "similarity": found.similarity}, sort_keys=True)),
+            protocol=np.array(json.dumps(protocol, sort_keys=True)),
+            **{name: values for name, values in optional.items() if values is not None},
         )
 
 
-def _over_features(
-    path: Path, card: dict[str, Any], rows: Rows, batch_size: int, device: str, compute: Callable[[Features], Tensor]
-) -> Floats:
-    pooled, description = read_features(path)
-    if pooled is None or description is None:
+_NONE: Rows = np.zeros(0, np.int64)
+Kept = list[tuple[Rows, Embedded]]
+"""Embedded batches that are compared pair by pair, with the places of their rows."""
+
+
+def _embed(
+    batches: Batches,
+    rows: int,
+    encode: Callable[[Features], Embedded],
+    index: Callable[[Embedded], Tensor],
+    scored: Rows,
+) -> tuple[Floats, Kept]:
+    """Index vectors of all rows, and the embedded batches of those at the places `scored`."""
+    vectors, kept = None, []
+    for places, features in batches:
+        embedded = encode(features)
+        part = index(embedded).float().cpu().numpy()
+        if vectors is None:
+            vectors = np.zeros((rows, part.shape[1]), np.float32)
+        vectors[places] = part
+        chosen = np.isin(places, scored)
+        if chosen.any():
+            kept.append((places[chosen], embedded.rows(torch.from_numpy(chosen))))
+    return np.zeros((0, 0), np.float32) if vectors is None else vectors, kept
+
+
+def _scores(method: Method, images: Kept, texts: Kept, shortlist: int, progress: Report | None) -> Scores:
+    told = partial(progress, note="texts scored") if progress else None
+    batches = [each for _, each in images], [each for _, each in texts]
+    if shortlist:
+        return shortlist_scores(method, *batches, shortlist, told)
+    return all_scores(method, *batches, told)
+
+
+def _in_order(values: np.ndarray[Any, Any], images: Kept, texts: Kept) -> np.ndarray[Any, Any]:
+    """A matrix over the batches' rows in the order of their places."""
+    rows, columns = (np.argsort(np.concatenate([places for places, _ in kept])) for kept in (images, texts))
+    return values[np.ix_(rows, columns)]
+
+
+def _shortlist(
+    listed: np.ndarray[Any, Any], images: np.ndarray[Any, Any], owner: np.ndarray[Any, Any], candidates: int
+) -> dict[str, Any]:
+    """How many queries have an answer (by pair labels) among the candidates that were scored."""
+    own = listed & (images[:, None] == owner[None, :])
+    recall = {"i2t": float(own.any(1).mean()), "t2i": float(own.any(0).mean())}
+    return {"candidates": candidates, "recall": {name: round(value, 4) for name, value in recall.items()}}
+
+
+def _cached(path: Path, tokens: bool, card: dict[str, Any], rows: Rows, batch_size: int, device: str) -> Batches:
+    found = read_features(path, tokens)
+    if found is None:
         raise ModelError(f"{path}: holds no features, but the model has frozen towers; run `dvc repro features`")
-    check_same(card["towers_description"], description)
-    parts = [
-        compute(Features(torch.from_numpy(pooled[rows[start : start + batch_size]]).to(device))).float().cpu().numpy()
-        for start in range(0, len(rows), batch_size)
-    ]
-    return np.concatenate(parts)
+    check_same(card["towers_description"], found.towers)
+    for start in range(0, len(rows), batch_size):
+        places = np.arange(start, min(start + batch_size, len(rows)))
+        features = Features(torch.from_numpy(found.pooled[rows[places]]))
+        if found.tokens is not None:
+            values, mask = found.tokens.padded(rows[places])
+            features.tokens, features.mask = torch.from_numpy(values).float(), torch.from_numpy(mask)
+        yield places, features.to(device)
 
 
-def _pooled(features: Features) -> Tensor:
-    return features.pooled
+def _image_batches(
+    store: ImageStore, rows: Rows, towers: Towers, batch_size: int, device: str, progress: Report | None
+) -> Batches:
+    for start in range(0, len(rows), batch_size):
+        places = np.arange(start, min(start + batch_size, len(rows)))
+        pixels = torch.from_numpy(store.arrays(rows[places], towers.image_size)).to(device)
+        yield places, towers.image(towers.preprocess(pixels))
+        if progress:
+            progress(start + len(places), len(rows), note="images")
 
 
-def _over_images(
-    store: ImageStore,
-    rows: Rows,
-    towers: Towers,
-    batch_size: int,
-    device: str,
-    compute: Callable[[Features], Tensor],
-    progress: Report | None,
-) -> Floats:
-    batches = (np.arange(start, min(start + batch_size, len(rows))) for start in range(0, len(rows), batch_size))
-
-    def run(batch: Rows) -> Floats:
-        pixels = torch.from_numpy(store.arrays(rows[batch], towers.image_size)).to(device)
-        return compute(towers.image(towers.preprocess(pixels))).float().cpu().numpy()
-
-    return fill_rows(len(rows), batches, run, partial(progress, note="images") if progress else None)
-
-
-def _over_texts(
-    texts: Sequence[str],
-    towers: Towers,
-    batch_size: int,
-    device: str,
-    compute: Callable[[Features], Tensor],
-    progress: Report | None,
-) -> Floats:
+def _text_batches(
+    texts: Sequence[str], towers: Towers, batch_size: int, device: str, progress: Report | None
+) -> Batches:
     ids = towers.tokenize(texts)
-    lengths = (ids != 0).sum(1)  # sorting by length only saves time: padding is 0 in all tokenizers here
+    done = 0
+    # sorting by length only saves time: padding is 0 in all tokenizers here
+    for places in text_batches((ids != 0).sum(1), batch_size):
+        yield places, towers.text(torch.from_numpy(ids[places]).to(device))
+        done += len(places)
+        if progress:
+            progress(done, len(texts), note="texts")
 
-    def run(batch: Rows) -> Floats:
-        return compute(towers.text(torch.from_numpy(ids[batch]).to(device))).float().cpu().numpy()
 
-    told = partial(progress, note="texts") if progress else None
-    return fill_rows(len(texts), text_batches(lengths, batch_size), run, told)
+def _collect(batches: Batches, rows: int, tokens: bool, towers: Towers) -> FeatureRows:
+    """The features of all batches, row by row."""
+    pooled = None
+    parts: list[np.ndarray[Any, Any]] = [np.zeros((0, 0), np.float16)] * rows
+    width = 0
+    for places, features in batches:
+        if pooled is None:
+            pooled = np.zeros((rows, features.pooled.shape[1]), np.float32)
+        pooled[places] = features.pooled.float().cpu().numpy()
+        if tokens:
+            assert features.tokens is not None
+            assert features.mask is not None
+            values, mask = features.tokens.half().cpu().numpy(), features.mask.cpu().numpy()
+            width = values.shape[2]
+            for place, value, real in zip(places, values, mask, strict=True):
+                parts[place] = value[real]
+    joined = TokenRows.join(parts, width) if tokens else None
+    return FeatureRows(np.zeros((0, 0), np.float32) if pooled is None else pooled, joined, towers.describe())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,89 @@ from itm.data.files import atomic_path
 from itm.errors import DataError
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def write_features(path: Path, pooled: Floats | None, towers: dict[str, Any] | None) -> None:
-    """Write a features file; `None` for both says that towers are trained and nothing is cached.
+@dataclass
+class TokenRows:
+    """Tokens of all rows, one after the other: `values` (positions, width) float16, of which row i has
+    first[i]..first[i + 1]."""
+
+    values: np.ndarray[Any, np.dtype[np.float16]]
+    first: Rows
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    def padded(self, rows: Rows) -> tuple[np.ndarray[Any, np.dtype[np.float16]], np.ndarray[Any, np.dtype[np.bool_]]]:
+        """The tokens of some rows (rows, longest, width), 0 where a row has fewer, and a mask of the real ones.
+
+        >>> TokenRows(np.array([[1], [2], [3]], np.float16), np.array([0, 1, 3])).padded(np.array([1, 0]))[0].tolist()
+        [[[2.0], [3.0]], [[1.0], [0.0]]]
+        """
+        lengths = self.first[rows + 1] - self.first[rows]
+        mask = np.arange(max(int(lengths.max(initial=0)), 1)) < lengths[:, None]
+        place = self.first[rows][:, None] + np.arange(mask.shape[1])
+        found = self.values[np.where(mask, place, self.first[rows][:, None])]
+        found[~mask] = 0
+        return found, mask
+
+    @classmethod
+    def join(cls, parts: Sequence[np.ndarray[Any, Any]], width: int) -> TokenRows:
+        """Rows from one array (positions, width) each."""
+        first = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        values = np.empty((int(first[-1]), width), np.float16)
+        for row, part in enumerate(parts):
+            values[first[row] : first[row + 1]] = part
+        return cls(values, first)
+
+
+@dataclass
+class FeatureRows:
+    """Features of all images or texts by frozen towers. pooled: (rows, width) float32. tokens: if they were asked for.
+    towers: what the towers say of themselves."""
+
+    pooled: Floats
+    tokens: TokenRows | None
+    towers: dict[str, Any]
+
+
+def write_features(path: Path, found: FeatureRows | None) -> None:
+    """Write a features file; `None` says that towers are trained and nothing is cached.
 
     The metadata names the towers, so that features are never read for other towers than those that made them.
     """
-    tensors = {} if pooled is None else {"pooled": np.ascontiguousarray(pooled, np.float32)}
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
+    if found is not None:
+        tensors["pooled"] = np.ascontiguousarray(found.pooled, np.float32)
+        if found.tokens is not None:
+            tensors |= {"tokens": found.tokens.values, "first": found.tokens.first}
+    towers = json.dumps(None if found is None else found.towers, sort_keys=True)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"towers": json.dumps(towers, sort_keys=True)})
+        save_file(tensors, temporary, metadata={"towers": towers})
 
 
-def read_features(path: Path) -> tuple[Floats | None, dict[str, Any] | None]:
-    """The pooled features (rows, width) float32 and the description of the towers that made them.
+def read_features(path: Path, tokens: bool = False) -> FeatureRows | None:
+    """The features in a file, without their tokens unless asked for; None where towers are trained.
 
     Raises:
-        DataError: the file is missing or damaged.
+        DataError: the file is missing or damaged, or tokens are asked for and not there (reason "no-tokens").
     """
     try:
         with safe_open(path, "numpy") as file:
+            names = set(file.keys())
             towers = json.loads((file.metadata() or {}).get("towers", "null"))
-            pooled = file.get_tensor("pooled") if "pooled" in file.keys() else None  # noqa: SIM118 (not a dict)
+            if "pooled" not in names or towers is None:
+                return None
+            pooled = file.get_tensor("pooled")
+            rows = None
+            if tokens and {"tokens", "first"} <= names:
+                rows = TokenRows(file.get_tensor("tokens"), file.get_tensor("first"))
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path}: cannot be read ({error}); run `dvc repro features`", reason="bad-features") from None
-    return pooled, towers
+    if tokens and rows is None:
+        raise DataError(f"{path}: holds no tokens; set towers.tokens: true and run `dvc repro`", reason="no-tokens")
+    return FeatureRows(pooled, rows, towers)
 
 
 def text_batches(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
@@ -47,26 +106,3 @@ def text_batches(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray
     order = np.argsort(np.asarray(lengths), kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-def fill_rows(
-    rows: int,
-    batches: Iterator[Any],
-    compute: Callable[[Any], Floats],
-    progress: Callable[[int, int], None] | None = None,
-) -> Floats:
-    """An array whose rows are computed batch by batch, in whatever order the batches come.
-
-    `progress` is told how many of the rows are done.
-    """
-    result: Floats | None = None
-    done = 0
-    for batch in batches:
-        part = compute(batch)
-        if result is None:
-            result = np.zeros((rows, part.shape[1]), np.float32)
-        result[batch] = part
-        done += len(batch)
-        if progress:
-            progress(done, rows)
-    return np.zeros((0, 0), np.float32) if result is None else result

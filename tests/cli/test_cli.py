@@ -84,7 +84,11 @@ def test_lists_are_one_name_a_line(project):
 
 
 def test_methods_of_ones_own_are_listed(project):
-    run("preset", "scenes", "+method.wide={type: vse, margin: 0.4, mining: sum, warmup_epochs: 0}")
+    run(
+        "preset",
+        "scenes",
+        "+method.wide={loss: vse, margin: 0.4, mining: sum, warmup_epochs: 0, similarity: {type: heads}, add: {}}",
+    )
     assert "wide" in run("methods").output
 
 

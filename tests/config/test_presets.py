@@ -70,7 +70,7 @@ def test_overrides_change_keys_groups_and_add_methods():
             "seeds=[0,1,2]",
             "train.epochs=3",
             "model=offline",
-            "+method.wide={type: vse, margin: 0.4, mining: sum, warmup_epochs: 0}",
+            "+method.wide={loss: vse, margin: 0.4, mining: sum, warmup_epochs: 0, similarity: {type: heads}, add: {}}",
         ],
         root=ROOT,
     )

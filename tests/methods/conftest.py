@@ -10,12 +10,15 @@ import torch
 from itm.config import load
 from itm.config.methods import BASES, DitmParameters
 from itm.methods.build import build_method
-from itm.methods.interface import Context, Embedded, Labels, Method
+from itm.methods.interface import Context, Embedded, Labels, Widths
+from itm.methods.method import Method
 from itm.towers.base import Features
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = load(ROOT / "params.yaml")
 IMAGES, CAPTIONS_EACH, IMAGE_WIDTH, TEXT_WIDTH = 6, 2, 10, 7
+WIDTHS = Widths(IMAGE_WIDTH, TEXT_WIDTH, 5, 4)
+POSITIONS = 6
 
 
 # Every option of `ditm` at least once: the base losses with the refinements they go with, and the forms of order.
@@ -47,11 +50,24 @@ METHODS = dict(PARAMETERS.method) | {f"ditm:{name}": variant(**changes) for name
 @pytest.fixture(params=sorted(METHODS))
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
-    return build_method(METHODS[request.param], PARAMETERS.embedding, IMAGE_WIDTH, TEXT_WIDTH)
+    return build_method(METHODS[request.param], PARAMETERS.embedding, WIDTHS)
 
 
 def features(rows: int, width: int, seed: int) -> Features:
-    return Features(torch.randn(rows, width, generator=torch.Generator().manual_seed(seed)))
+    """Random features of images (IMAGE_WIDTH) or texts; texts have one to POSITIONS tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    pooled = torch.randn(rows, width, generator=generator)
+    image = width == IMAGE_WIDTH
+    tokens = torch.randn(rows, POSITIONS, WIDTHS.image_tokens if image else WIDTHS.text_tokens, generator=generator)
+    lengths = torch.randint(1, POSITIONS + 1, (rows, 1), generator=generator)
+    mask = torch.ones(rows, POSITIONS, dtype=torch.bool) if image else torch.arange(POSITIONS) < lengths
+    return Features(pooled, tokens, mask)
+
+
+def part(given: Features, rows: slice) -> Features:
+    assert given.tokens is not None
+    assert given.mask is not None
+    return Features(given.pooled[rows], given.tokens[rows], given.mask[rows])
 
 
 def labels(owner: torch.Tensor | None = None, images: int = IMAGES) -> Labels:
@@ -67,6 +83,8 @@ def labels(owner: torch.Tensor | None = None, images: int = IMAGES) -> Labels:
         containment=torch.rand(images, texts, generator=generator),
         image_rows=torch.arange(images) * 7,
         text_rows=torch.arange(texts) * 3,
+        image_same=torch.arange(images) * 5,
+        text_same=owner * 5,
     )
 
 

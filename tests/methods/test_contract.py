@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from itm.methods.ditm import Ditm
-from itm.methods.interface import Context, Method
+from itm.methods.ditm import DitmLoss
+from itm.methods.interface import Context
 from itm.methods.matching import Matching
+from itm.methods.method import Method
 from itm.methods.refinement import evidence, refine
-from itm.towers.base import Features
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import CAPTIONS_EACH, IMAGE_WIDTH, IMAGES, TEXT_WIDTH, features, labels, step
+from conftest import CAPTIONS_EACH, IMAGE_WIDTH, IMAGES, POSITIONS, TEXT_WIDTH, features, labels, part, step
 
 
 @pytest.mark.parametrize("epoch", [0, 50])
@@ -31,7 +31,7 @@ def test_loss_and_gradients_are_finite(method: Method, epoch: int) -> None:
 
 
 def test_score_is_the_inner_product_of_the_index_vectors(method: Method) -> None:
-    if method.similarity != "dot":
+    if method.kind != "dot":
         pytest.skip("pairwise method: it has no index vectors")
     images, texts, _ = step(method.eval())
     torch.testing.assert_close(method.score(images, texts), method.index_image(images) @ method.index_text(texts).T)
@@ -41,7 +41,7 @@ def test_score_does_not_depend_on_the_rest_of_the_batch(method: Method) -> None:
     method.eval()
     image, text = features(IMAGES, IMAGE_WIDTH, 1), features(IMAGES, TEXT_WIDTH, 2)
     whole = method.score(method.encode_image(image), method.encode_text(text))
-    one = method.score(method.encode_image(Features(image.pooled[2:3])), method.encode_text(Features(text.pooled[4:5])))
+    one = method.score(method.encode_image(part(image, slice(2, 3))), method.encode_text(part(text, slice(4, 5))))
     torch.testing.assert_close(one[0, 0], whole[2, 4])
 
 
@@ -62,10 +62,12 @@ def test_loss_does_not_depend_on_the_order_of_the_batch(method: Method) -> None:
         containment=None if truth.containment is None else truth.containment[order][:, text_order],
         image_rows=None if truth.image_rows is None else truth.image_rows[order],
         text_rows=None if truth.text_rows is None else truth.text_rows[text_order],
+        image_same=None if truth.image_same is None else truth.image_same[order],
+        text_same=None if truth.text_same is None else truth.text_same[text_order],
     )
     after = method.losses(
-        replace(images, embedding=images.embedding[order]),
-        replace(texts, embedding=texts.embedding[text_order]),
+        images.rows(order),
+        texts.rows(text_order),
         shuffled,
         context,
     ).total()
@@ -79,24 +81,26 @@ def test_copies_of_an_image_are_never_negatives(method: Method) -> None:
     truth = labels()
     truth.positives = torch.ones_like(truth.positives)
     truth.score = torch.zeros_like(truth.score)  # no order between captions either
-    images.embedding.retain_grad()
+    leaves = [each for each in (images.embedding, images.tokens) if each is not None and each.requires_grad]
+    for leaf in leaves:
+        leaf.retain_grad()
     losses = method.losses(images, texts, truth, context)
     losses.total().backward()
-    if isinstance(method, Ditm) and (method.options.base == "sigmoid" or "soft_targets" in losses.terms):
+    loss = method.loss
+    if isinstance(loss, DitmLoss) and (loss.options.base == "sigmoid" or "soft_targets" in losses.terms):
         similarities = torch.zeros_like(truth.positives, dtype=torch.float, requires_grad=True)
-        found = evidence(method.options, truth, texts.embedding)
-        refinement = refine(method.options, truth, found, 0)
-        Matching(method.options, method.logits).losses(
-            similarities, truth.positives, refinement, "sum"
-        ).total().backward()
+        found = evidence(loss.options, truth, texts.embedding)
+        refinement = refine(loss.options, truth, found, 0)
+        Matching(loss.options, loss.logits).losses(similarities, truth.positives, refinement, "sum").total().backward()
         assert similarities.grad is not None
-        if method.options.base == "sigmoid":  # each pair has its own "yes", whatever else is true
+        if loss.options.base == "sigmoid":  # each pair has its own "yes", whatever else is true
             assert (similarities.grad < 0).all()
         else:  # graded targets spread a caption's mass evenly over the copies: equal similarities are their optimum
             assert similarities.grad.abs().max() < 1e-7
     else:
-        assert images.embedding.grad is not None
-        assert images.embedding.grad.abs().max() < 1e-7
+        gradients = [leaf.grad for leaf in leaves if leaf.grad is not None]
+        assert gradients
+        assert all(gradient.abs().max() < 1e-7 for gradient in gradients)
 
 
 def test_a_batch_of_one_image_is_no_fault(method: Method) -> None:
@@ -107,6 +111,21 @@ def test_a_batch_of_one_image_is_no_fault(method: Method) -> None:
     losses.total().backward()
     assert torch.isfinite(losses.total())
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in method.parameters())
+
+
+def test_padding_changes_no_score(method: Method) -> None:
+    method.eval()
+    image, text = features(IMAGES, IMAGE_WIDTH, 1), features(IMAGES, TEXT_WIDTH, 2)
+    before = method.score(method.encode_image(image), method.encode_text(text))
+    for given in (image, text):
+        assert given.tokens is not None
+        assert given.mask is not None
+        noise = torch.randn_like(given.tokens)
+        given.tokens = torch.cat([torch.where(given.mask[..., None], given.tokens, noise), noise], 1)
+        given.mask = torch.cat([given.mask, torch.zeros_like(given.mask)], 1)
+    assert given.mask is not None
+    assert given.mask.shape[1] == 2 * POSITIONS
+    torch.testing.assert_close(method.score(method.encode_image(image), method.encode_text(text)), before)
 
 
 def test_state_survives_a_round_trip(method: Method) -> None:

@@ -16,6 +16,7 @@ from itm.methods.build import build_method
 from itm.methods.saved import load_model, save_model
 from itm.towers.build import build_towers
 from itm.towers.scratch import ScratchTowers
+from itm.training.dataset import tower_widths
 
 PARAMETERS = load(Path(__file__).parents[2] / "params.yaml")
 
@@ -26,7 +27,7 @@ def saved(tmp_path: Path) -> tuple[Path, ScratchTowers, torch.nn.Module]:
     towers = build_towers(PARAMETERS.towers, ["a red square", "a red circle", "a blue square"])
     assert isinstance(towers, ScratchTowers)
     options = PARAMETERS.method["ditm"]
-    method = build_method(options, PARAMETERS.embedding, towers.image_width, towers.text_width)
+    method = build_method(options, PARAMETERS.embedding, tower_widths(towers))
     save_model(
         tmp_path,
         method,
@@ -37,7 +38,7 @@ def saved(tmp_path: Path) -> tuple[Path, ScratchTowers, torch.nn.Module]:
         embedding=PARAMETERS.embedding,
         towers_parameters=PARAMETERS.towers,
         towers_description=towers.describe(),
-        widths=(towers.image_width, towers.text_width),
+        widths=tower_widths(towers),
         training={"epoch": 1},
     )
     return tmp_path, towers.eval(), method.eval()
@@ -78,7 +79,7 @@ def test_other_facts_than_at_training_are_refused(saved: tuple[Path, ScratchTowe
 def test_weights_of_another_model_are_refused(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:
     folder = saved[0]
     tensors = load_file(folder / MODEL_WEIGHTS)
-    tensors.pop("method.image_head.1.bias")
+    tensors.pop("method.similarity.image_head.1.bias")
     save_file(tensors, folder / MODEL_WEIGHTS)
     with pytest.raises(ModelError, match="does not fit"):
         load_model(folder)

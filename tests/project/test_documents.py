@@ -13,13 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 from itm import cli
-from itm.config.base import Section
+from itm.config.methods import MethodSection
 from itm.config.model import EmbeddingParameters
 from itm.config.presets import choices, compose
 from itm.data.catalogue import DataSet
-from itm.methods.blocks.heads import TwoHeads
+from itm.methods.blocks.heads import Heads
 from itm.methods.blocks.info_nce import Temperature
-from itm.methods.interface import Context, Embedded, Labels, Losses, Term
+from itm.methods.interface import Context, Embedded, Labels, Loss, Losses, Term, Widths
+from itm.methods.method import Method
 from itm.towers.base import Features
 
 ROOT = Path(__file__).parents[2]
@@ -118,14 +119,16 @@ def test_the_readme_opens_with_what_it_is_a_picture_and_the_two_commands():
 def test_the_example_method_works():
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/adding-a-method.md").read_text(), re.M | re.S)
     scope = dict(
-        Section=Section, Field=Field, Literal=Literal, TwoHeads=TwoHeads, Temperature=Temperature, nn=nn, torch=torch,
-        EmbeddingParameters=EmbeddingParameters, Embedded=Embedded, Labels=Labels, Context=Context, Losses=Losses,
+        Field=Field, Literal=Literal, Loss=Loss, MethodSection=MethodSection, Tensor=torch.Tensor,
+        Temperature=Temperature, nn=nn, torch=torch, Embedded=Embedded, Labels=Labels, Context=Context, Losses=Losses,
         Term=Term, functional=functional,
     )  # fmt: skip
     exec("\n".join(blocks), scope)
     torch.manual_seed(0)
-    parameters = scope["SigmoidParameters"](type="sigmoid", temperature=0.1, bias=-10.0)
-    method = scope["Sigmoid"](parameters, EmbeddingParameters(dimension=4, layers=1, hidden=4, dropout=0.0), 6, 5)
+    given = {"loss": "sigmoid", "temperature": 0.1, "bias": -10.0, "similarity": {"type": "heads"}, "add": {}}
+    parameters = scope["SigmoidParameters"].model_validate(given)
+    embedding = EmbeddingParameters(dimension=4, layers=1, hidden=4, dropout=0.0)
+    method = Method(Heads(embedding, Widths(6, 5, 6, 5)), scope["SigmoidLoss"](parameters), {})
     images, texts = method.encode_image(Features(torch.randn(2, 6))), method.encode_text(Features(torch.randn(4, 5)))
     owner = torch.tensor([0, 0, 1, 1])
     positives = owner == torch.arange(2).unsqueeze(1)
@@ -137,4 +140,4 @@ def test_the_example_method_works():
     )
     torch.testing.assert_close(value, expected / 2)
     value.backward()
-    assert method.bias.grad is not None
+    assert method.loss.bias.grad is not None

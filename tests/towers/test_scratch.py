@@ -73,7 +73,7 @@ def test_other_towers_than_those_of_training_are_refused(towers: ScratchTowers) 
 
 def open_clip(model: str, weights: str) -> TowersParameters:
     return TowersParameters.model_construct(
-        **{"kind": "open_clip", "open_clip_model": model, "open_clip_weights": weights, "image_size": 32,
+        **{"kind": "open_clip", "open_clip_model": model, "open_clip_weights": weights, "image_size": 32, "tokens": False, "token_grid": 0,
            "context_length": 77, "frozen": False}
     )  # fmt: skip
 
@@ -104,7 +104,9 @@ def test_weights_that_need_a_network_fail_clearly(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 def test_offline_towers_load_and_repeat_themselves() -> None:
-    parameters = TowersParameters.model_construct(kind="offline", image_size=224, context_length=48, frozen=True)
+    parameters = TowersParameters.model_construct(
+        kind="offline", image_size=224, context_length=48, frozen=True, tokens=True, token_grid=0
+    )
     towers = build_towers(parameters).eval()
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8))
     with torch.inference_mode():

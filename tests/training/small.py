@@ -9,15 +9,18 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from scipy import sparse
-from torch import nn
+from torch import Tensor, nn
 
 from itm.config import load
 from itm.config.model import EmbeddingParameters, TrainParameters
+from itm.methods.blocks.heads import Heads
 from itm.methods.build import build_method
-from itm.methods.clip import Clip
-from itm.methods.interface import Context, Embedded, Labels, Losses, Method
+from itm.methods.clip import ClipLoss
+from itm.methods.interface import Context, Embedded, Labels, Losses, Term, Widths
+from itm.methods.method import Method
 from itm.towers.base import Features, Towers, masked_mean
 from itm.towers.scratch import ScratchTowers
+from itm.training.dataset import tower_widths
 from itm.training.distributed import Group
 from itm.training.inputs import Encoder, Inputs, Split
 from itm.training.loop import Trainer, seed_everything
@@ -35,20 +38,26 @@ SIZES = {
 }  # fmt: skip
 
 
-class Tokens(Clip):
-    """A method whose loss looks at single words, as pairwise methods do."""
+class TokenHeads(Heads):
+    """Hands the words on, as pairwise similarities do, and something more."""
 
     def encode_text(self, features: Features) -> Embedded:
         found = super().encode_text(features)
         if features.tokens is None:
             return found
-        return Embedded(found.embedding, features.tokens.float(), features.mask)
+        extra = {"double": 2 * found.embedding, "fixed": found.embedding.detach()}
+        return Embedded(found.embedding, features.tokens.float(), features.mask, extra)
 
-    def losses(self, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
-        found = super().losses(images, texts, labels, context)
+
+class TokenLoss(ClipLoss):
+    """Looks at single words, and at what is handed on beside them."""
+
+    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+        found = super().losses(scores, images, texts, labels, context)
         if texts.tokens is not None:
             words = masked_mean(texts.tokens.square(), texts.mask).mean(1)
             found.terms["info_nce"].value += (words[None, :] * labels.positives).sum(1).mean()
+            found.terms["extra"] = Term((texts.extra["double"] * texts.extra["fixed"][:, :1]).square().mean())
         return found
 
 
@@ -59,10 +68,10 @@ def train_parameters(**changes: Any) -> TrainParameters:
 
 def build(name: str, towers: Towers | None, dropout: float) -> Method:
     embedding = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=dropout)
-    widths = (towers.image_width, towers.text_width) if towers else (12, 9)
+    widths = tower_widths(towers) if towers else Widths(12, 9, 12, 9)
     if name == "tokens":
-        return Tokens(PARAMETERS.method["clip"], embedding, *widths)  # type: ignore[arg-type]
-    return build_method(PARAMETERS.method[name], embedding, *widths)
+        return Method(TokenHeads(embedding, widths), TokenLoss(PARAMETERS.method["clip"]), {})  # type: ignore[arg-type]
+    return build_method(PARAMETERS.method[name], embedding, widths)
 
 
 def small_towers(kind: str, dropout: float) -> Towers | None:

@@ -13,6 +13,7 @@ from itm.config import load
 from itm.config.model import EmbeddingParameters, TrainParameters
 from itm.errors import TrainingError
 from itm.methods.build import build_method
+from itm.methods.interface import Widths
 from itm.training.checkpoint import Checkpoint
 from itm.training.inputs import Encoder, Inputs
 from itm.training.loop import Outcome, Split, Trainer, seed_everything
@@ -47,7 +48,7 @@ def trainer(
     name: str, seed: int = 0, folder: Path | None = None, stop_after: int | None = None, **changes: object
 ) -> Trainer:
     seed_everything(seed, 1)
-    method = build_method(PARAMETERS.method[name], EMBEDDING, 12, 9)
+    method = build_method(PARAMETERS.method[name], EMBEDDING, Widths(12, 9, 12, 9))
     generator = np.random.default_rng(1)
     # a caption holds most of its image's words, and few of other images': else containment would call noise relevant
     words = generator.random((IMAGES, 60)) < 0.05
@@ -110,7 +111,7 @@ def test_a_damaged_checkpoint_starts_over(tmp_path: Path) -> None:
 def test_the_best_dev_epoch_is_kept() -> None:
     engine = trainer("clip", epochs=5)
     figures = iter([10.0, 50.0, 30.0, 50.0, 20.0])
-    engine.dev_figures = lambda images, texts: {"rsum": next(figures)}
+    engine.dev_figures = lambda scorer: {"rsum": next(figures)}
     outcome = engine.run()
     assert (outcome.epoch, outcome.selected) == (2, 50.0)
 

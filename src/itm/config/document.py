@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from itm.config.parameters import Parameters, method_models
+from itm.config.additions import Additions
+from itm.config.parameters import Parameters, method_models, similarity_models
 from itm.config.presets import choices, compose, project_root
 from itm.config.tracking import stages_of, tracking
 
@@ -97,21 +99,77 @@ def _methods(entries: dict[str, dict[str, Any]], stages: Tracking) -> str:
     """One table a method type, with a column for each entry of that type."""
     tracked = ", ".join(stages_of("method.x", stages))
     text = (
-        "## method\n\nOne entry a method: a name of your choice (it appears in the results), its `type`, and the "
-        "options of that type.\nA changed entry trains that method again and runs what follows from it, and leaves "
+        "## method\n\nOne entry a method: a name of your choice (it appears in the results), its `loss` with the options "
+        "of that loss, its\n`similarity`, and additions (`add`). Any loss goes with any similarity and any additions.\n"
+        "A changed entry trains that method again and runs what follows from it, and leaves "
         f"the other methods alone. Tracked by: {tracked}.\n`methods` lists which entries run."
     )
     for model in method_models():
-        kind = get_args(model.model_fields["type"].annotation)[0]
-        own = {name: values for name, values in entries.items() if values["type"] == kind}
+        kind = get_args(model.model_fields["loss"].annotation)[0]
+        own = {name: values for name, values in entries.items() if values["loss"] == kind}
         head = " | ".join(f"`{name}`" for name in own)
         lines = [f"| option | type | {head} | |", "|---|---|" + "---|" * (len(own) + 1)]
         for key, field in model.model_fields.items():
-            if key != "type":
+            if key not in ("loss", *_PARTS):
                 shown = " | ".join(_value(values[key]) for values in own.values())
                 lines.append(f"| `{key}` | {_type(field)} | {shown} | {_cell(field.description)} |")
-        text += f"\n\n### type: {kind}\n\n{_first_line(model)}\n\n" + "\n".join(lines)
+        text += f"\n\n### loss: {kind}\n\n{_first_line(model)}\n\n" + "\n".join(lines)
+    text += "\n\n### similarity\n\n" + Parts(entries, "similarity").overview()
+    for model in similarity_models():
+        kind = get_args(model.model_fields["type"].annotation)[0]
+        text += f"\n\n#### similarity.type: {kind}\n\n{_first_line(model)}" + Parts(entries, "similarity", kind).table(
+            model
+        )
+    text += "\n\n### add\n\n" + Parts(entries, "add").overview()
+    for name, field in Additions.model_fields.items():
+        (model,) = (each for each in (field.annotation, *get_args(field.annotation)) if _model(each))
+        text += f"\n\n#### add.{name}\n\n{_first_line(model)}" + Parts(entries, "add", name).table(model)
     return text
+
+
+_PARTS = {"similarity": "how pairs are scored", "add": "what is added; {} = nothing"}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One part (`similarity`, `add`) of all entries; `kind` narrows it to those of one type or addition."""
+
+    entries: dict[str, dict[str, Any]]
+    part: str
+    kind: str = ""
+
+    def overview(self) -> str:
+        """Which entry has what."""
+        kinds = {name: self._kinds(values[self.part]) or ["nothing"] for name, values in self.entries.items()}
+        found = sorted({kind for each in kinds.values() for kind in each})
+        lines = [
+            f"| `{kind}` | " + ", ".join(f"`{n}`" for n, each in kinds.items() if kind in each) + " |" for kind in found
+        ]
+        return "\n".join([f"| {_PARTS[self.part]} | entries |", "|---|---|", *lines])
+
+    def table(self, model: Any) -> str:
+        """The options of one kind, with a column for each entry that has it."""
+        own = {name: each for name, values in self.entries.items() if (each := self._of(values[self.part])) is not None}
+        fields = {key: field for key, field in model.model_fields.items() if key != "type"}
+        if not fields:
+            return ""
+        head = "".join(f" `{name}` |" for name in own)
+        lines = [f"| option | type |{head} |", "|---|---|" + "---|" * (len(own) + 1)]
+        for key, field in fields.items():
+            shown = "".join(f" {_value(values[key])} |" for values in own.values())
+            lines.append(f"| `{key}` | {_type(field)} |{shown} {_cell(field.description)} |")
+        return "\n\n" + "\n".join(lines)
+
+    def _kinds(self, values: dict[str, Any]) -> list[str]:
+        if self.part == "similarity":
+            return [values["type"]]
+        return [name for name, options in values.items() if options is not None]
+
+    def _of(self, values: dict[str, Any]) -> dict[str, Any] | None:
+        if self.kind not in self._kinds(values):
+            return None
+        found: dict[str, Any] = values if self.part == "similarity" else values[self.kind]
+        return found
 
 
 def _rows(fields: dict[str, FieldInfo], prefix: str, values: dict[str, Any], stages: Tracking) -> list[str]:

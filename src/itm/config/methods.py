@@ -1,4 +1,4 @@
-"""Parameters of the methods. An entry of `method` is one row of the results: a name, a type, its options."""
+"""Parameters of the methods. An entry of `method` is one row of the results: a loss, a similarity, any additions."""
 
 from __future__ import annotations
 
@@ -6,21 +6,40 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from itm.config.additions import Additions
 from itm.config.base import Section
+from itm.config.similarities import SimilarityParameters
 
 
-class ClipParameters(Section):
+class MethodSection(Section):
+    """What every entry of `method` has, beside the options of its loss."""
+
+    similarity: SimilarityParameters = Field(description="how pairs are scored: a type and its options")
+    add: Additions = Field(description="additions by name, each with its options; {} = none")
+
+    @property
+    def least_captions(self) -> int:
+        """The fewest captions of an image that a batch must hold."""
+        return 1
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether pooled features are not enough."""
+        return False
+
+
+class ClipParameters(MethodSection):
     """Symmetric InfoNCE (CLIP)."""
 
-    type: Literal["clip"] = Field(description="which method this entry is")
+    loss: Literal["clip"] = Field(description="which loss is minimised")
     temperature: float = Field(gt=0, description="initial temperature of the softmax")
     learn_temperature: bool = Field(description="train the temperature (never below 0.01)")
 
 
-class VseParameters(Section):
+class VseParameters(MethodSection):
     """Hinge on the hardest negative (VSE++)."""
 
-    type: Literal["vse"] = Field(description="which method this entry is")
+    loss: Literal["vse"] = Field(description="which loss is minimised")
     margin: float = Field(gt=0, description="margin of the hinge")
     mining: Literal["hardest", "sum", "semi_hard"] = Field(description="negatives that count after the warm-up")
     warmup_epochs: int = Field(ge=0, description="first epochs with the mean over all negatives")
@@ -39,10 +58,10 @@ BASES: dict[str, tuple[str, ...]] = {
 """The base losses that have what a refinement changes: a margin, a target, or any negatives."""
 
 
-class DitmParameters(Section):
+class DitmParameters(MethodSection):
     """Descriptiveness-aware matching (DITM): refined false negatives and generic-to-specific order."""
 
-    type: Literal["ditm"] = Field(description="which method this entry is")
+    loss: Literal["ditm"] = Field(description="which loss is minimised")
     score: Literal["tfidf", "word_count", "shuffled", "random"] = Field(
         description="what plays the part of dn; all but tfidf are controls"
     )
@@ -151,4 +170,4 @@ class DitmParameters(Section):
         return 2 if (self.order_weight or self.radius_weight) and not self.mined_captions else 1
 
 
-MethodParameters = Annotated[ClipParameters | VseParameters | DitmParameters, Field(discriminator="type")]
+MethodParameters = Annotated[ClipParameters | VseParameters | DitmParameters, Field(discriminator="loss")]

@@ -19,6 +19,13 @@ class TowersParameters(Section):
     frozen: bool = Field(description="true: towers are not trained and their features are computed once and cached")
     image_size: int = Field(ge=16, le=1024, description="side in pixels of the images given to the image tower")
     context_length: int = Field(ge=4, le=512, description="tokens of a caption given to the text tower")
+    tokens: bool = Field(
+        description="open_clip and frozen towers: give tokens to the methods, and cache those of frozen towers (other "
+        "towers always give them)"
+    )
+    token_grid: int = Field(
+        ge=0, le=64, description="cells a side that the image tower's last map is averaged to as tokens; 0 = as it is"
+    )
     image_width: int = Field(ge=8, description="scratch: channels of the image tower's first stage")
     text_width: int = Field(ge=8, description="scratch: width of the text tower")
     text_layers: int = Field(ge=1, description="scratch: transformer layers of the text tower")
@@ -100,4 +107,9 @@ class EncodeParameters(Section):
     """How the evaluation images and texts are embedded."""
 
     batch_size: int = Field(ge=1, description="images or texts in a forward pass")
+    shortlist: int = Field(
+        ge=0,
+        description="pairwise methods: candidates of each query, found by inner products, that are scored exactly; "
+        "0 = all pairs",
+    )
     split: Literal["dev", "test"] = Field(description="the split that is encoded and evaluated; tune on dev only")

@@ -15,6 +15,7 @@ from itm.config.data import CleanParameters, DataParameters, DatasetsParameters,
 from itm.config.evaluate import EvaluateParameters, ReportParameters
 from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters, EncodeParameters, TowersParameters, TrainParameters
+from itm.config.similarities import SimilarityParameters
 from itm.errors import ConfigError, first_few, nearest
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
@@ -74,12 +75,15 @@ class Parameters(Section):
                     f"train.{key} is for trained towers, and towers.frozen is true; set it to {str(off).lower()}"
                 )
         for name in self.methods:
-            least = getattr(self.method[name], "least_captions", 1)
+            least = self.method[name].least_captions
             if self.train.captions_per_image < least:
                 raise ValueError(
                     f"method.{name} orders an image's captions, but a batch holds {self.train.captions_per_image} of "
                     f"each; set train.captions_per_image to {least} or more, or its order_weight and radius_weight to 0"
                 )
+            cached = self.towers.frozen or self.towers.kind == "open_clip"
+            if self.method[name].needs_tokens and cached and not self.towers.tokens:
+                raise ValueError(f"method.{name} compares tokens, and towers.tokens is false; set it to true")
         if min(self.seeds) < 0:
             raise ValueError(f"seeds: {min(self.seeds)} is negative")
         return self
@@ -122,8 +126,10 @@ def validate(values: Any, where: str) -> Parameters:
 
 def _explain(fault: Any, values: dict[str, Any]) -> str:
     location = list(fault["loc"])
-    if location[:1] == ["method"] and len(location) > 2:
-        del location[2]  # pydantic puts the discriminator's value ("ditm") after method.<name>
+    if location[:1] == ["method"]:
+        del location[2:3]  # pydantic puts the discriminator's value ("ditm") after method.<name>
+        if location[2:3] == ["similarity"] and _is_union(SimilarityParameters):
+            del location[3:4]
     key = ".".join(str(part) for part in location)
     if fault["type"] == "extra_forbidden":
         return f"{key}: unknown key; {nearest(str(location[-1]), _known_keys(location[:-1], values))}"
@@ -144,18 +150,33 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
 def _known_keys(location: list[Any], values: dict[str, Any]) -> list[str]:
     """The keys allowed at a place in params.yaml."""
     model: type[BaseModel] = Parameters
-    for depth, part in enumerate(location):
+    for part in location:
+        values = values.get(part, {}) if isinstance(values, dict) else {}
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if location[0] == "method" and depth == 1:
-            kind = values.get("method", {}).get(part, {}).get("type")
-            return sorted(
-                next((list(m.model_fields) for m in method_models() if m.__name__.lower() == f"{kind}parameters"), [])
-            )
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        if part == "method":
+            continue
+        for key, models in (("loss", method_models()), ("type", similarity_models())):
+            chosen = values.get(key) if isinstance(values, dict) else None
+            for each in models if annotation is None or annotation == SimilarityParameters else ():
+                if key in each.model_fields and chosen in get_args(each.model_fields[key].annotation):
+                    annotation = each
+        for each in (annotation, *get_args(annotation)):
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                model = each
     return sorted(model.model_fields)
 
 
 def method_models() -> list[type[Section]]:
-    """The parameter models of all method types."""
+    """The parameter models of all losses."""
     return list(get_args(get_args(MethodParameters)[0]))
+
+
+def similarity_models() -> list[type[Section]]:
+    """The parameter models of all similarities."""
+    if _is_union(SimilarityParameters):
+        return list(get_args(get_args(SimilarityParameters)[0]))
+    return [SimilarityParameters]
+
+
+def _is_union(annotation: Any) -> bool:
+    return bool(get_args(annotation))

@@ -21,7 +21,7 @@ def render(parameters: Parameters, preset: str) -> str:
     YAML 1.1 readers take ``1e-05`` for a string.
     """
     tree = CommentedMap()
-    for name, value in parameters.model_dump().items():
+    for name, value in parameters.model_dump(exclude_none=True).items():
         field = Parameters.model_fields[name]
         tree[name] = _commented(value)
         comment = field.description or _first_line(field.annotation) or _HEADINGS.get(name, "")
@@ -40,7 +40,9 @@ _HEADER = """\
 
 """
 
-_HEADINGS = {"method": "One entry a method: its name in the results, its type, its options."}
+_HEADINGS = {
+    "method": "One entry a method: its name in the results, its loss with options, its similarity, what is added."
+}
 
 
 class _Representer(RoundTripRepresenter):

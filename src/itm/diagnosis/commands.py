@@ -53,7 +53,7 @@ def diagnose(
         options = parameters.method[name]
         if not isinstance(options, DitmParameters):
             raise ConfigError(
-                f"method.{name} is of type '{options.type}', which relaxes no pair; name one of type 'ditm'",
+                f"method.{name} has the loss '{options.loss}', which relaxes no pair; name one with the loss 'ditm'",
                 reason="no-pairs",
             )
         data = describe_split(clean, scored, options, seed, split)

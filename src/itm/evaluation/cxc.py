@@ -25,6 +25,7 @@ from itm.metrics import (
     spearman,
     warn_if_collapsed,
 )
+from itm.metrics.scorer import Scorer
 
 THRESHOLDS = {"sits": 3.0, "sts": 3.0, "sis": 2.5}
 KINDS = ("sts", "sis", "sits")
@@ -68,7 +69,8 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
         )
     image, text = embeddings.images(images), embeddings.texts(captions["row"])
     answers = rated_answers(ratings, tables.owners, len(images))
-    ranks = rank_tasks(DotProduct(image, text), DotProduct(image), DotProduct(text), answers)
+    pairs = embeddings.scorer(images, captions["row"])
+    ranks = rank_tasks(pairs, DotProduct(image), DotProduct(text), answers)
     metrics: Metrics = {}
     per_query: dict[str, NDArray[Any]] = {"image_ids": images, "owners": tables.owners}
     denominators = {}
@@ -81,7 +83,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
             denominators[task] = len(found.rank) if task in ("i2t", "t2i") else int(found.answerable.sum())
     for kind, found_ratings in ratings.items():
         if len(found_ratings):
-            scores = pair_scores(kind, found_ratings, image, text)
+            scores = pair_scores(kind, found_ratings, image, text, pairs)
             correlations, trials = correlate(kind, found_ratings, scores, parameters.bootstrap_samples, parameters.seed)
             metrics[kind] = correlations
             per_query[f"{kind}_trials"] = trials
@@ -141,7 +143,7 @@ def rated_answers(ratings: dict[str, Ratings], owners: NDArray[np.int64], images
     )
 
 
-def rank_tasks(pairs: DotProduct, images: DotProduct, texts: DotProduct, answers: CxcAnswers) -> dict[str, HitRanks]:
+def rank_tasks(pairs: Scorer, images: DotProduct, texts: DotProduct, answers: CxcAnswers) -> dict[str, HitRanks]:
     """Hit ranks of the four tasks; an item is not in its own gallery."""
     (i2t,), (t2i,) = rank_all(pairs, rows=[answers.i2t], columns=[answers.t2i])
     return {"i2t": i2t, "t2i": t2i, **rank_items({"t2t": (texts, answers.t2t), "i2i": (images, answers.i2i)})}
@@ -174,12 +176,12 @@ def task_rates(task: str, ranks: HitRanks, recall_at: list[int]) -> Metrics:
 
 
 def pair_scores(
-    kind: str, ratings: Ratings, image: NDArray[np.floating], text: NDArray[np.floating]
+    kind: str, ratings: Ratings, image: NDArray[np.floating], text: NDArray[np.floating], pairs: Scorer
 ) -> NDArray[np.float64]:
     """[pairs] the model's similarity of each rated pair."""
-    left = image if kind == "sis" else text
-    right = text if kind == "sts" else image
-    return DotProduct(left, right).exact(ratings.first, ratings.second)
+    if kind == "sits":
+        return pairs.exact(ratings.second, ratings.first)
+    return DotProduct(image if kind == "sis" else text).exact(ratings.first, ratings.second)
 
 
 def pair_images(kind: str, ratings: Ratings, owners: NDArray[np.int64]) -> NDArray[np.int64]:

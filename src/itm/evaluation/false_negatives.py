@@ -11,7 +11,7 @@ from itm.config.evaluate import EvaluateParameters
 from itm.evaluation.result import Metrics, Result
 from itm.evaluation.tables import Embeddings, Tables
 from itm.metrics import Positives, precision_at_r_of_lists, spearman, threshold_curve, top_items
-from itm.metrics.scorer import DotProduct
+from itm.metrics.scorer import Scorer
 
 TRUE = 5.0
 RECALLS = np.linspace(0.01, 1.0, 100)
@@ -25,7 +25,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     share of a query's true but unlabelled answers among its first R, R = all its true answers.
     """
     images, captions = tables.images["image_id"], tables.captions
-    scorer = DotProduct(embeddings.images(images), embeddings.texts(captions["row"]))
+    scorer = embeddings.scorer(images, captions["row"])
     grades = tables.grades
     scores = scorer.block(slice(None), slice(None), np.float64).astype(np.float64)
     labelled = np.zeros(grades.shape, dtype=bool)
@@ -77,7 +77,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
 
 
 def _direction(
-    scorer: DotProduct, grade: NDArray[np.float32], labelled: NDArray[np.bool_], recall_at: list[int]
+    scorer: Scorer, grade: NDArray[np.float32], labelled: NDArray[np.bool_], recall_at: list[int]
 ) -> tuple[Metrics, dict[str, NDArray[np.float64]]]:
     true = grade == TRUE
     positives = Positives.from_mask(true)

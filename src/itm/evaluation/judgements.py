@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from itm.config.evaluate import EvaluateParameters
 from itm.errors import DataError
-from itm.evaluation.cxc import pair_scores, select_ratings
+from itm.evaluation.cxc import select_ratings
 from itm.evaluation.result import Metrics, Result
 from itm.evaluation.tables import Embeddings, Tables
 from itm.metrics import kendall, ndcg, spearman
@@ -27,7 +27,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     captions, for images that have at least two different mean grades.
     """
     images, captions = tables.images["image_id"], tables.captions
-    image, text = embeddings.images(images), embeddings.texts(captions["row"])
+    scorer = embeddings.scorer(images, captions["row"])
     metrics: Metrics = {}
     per_query: dict[str, NDArray[Any]] = {}
     protocol: dict[str, Any] = {"images": len(images), "captions": len(captions["row"]), "pairs": {}}
@@ -35,7 +35,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
         ratings = select_ratings(tables.ratings, kind, captions["caption_id"], images)
         if not len(ratings):
             continue
-        scores = pair_scores("sits", ratings, image, text)
+        scores = scorer.exact(ratings.second, ratings.first)
         pair, first, back = np.unique(
             ratings.first * len(images) + ratings.second, return_index=True, return_inverse=True
         )

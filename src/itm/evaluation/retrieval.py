@@ -7,7 +7,7 @@ import numpy as np
 from itm.config.evaluate import EvaluateParameters
 from itm.evaluation.result import Result, id_hash
 from itm.evaluation.tables import Embeddings, Tables
-from itm.metrics import DotProduct, Positives, hit_rates, rank_all, rsum, top_items, warn_if_collapsed
+from itm.metrics import Positives, hit_rates, rank_all, rsum, top_items, warn_if_collapsed
 
 LISTED = 10
 """Items kept of each query's ranked list, for the report's examples."""
@@ -21,7 +21,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     query (`i2t_top`, `t2i_top`: gallery positions, best first) and each caption's similarity to its own image.
     """
     images, captions = tables.images["image_id"], tables.captions
-    scorer = DotProduct(embeddings.images(images), embeddings.texts(captions["row"]))
+    scorer = embeddings.scorer(images, captions["row"])
     answers = Positives.from_owners(tables.owners, len(images))
     (i2t,), (t2i,) = rank_all(scorer, rows=[answers[0]], columns=[answers[1]])
     rates = {}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from itm.data.layout import CAPTIONS, EMBEDDINGS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
 from itm.errors import DataError, first_few
+from itm.metrics.scorer import DotProduct, Matrix
 
 Columns = dict[str, NDArray[Any]]
 Floats = NDArray[np.floating]
@@ -96,13 +97,26 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """A model's embeddings of images and texts; the similarity is their dot product."""
+    """A model's embeddings of images and texts. The similarity is their dot product; where a model looks at pairs,
+    it is in `scores` [scored_images, scored_texts], and the embeddings only stand in where texts are compared with
+    texts, images with images, or distances are asked for."""
 
     image_ids: NDArray[Any]
     image: Floats
     text_ids: NDArray[np.int64]
     text: Floats
     protocol: dict[str, Any]
+    scores: Floats | None = None
+    scored_images: NDArray[Any] | None = None
+    scored_texts: NDArray[np.int64] | None = None
+
+    def scorer(self, image_ids: NDArray[Any], text_ids: NDArray[Any]) -> DotProduct | Matrix:
+        """The similarities of the images and texts named, images as rows."""
+        if self.scores is None or self.scored_images is None or self.scored_texts is None:
+            return DotProduct(self.images(image_ids), self.texts(text_ids))
+        rows = positions(self.scored_images, image_ids, "images' scores", EMBEDDINGS)
+        columns = positions(self.scored_texts, text_ids, "texts' scores", EMBEDDINGS)
+        return Matrix(self.scores[np.ix_(rows, columns)])
 
     def images(self, ids: NDArray[Any]) -> Floats:
         """[ids, D] embeddings of the images named."""
@@ -123,6 +137,8 @@ def read_embeddings(folder: Path) -> Embeddings:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("image_ids", "image", "text_ids", "text", "protocol")}
+            if "scores" in stored:
+                arrays |= {name: stored[name] for name in ("scores", "scored_images", "scored_texts")}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro encode`", reason="missing-file") from None
     except KeyError as error:

@@ -1,26 +1,48 @@
-"""A method from its parameters."""
+"""A method from its parameters. Parts are imported when they are built: a run loads the code it uses."""
 
 from __future__ import annotations
 
 from itm.config.methods import ClipParameters, DitmParameters, MethodParameters, VseParameters
 from itm.config.model import EmbeddingParameters
-from itm.methods.interface import Method
+from itm.config.similarities import HeadsParameters, SimilarityParameters
+from itm.methods.interface import Addition, Loss, Similarity, Widths
+from itm.methods.method import Method
 
 
-def build_method(
-    parameters: MethodParameters, embedding: EmbeddingParameters, image_width: int, text_width: int
-) -> Method:
-    """A new method of the type that `parameters` names, for towers of the given widths."""
+def build_method(parameters: MethodParameters, embedding: EmbeddingParameters, widths: Widths) -> Method:
+    """A new method of the loss, similarity and additions that `parameters` name, for towers of the given widths."""
+    similarity = build_similarity(parameters.similarity, embedding, widths)
+    return Method(similarity, build_loss(parameters), build_additions(parameters, embedding, widths))
+
+
+def build_similarity(parameters: SimilarityParameters, embedding: EmbeddingParameters, widths: Widths) -> Similarity:
+    """A new similarity with random weights."""
+    if isinstance(parameters, HeadsParameters):
+        from itm.methods.blocks.heads import Heads
+
+        return Heads(embedding, widths)
+    raise TypeError(f"no similarity for {type(parameters).__name__}")
+
+
+def build_loss(parameters: MethodParameters) -> Loss:
+    """The loss that an entry of `method` names."""
     if isinstance(parameters, ClipParameters):
-        from itm.methods.clip import Clip
+        from itm.methods.clip import ClipLoss
 
-        return Clip(parameters, embedding, image_width, text_width)
+        return ClipLoss(parameters)
     if isinstance(parameters, VseParameters):
-        from itm.methods.vse import Vse
+        from itm.methods.vse import VseLoss
 
-        return Vse(parameters, embedding, image_width, text_width)
+        return VseLoss(parameters)
     if isinstance(parameters, DitmParameters):
-        from itm.methods.ditm import Ditm
+        from itm.methods.ditm import DitmLoss
 
-        return Ditm(parameters, embedding, image_width, text_width)
-    raise TypeError(f"no method for {type(parameters).__name__}")
+        return DitmLoss(parameters)
+    raise TypeError(f"no loss for {type(parameters).__name__}")
+
+
+def build_additions(
+    parameters: MethodParameters, embedding: EmbeddingParameters, widths: Widths
+) -> dict[str, Addition]:
+    """The additions that an entry of `method` asks for, by name."""
+    return {}

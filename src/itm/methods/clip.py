@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from itm.config.methods import ClipParameters
-from itm.config.model import EmbeddingParameters
-from itm.methods.blocks.heads import TwoHeads
 from itm.methods.blocks.info_nce import Temperature, symmetric_info_nce
-from itm.methods.interface import Context, Embedded, Labels, Losses, Term
+from itm.methods.interface import Context, Embedded, Labels, Loss, Losses, Term
 
 
-class Clip(TwoHeads):
-    """Two heads trained with symmetric InfoNCE."""
+class ClipLoss(Loss):
+    """Symmetric InfoNCE."""
 
-    def __init__(
-        self, parameters: ClipParameters, embedding: EmbeddingParameters, image_width: int, text_width: int
-    ) -> None:
-        super().__init__(embedding, image_width, text_width)
+    def __init__(self, parameters: ClipParameters) -> None:
+        super().__init__()
         self.temperature = Temperature(parameters.temperature, parameters.learn_temperature)
 
-    def losses(self, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """The InfoNCE term."""
-        value = symmetric_info_nce(self.temperature(self.score(images, texts)), labels.positives)
+        value = symmetric_info_nce(self.temperature(scores), labels.positives)
         return Losses({"info_nce": Term(value)}, {"temperature": self.temperature.value()})
 
     def after_step(self) -> None:

@@ -10,22 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from itm.config.methods import DitmParameters
-from itm.config.model import EmbeddingParameters
-from itm.methods.blocks.heads import TwoHeads
 from itm.methods.blocks.info_nce import Temperature
-from itm.methods.interface import Context, Embedded, Labels, Losses, Requirements
+from itm.methods.interface import Context, Embedded, Labels, Loss, Losses, Requirements
 from itm.methods.matching import Matching
 from itm.methods.ordering import order_terms
 from itm.methods.refinement import Refinement, evidence, refine
 
 
-class Ditm(TwoHeads):
-    """Two heads; a matching term refined by descriptiveness, and order terms over an image's captions."""
+class DitmLoss(Loss):
+    """A matching term refined by descriptiveness, and order terms over an image's captions."""
 
-    def __init__(
-        self, parameters: DitmParameters, embedding: EmbeddingParameters, image_width: int, text_width: int
-    ) -> None:
-        super().__init__(embedding, image_width, text_width)
+    def __init__(self, parameters: DitmParameters) -> None:
+        super().__init__()
         self.options = parameters
         self.temperature = Temperature(parameters.temperature, parameters.learn_temperature)
         self.bias = nn.Parameter(torch.tensor(parameters.bias)) if parameters.base == "sigmoid" else None
@@ -34,21 +30,19 @@ class Ditm(TwoHeads):
         self.requires = Requirements(
             containment=parameters.gate == "containment" and self.needs_evidence,
             root=parameters.radius_weight > 0,
-            captions_per_image=parameters.least_captions,
         )
 
-    def losses(self, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """The matching term and, after the warm-up, the order terms that have a weight."""
         options, positives = self.options, labels.positives
-        similarities = self.score(images, texts)
         matching = Matching(options, self.logits)
         if context.epoch < options.warmup_epochs:
-            losses = matching.losses(similarities, positives, Refinement(), "mean")
+            losses = matching.losses(scores, positives, Refinement(), "mean")
         else:
             found = evidence(options, labels, texts.embedding) if self.needs_evidence else None
             refinement = refine(options, labels, found, context.step) if found is not None else Refinement()
-            losses = matching.losses(similarities, positives, refinement, options.mining)
-            losses.terms |= order_terms(options, similarities, texts, labels, context, found)
+            losses = matching.losses(scores, positives, refinement, options.mining)
+            losses.terms |= order_terms(options, scores, texts, labels, context, found)
         if options.base != "hinge":
             losses.figures["temperature"] = self.temperature.value()
         return losses

@@ -1,37 +1,71 @@
-"""What a method is to the training loop, the encoder and the tests."""
+"""The parts of a method: a similarity, a loss, and what may be added to any pair of them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from itm.towers.base import Features
 
+if TYPE_CHECKING:
+    from itm.methods.method import Method
+
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a method needs in a batch beyond pooled features; the loop computes only what is asked for.
+    """What a part needs in a batch beyond pooled features; the loop computes only what is asked for.
 
     tokens: token features and masks. containment: the relevance gate of images x captions.
-    root: the embedding of the empty caption. captions_per_image: the fewest captions of an image in a batch.
+    root: the embedding of the empty caption.
     """
 
     tokens: bool = False
     containment: bool = False
     root: bool = False
-    captions_per_image: int = 1
+
+    def __or__(self, other: Requirements) -> Requirements:
+        return Requirements(*(getattr(self, each.name) or getattr(other, each.name) for each in fields(self)))
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Widths of what a pair of towers gives: pooled features and tokens, of images and texts."""
+
+    image: int
+    text: int
+    image_tokens: int
+    text_tokens: int
 
 
 @dataclass
 class Embedded:
-    """A batch of embedded images or texts. embedding: (batch, dimension) float."""
+    """A batch of embedded images or texts.
+
+    embedding: (batch, dimension) float; for a pairwise similarity a unit vector that stands in for the whole, for
+        shortlists and for comparing texts with texts or images with images.
+    tokens: (batch, positions, width) float, what a pairwise similarity compares; mask: (batch, positions) bool.
+    extra: further tensors (batch, ...) float by name, for parts that need more of a batch.
+    """
 
     embedding: Tensor
     tokens: Tensor | None = None
     mask: Tensor | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+    def rows(self, chosen: Tensor | slice) -> Embedded:
+        """Some of the rows."""
+        tokens, mask = (None if each is None else each[chosen] for each in (self.tokens, self.mask))
+        return Embedded(self.embedding[chosen], tokens, mask, {name: v[chosen] for name, v in self.extra.items()})
+
+    def detach(self) -> Embedded:
+        """The same values without gradients."""
+        tokens = None if self.tokens is None else self.tokens.detach()
+        extra = {name: value.detach() for name, value in self.extra.items()}
+        return Embedded(self.embedding.detach(), tokens, self.mask, extra)
 
 
 @dataclass
@@ -46,6 +80,7 @@ class Labels:
     containment: (images, texts) float 0..1, the idf-weighted share of the caption's keywords that occur in the
         image's captions; None unless the method requires it.
     image_rows, text_rows: (images,), (texts,) long, what names an image or a caption in every batch.
+    image_same, text_same: (images,), (texts,) long; equal values say: copies of one image, or captions of those.
     """
 
     positives: Tensor
@@ -55,6 +90,8 @@ class Labels:
     containment: Tensor | None = None
     image_rows: Tensor | None = None
     text_rows: Tensor | None = None
+    image_same: Tensor | None = None
+    text_same: Tensor | None = None
 
 
 @dataclass
@@ -86,15 +123,15 @@ class Losses:
         return torch.stack([term.value * term.weight for term in self.terms.values()]).sum()
 
 
-class Method(nn.Module):
-    """A matching method on top of two towers.
+class Similarity(nn.Module):
+    """Two encoders on top of the towers' features, and a score of each pair.
 
-    `similarity` is "dot" where score(a, b) is the inner product of `index_image` and `index_text`
-    (such embeddings can be put into any inner-product index), else "pairwise".
+    `kind` is "dot" where score(a, b) is the inner product of `index_image` and `index_text` (such vectors can be put
+    into any inner-product index), else "pairwise": the pair must be looked at together.
     """
 
     requires = Requirements()
-    similarity = "dot"
+    kind = "dot"
 
     @abstractmethod
     def encode_image(self, features: Features) -> Embedded:
@@ -105,20 +142,55 @@ class Method(nn.Module):
         """Embedded texts; each row depends on its own features only."""
 
     def index_image(self, embedded: Embedded) -> Tensor:
-        """Index vectors (batch, width) of images; required where similarity is "dot"."""
+        """Vectors (batch, width) of images: for "dot" what the score multiplies, for "pairwise" the stand-ins."""
         return embedded.embedding
 
     def index_text(self, embedded: Embedded) -> Tensor:
-        """Index vectors (batch, width) of texts; required where similarity is "dot"."""
+        """Vectors (batch, width) of texts, as `index_image`."""
         return embedded.embedding
 
     def score(self, images: Embedded, texts: Embedded) -> Tensor:
         """Similarities (images, texts); independent of what else is in the batch."""
         return self.index_image(images) @ self.index_text(texts).T
 
+    def multiply_adds(self, images: Embedded, texts: Embedded) -> float:
+        """Multiplications and additions that the score of one pair takes, on average over these images and texts."""
+        return float(self.index_text(texts).shape[1])
+
+
+class Loss(nn.Module):
+    """What is minimised, given the scores of a batch."""
+
+    requires = Requirements()
+
     @abstractmethod
-    def losses(self, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
-        """The terms to minimise for a batch."""
+    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+        """The terms to minimise for a batch; `scores` (images, texts) are the method's similarities."""
 
     def after_step(self) -> None:
         """Called after each optimiser step: clamp or update what is not trained by gradient."""
+
+
+class Addition(nn.Module):
+    """What goes with any similarity and loss: it may change the embeddings, add terms, and keep state.
+
+    `train_only` parts are saved in resume checkpoints, but not in models.
+    """
+
+    requires = Requirements()
+    train_only = False
+
+    def image(self, embedded: Embedded, features: Features) -> Embedded:
+        """What becomes of embedded images; row by row."""
+        return embedded
+
+    def text(self, embedded: Embedded, features: Features) -> Embedded:
+        """What becomes of embedded texts; row by row."""
+        return embedded
+
+    def losses(self, method: Method, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+        """Further terms to minimise."""
+        return Losses({})
+
+    def after_step(self, method: Method, images: Embedded, texts: Embedded, labels: Labels) -> None:
+        """Called after each optimiser step with the batch (of all processes), without gradients."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from itm.data.files import atomic_path, read_json, write_json
 from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import ModelError
 from itm.methods.build import build_method
-from itm.methods.interface import Method
+from itm.methods.interface import Widths
+from itm.methods.method import Method
 from itm.towers.base import Towers
 from itm.towers.build import build_towers, check_same
 
@@ -33,7 +35,7 @@ def save_model(
     embedding: EmbeddingParameters,
     towers_parameters: TowersParameters,
     towers_description: dict[str, Any],
-    widths: tuple[int, int],
+    widths: Widths,
     training: dict[str, Any],
 ) -> None:
     """Write `model.safetensors` and `model.json` into a folder.
@@ -41,7 +43,7 @@ def save_model(
     `towers` are stored when they were trained; frozen towers (None) are named by `towers_description`, which holds
     their weights' hashes, activation and preprocessing.
     """
-    tensors = {f"method.{key}": value for key, value in method.state_dict().items()}
+    tensors = {f"method.{key}": value for key, value in method.exported().items()}
     if towers is not None:
         tensors |= {f"towers.{key}": value for key, value in towers.state_dict().items()}
     with atomic_path(folder / MODEL_WEIGHTS) as temporary:
@@ -50,12 +52,12 @@ def save_model(
         "graded_itm": itm.__version__,
         "name": name,
         "seed": seed,
-        "similarity": method.similarity,
+        "similarity": method.kind,
         "method": method_parameters.model_dump(),
         "embedding": embedding.model_dump(),
         "towers": towers_parameters.model_dump(),
         "towers_description": towers_description,
-        "widths": list(widths),
+        "widths": asdict(widths),
         "training": training,
     }
     write_json(folder / MODEL_CARD, card)
@@ -76,7 +78,7 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
     towers_parameters = TowersParameters.model_validate(card["towers"])
     method_parameters: MethodParameters = TypeAdapter(MethodParameters).validate_python(card["method"])
     embedding = EmbeddingParameters.model_validate(card["embedding"])
-    method = build_method(method_parameters, embedding, *card["widths"])
+    method = build_method(method_parameters, embedding, Widths(**card["widths"]))
     towers = None
     if with_towers or not towers_parameters.frozen:
         towers = build_towers(towers_parameters, vocabulary=card["towers_description"].get("vocabulary"))
@@ -104,7 +106,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 def _fill(module: torch.nn.Module, prefix: str, tensors: dict[str, torch.Tensor], folder: Path) -> None:
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     try:
-        module.load_state_dict(own, strict=True)
+        # what serves training only is not in the file, and stays as it was built
+        kept = module.exported() if isinstance(module, Method) else module.state_dict()
+        rest = {key: value for key, value in module.state_dict().items() if key not in kept}
+        module.load_state_dict(rest | own, strict=True)
     except RuntimeError as error:
         raise ModelError(
             f"{folder / MODEL_WEIGHTS} does not fit {folder / MODEL_CARD}: {error}", reason="weights-mismatch"

@@ -37,6 +37,10 @@ class Scorer(Protocol):
         """Bounds on |block - exact| in each row [rows] and in each column [columns]."""
         ...
 
+    def transposed(self) -> Scorer:
+        """The same scores with the columns as rows."""
+        ...
+
 
 class Matrix:
     """A given score matrix [rows, columns]; its values are exact as they stand.
@@ -73,6 +77,10 @@ class Matrix:
     def error(self, dtype: type[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Zero: blocks hold the values themselves."""
         return np.zeros(self.shape[0]), np.zeros(self.shape[1])
+
+    def transposed(self) -> Matrix:
+        """The same values with the columns as rows."""
+        return Matrix(self.values.T)
 
 
 class DotProduct:

@@ -16,7 +16,7 @@ from itm.report.words import TITLES, counted, listed
 
 def featured_method(parameters: Parameters) -> str:
     """The method whose examples are chosen: the last of type ditm, or the last."""
-    graded = [name for name in parameters.methods if parameters.method[name].type == "ditm"]
+    graded = [name for name in parameters.methods if parameters.method[name].loss == "ditm"]
     return (graded or parameters.methods)[-1]
 
 

@@ -55,7 +55,7 @@ def evaluate(
         "benchmark": benchmark,
         "method": method,
         "seed": seed,
-        "similarity": found.protocol.get("similarity", "dot"),
+        **{key: value for key, value in found.protocol.items() if key not in ("method", "seed", "split")},
     }
     write_result(
         Result(result.metrics, result.per_query, protocol),

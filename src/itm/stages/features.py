@@ -26,13 +26,13 @@ def features(
     if not parameters.towers.frozen:
         log.info("towers are trained: there is nothing to cache")
         for name in (IMAGE_FEATURES, TEXT_FEATURES):
-            write_features(out / name, None, None)
+            write_features(out / name, None)
         return
     from itm.encode import compute_features
     from itm.orchestration.devices import device as pick_device
 
     with pick_device(parameters.device) as device, Progress("features") as progress:
-        images, texts, description = compute_features(
+        images, texts = compute_features(
             clean,
             parameters.towers,
             parameters.encode.batch_size,
@@ -40,8 +40,8 @@ def features(
             device,
             progress.update,
         )
-    write_features(out / IMAGE_FEATURES, images, description)
-    write_features(out / TEXT_FEATURES, texts, description)
+    write_features(out / IMAGE_FEATURES, images)
+    write_features(out / TEXT_FEATURES, texts)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def _train(
     seed_everything(seed, parameters.train.threads)
     decoding = Decoding.of(parameters.train, seed, pinned=device.type == "cuda")
     data = load_training_data(clean, scored, features, parameters.towers, options, seed, decoding)
-    method = build_method(options, parameters.embedding, *data.widths).to(device)
+    method = build_method(options, parameters.embedding, data.widths).to(device)
     towers = data.towers.to(device) if data.towers is not None else None
     encoder = Encoder(method, towers, device, parameters.train.precision, parameters.train.compile)
     facts = {

@@ -37,13 +37,18 @@ class Towers(nn.Module):
 
     Attributes:
         image_width, text_width: width of the pooled features.
+        image_token_width, text_token_width: width of the tokens.
+        token_grid: cells a side that image tokens are averaged to; 0 = as they are.
         image_size: side in pixels of the images that `preprocess` takes.
         new: True when the towers start from random weights (they then train at the full learning rate).
     """
 
     image_width: int
     text_width: int
+    image_token_width: int
+    text_token_width: int
     image_size: int
+    token_grid: int = 0
     new: bool = False
 
     @abstractmethod
@@ -77,6 +82,18 @@ class Towers(nn.Module):
             "by train.chunk_images",
             reason="no-gradient-checkpointing",
         )
+
+
+def grid_tokens(grid: Tensor, cells: int) -> Tensor:
+    """Tokens (batch, positions, channels) of a map (batch, channels, height, width), row by row; `cells` a side after
+    averaging, 0 = all.
+
+    >>> grid_tokens(torch.arange(4.0).view(1, 1, 2, 2), 1).tolist()
+    [[[1.5]]]
+    """
+    if cells and cells != grid.shape[-1]:
+        grid = nn.functional.adaptive_avg_pool2d(grid, cells)
+    return grid.flatten(2).transpose(1, 2)
 
 
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:

@@ -32,11 +32,16 @@ def build_towers(
             text_width=parameters.text_width,
             text_layers=parameters.text_layers,
             text_heads=parameters.text_heads,
+            token_grid=parameters.token_grid,
         )
     if parameters.kind == "offline":
         from itm.towers.offline import OfflineTowers
 
-        return OfflineTowers(image_size=parameters.image_size, context_length=parameters.context_length)
+        return OfflineTowers(
+            image_size=parameters.image_size,
+            context_length=parameters.context_length,
+            token_grid=parameters.token_grid,
+        )
     from itm.towers.open_clip_model import OpenClipTowers
 
     return OpenClipTowers(
@@ -44,6 +49,8 @@ def build_towers(
         weights=parameters.open_clip_weights,
         image_size=parameters.image_size,
         context_length=parameters.context_length,
+        tokens=parameters.tokens,
+        token_grid=parameters.token_grid,
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from itm.errors import ModelError
-from itm.towers.base import Features, Towers, masked_mean
+from itm.towers.base import Features, Towers, grid_tokens, masked_mean
 
 _TIMM_NAME = "tf_efficientnet_lite0"
 # The packaged weights expect 0.5 / 0.5: top-1 on COCO photos is 45 % with it and 42 % with ImageNet's values.
@@ -64,12 +64,13 @@ def load_minilm() -> tuple[Any, Any, Path]:
 class OfflineTowers(Towers):
     """EfficientNet-Lite0 pooled to 1,280 values and MiniLM mean-pooled to 384."""
 
-    def __init__(self, *, image_size: int, context_length: int) -> None:
+    def __init__(self, *, image_size: int, context_length: int, token_grid: int = 0) -> None:
         super().__init__()
-        self.image_size, self.context_length = image_size, context_length
+        self.image_size, self.context_length, self.token_grid = image_size, context_length, token_grid
         self.image_tower = load_lite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tokenizer, self.text_tower, folder = load_minilm()
         self.image_width, self.text_width = 1280, int(self.text_tower.config.hidden_size)
+        self.image_token_width, self.text_token_width = self.image_width, self.text_width
         self._text_weights = folder / "model.safetensors"
 
     def preprocess(self, images: Tensor) -> Tensor:
@@ -87,8 +88,10 @@ class OfflineTowers(Towers):
     def image(self, pixels: Tensor) -> Features:
         """The mean of the last map, and its cells as tokens."""
         grid = self.image_tower.forward_features(pixels.contiguous(memory_format=torch.channels_last))
-        tokens = grid.flatten(2).transpose(1, 2)
-        return Features(tokens.mean(1), tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
+        tokens = grid_tokens(grid, self.token_grid)
+        return Features(
+            grid.flatten(2).mean(2), tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        )
 
     def text(self, ids: Tensor) -> Features:
         """The mean of the last hidden states over the real tokens, and the states."""
@@ -115,6 +118,7 @@ class OfflineTowers(Towers):
             "text_sha256": _sha256(self._text_weights),
             "image_size": self.image_size,
             "context_length": self.context_length,
+            "token_grid": self.token_grid,
             "activation": {"image": "relu6", "text": str(self.text_tower.config.hidden_act)},
             "preprocessing": {"mean": _MEAN, "deviation": _DEVIATION, "resize": "centre square"},
         }

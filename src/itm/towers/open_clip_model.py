@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from itm.errors import ModelError, nearest
-from itm.towers.base import Features, Towers
+from itm.towers.base import Features, Towers, grid_tokens
 
 
 def activation_of(model: nn.Module) -> str:
@@ -29,7 +29,16 @@ def activation_of(model: nn.Module) -> str:
 class OpenClipTowers(Towers):
     """The two towers of an open_clip model, without its logit scale."""
 
-    def __init__(self, *, model: str, weights: str, image_size: int, context_length: int) -> None:
+    def __init__(
+        self,
+        *,
+        model: str,
+        weights: str,
+        image_size: int,
+        context_length: int,
+        tokens: bool = False,
+        token_grid: int = 0,
+    ) -> None:
         super().__init__()
         import open_clip
 
@@ -60,9 +69,20 @@ class OpenClipTowers(Towers):
         self._tokenizer = open_clip.get_tokenizer(model, context_length=context_length)
         visual = self.model.visual
         self._mean, self._deviation = (tuple(map(float, v)) for v in (visual.image_mean, visual.image_std))
+        self.tokens, self.token_grid = tokens, token_grid
+        if tokens and not all(hasattr(each, "forward_intermediates") for each in (self.model, visual)):
+            raise ModelError(
+                f"towers.tokens: open_clip does not give the tokens of {model} ({type(visual).__name__}); use a ViT "
+                "model, or methods that take pooled features",
+                reason="no-tokens",
+            )
         with torch.no_grad():
-            self.image_width = int(self.model.encode_image(torch.zeros(1, 3, image_size, image_size)).shape[-1])
-            self.text_width = int(self.model.encode_text(self._tokenizer([""])).shape[-1])
+            image = self.image(torch.zeros(1, 3, image_size, image_size))
+            text = self.text(self._tokenizer([""]))
+        self.image_width, self.text_width = image.pooled.shape[-1], text.pooled.shape[-1]
+        # without tokens nothing is built for them; the pooled widths stand in
+        self.image_token_width = (image.pooled if image.tokens is None else image.tokens).shape[-1]
+        self.text_token_width = (text.pooled if text.tokens is None else text.tokens).shape[-1]
         self._transform = str(transform)
 
     def preprocess(self, images: Tensor) -> Tensor:
@@ -77,12 +97,26 @@ class OpenClipTowers(Towers):
         return ids
 
     def image(self, pixels: Tensor) -> Features:
-        """The model's image embedding before normalisation."""
-        return Features(self.model.encode_image(pixels))
+        """The model's image embedding before normalisation, and its patches after the last layer if asked for."""
+        if not self.tokens:
+            return Features(self.model.encode_image(pixels))
+        found = self.model.forward_intermediates(
+            image=pixels, image_indices=1, normalize=False, normalize_intermediates=True
+        )
+        tokens = grid_tokens(found["image_intermediates"][-1], self.token_grid)
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return Features(found["image_features"], tokens, mask)
 
     def text(self, ids: Tensor) -> Features:
-        """The model's text embedding before normalisation."""
-        return Features(self.model.encode_text(ids))
+        """The model's text embedding before normalisation, and its tokens after the last layer if asked for."""
+        if not self.tokens:
+            return Features(self.model.encode_text(ids))
+        found = self.model.forward_intermediates(
+            text=ids, text_indices=1, normalize=False, normalize_intermediates=True
+        )
+        mask = ids != 0
+        longest = max(int(mask.sum(1).max()), 1)
+        return Features(found["text_features"], found["text_intermediates"][-1][:, :longest], mask[:, :longest])
 
     def checkpoint_gradients(self) -> None:
         """Compute the transformer layers of both towers again in the backward pass."""
@@ -99,6 +133,7 @@ class OpenClipTowers(Towers):
             "weights": Path(self.weights).name if self.weights else "",
             "image_size": self.image_size,
             "context_length": self.context_length,
+            "token_grid": self.token_grid,
             "activation": activation_of(self.model),
             "preprocessing": {"mean": self._mean, "deviation": self._deviation, "resize": "centre square"},
         }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itm.towers.base import Features, Towers, masked_mean
+from itm.towers.base import Features, Towers, grid_tokens, masked_mean
 
 PADDING, UNKNOWN, START = 0, 1, 2
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -40,8 +40,9 @@ def build_vocabulary(texts: Iterable[str], minimum_count: int = 2) -> list[str]:
 class ConvolutionTower(nn.Module):
     """Four strided stages, each halving the side and widening; pooled features are the mean of the last map."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, token_grid: int = 0) -> None:
         super().__init__()
+        self.token_grid = token_grid
         widths = [width, 2 * width, 4 * width, 6 * width]
         stages: list[nn.Module] = []
         channels = 3
@@ -62,9 +63,9 @@ class ConvolutionTower(nn.Module):
     def forward(self, pixels: Tensor) -> Features:
         """Pooled features and one token a cell of the last map."""
         grid = self.stages(pixels.contiguous(memory_format=torch.channels_last))
-        tokens = grid.flatten(2).transpose(1, 2)
+        cells, tokens = grid.flatten(2), grid_tokens(grid, self.token_grid)
         # mean and maximum keep both "how much of it" and "is there any": captions speak of single objects
-        pooled = torch.cat([tokens.mean(1), tokens.amax(1)], 1)
+        pooled = torch.cat([cells.mean(2), cells.amax(2)], 1)
         return Features(pooled, tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
 
 
@@ -122,6 +123,7 @@ class ScratchTowers(Towers):
         text_width: int,
         text_layers: int,
         text_heads: int,
+        token_grid: int = 0,
     ) -> None:
         super().__init__()
         self.vocabulary = list(vocabulary)
@@ -133,11 +135,13 @@ class ScratchTowers(Towers):
             "text_width": text_width,
             "text_layers": text_layers,
             "text_heads": text_heads,
+            "token_grid": token_grid,
         }
-        self.image_size, self.context_length = image_size, context_length
-        self.image_tower = ConvolutionTower(image_width)
+        self.image_size, self.context_length, self.token_grid = image_size, context_length, token_grid
+        self.image_tower = ConvolutionTower(image_width, token_grid)
         self.text_tower = TransformerTower(len(vocabulary) + 3, context_length, text_width, text_layers, text_heads)
         self.image_width, self.text_width = 2 * self.image_tower.width, text_width
+        self.image_token_width, self.text_token_width = self.image_tower.width, text_width
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Pixels scaled to about zero mean and unit deviation."""

@@ -9,7 +9,7 @@ more, and memory for one chunk and all embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,9 @@ class Chunk:
         self.random_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         with torch.no_grad():
             found = encode()
-        self.embedded = Embedded(found.embedding.requires_grad_(), found.tokens, found.mask)
-        if found.tokens is not None:
-            found.tokens.requires_grad_()
+        self.embedded = found
+        for leaf in _differentiable(found):
+            leaf.requires_grad_()
 
     def backward(self) -> None:
         """Encode again, with a graph, and send the collected gradients through it."""
@@ -39,34 +39,17 @@ class Chunk:
                 torch.cuda.set_rng_state(self.random_cuda, self.device)
             again = self.encode()
         outputs, gradients = [], []
-        for output, leaf in ((again.embedding, self.embedded.embedding), (again.tokens, self.embedded.tokens)):
-            if output is not None and leaf is not None and leaf.grad is not None:
+        for output, leaf in zip(_differentiable(again), _differentiable(self.embedded), strict=True):
+            if output.requires_grad and leaf.grad is not None:
                 outputs.append(output)
                 gradients.append(leaf.grad)
         if outputs:
             torch.autograd.backward(outputs, gradients)
 
 
-def concatenate(parts: Sequence[Embedded]) -> Embedded:
-    """The rows of all parts as one; shorter token sequences are padded."""
-    if len(parts) == 1:
-        return parts[0]
-    embedding = torch.cat([part.embedding for part in parts])
-    tokens = [part.tokens for part in parts if part.tokens is not None]
-    masks = [part.mask for part in parts if part.mask is not None]
-    if not tokens:
-        return Embedded(embedding)
-    longest = max(each.shape[1] for each in tokens)
-
-    def padded(values: Tensor) -> Tensor:
-        below = [0, 0] * (values.ndim - 2)
-        return nn.functional.pad(values, [*below, 0, longest - values.shape[1]])
-
-    return Embedded(
-        embedding,
-        torch.cat([padded(each) for each in tokens]),
-        torch.cat([padded(each) for each in masks]) if masks else None,
-    )
+def _differentiable(embedded: Embedded) -> list[Tensor]:
+    tokens = [] if embedded.tokens is None else [embedded.tokens]
+    return [embedded.embedding, *tokens, *embedded.extra.values()]
 
 
 def check_chunks(modules: dict[str, nn.Module]) -> None:

@@ -9,6 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from itm.methods.method import Method
+
+
+def _kept(module: nn.Module) -> dict[str, Tensor]:
+    # queues and the like serve training only: their average would mean nothing
+    return module.exported() if isinstance(module, Method) else module.state_dict()
+
 
 class WeightAverage:
     """a <- d * a + (1 - d) * w after each step, with d = min(decay, (1 + t) / (10 + t)) at step t = 1, 2, ...
@@ -20,7 +27,7 @@ class WeightAverage:
     def __init__(self, modules: Mapping[str, nn.Module], decay: float) -> None:
         self.decay, self.steps = decay, 0
         # state_dict gives the live tensors themselves, so that their values can be exchanged in place
-        live = {f"{room}.{name}": t for room, module in modules.items() for name, t in module.state_dict().items()}
+        live = {f"{room}.{name}": t for room, module in modules.items() for name, t in _kept(module).items()}
         self.live = {name: t for name, t in live.items() if t.is_floating_point()}
         self.average = {name: t.clone() for name, t in self.live.items()}
 

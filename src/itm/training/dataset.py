@@ -18,7 +18,8 @@ from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
 from itm.data.loader import Augment
 from itm.data.tables import read_captions, read_images, read_texts
 from itm.errors import DataError
-from itm.features import read_features
+from itm.features import FeatureRows, read_features
+from itm.methods.interface import Widths
 from itm.towers.base import Towers
 from itm.towers.build import build_towers
 from itm.training.batches import Rows
@@ -54,7 +55,7 @@ class TrainingData:
     relations: Relations
     towers: Towers | None
     towers_description: dict[str, Any]
-    widths: tuple[int, int]
+    widths: Widths
 
 
 def load_training_data(
@@ -82,22 +83,25 @@ def load_training_data(
             reason="rows-differ",
         )
     if towers_parameters.frozen:
-        image_features, description = read_features(features / IMAGE_FEATURES)
-        text_features, _ = read_features(features / TEXT_FEATURES)
-        if image_features is None or text_features is None or description is None:
+        image_features = read_features(features / IMAGE_FEATURES, method.needs_tokens)
+        text_features = read_features(features / TEXT_FEATURES, method.needs_tokens)
+        if image_features is None or text_features is None:
             raise DataError(f"{features}: holds no features; run `dvc repro features`", reason="no-features")
         for name, found, rows in (("images", image_features, images), ("texts", text_features, texts)):
-            if len(found) != len(rows):
-                raise DataError(f"{features}: {len(found)} {name} features for {len(rows)} rows", reason="rows-differ")
-        source: _Source = _Source(images, towers=None, pooled=(image_features, text_features), store=None)
-        towers, widths = None, (image_features.shape[1], text_features.shape[1])
+            if len(found.pooled) != len(rows):
+                raise DataError(
+                    f"{features}: {len(found.pooled)} {name} features for {len(rows)} rows", reason="rows-differ"
+                )
+        description = image_features.towers
+        source = _Source(images, towers=None, cached=(image_features, text_features), store=None)
+        towers, widths = None, cached_widths(image_features, text_features)
     else:
         training_texts = captions.loc[captions["split"] == "train", "text"]
         towers = build_towers(towers_parameters, training_texts)
         description = towers.describe()
         store = ImageStore(clean, images)
         source = _Source(images, towers, None, store, texts["text"].tolist(), decoding or Decoding())
-        widths = (towers.image_width, towers.text_width)
+        widths = tower_widths(towers)
     splits = {name: _split(name, captions, images, source, len(texts) - 1) for name in ("train", "dev")}
     relations = _relations(captions, images, scores, scored, method, seed)
     return TrainingData(splits["train"], splits["dev"], relations, towers, description, widths)
@@ -125,6 +129,25 @@ def describe_split(clean: Path, scored: Path, method: MethodParameters, seed: in
     return Described(relations, of_images.reset_index(drop=True), of_captions.reset_index(drop=True))
 
 
+def tower_widths(towers: Towers) -> Widths:
+    """The widths of what towers give."""
+    return Widths(towers.image_width, towers.text_width, towers.image_token_width, towers.text_token_width)
+
+
+def cached_widths(images: FeatureRows, texts: FeatureRows) -> Widths:
+    """The widths of cached features; where no tokens are cached, no method of the run needs them."""
+    pooled = images.pooled.shape[1], texts.pooled.shape[1]
+    tokens = (each.pooled if each.tokens is None else each.tokens.values for each in (images, texts))
+    image_tokens, text_tokens = (values.shape[1] for values in tokens)
+    return Widths(*pooled, image_tokens, text_tokens)
+
+
+def _from_cache(found: FeatureRows, rows: Rows) -> Inputs:
+    import torch
+
+    return Inputs(features=torch.from_numpy(found.pooled[rows]), tokens=found.tokens, token_rows=rows)
+
+
 class _Source:
     """Where the inputs of image and text rows come from."""
 
@@ -132,19 +155,17 @@ class _Source:
         self,
         images: pd.DataFrame,
         towers: Towers | None,
-        pooled: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None,
+        cached: tuple[FeatureRows, FeatureRows] | None,
         store: ImageStore | None,
         texts: list[str] | None = None,
         decoding: Decoding | None = None,
     ) -> None:
-        self.pooled, self.towers, self.store, self.text_list = pooled, towers, store, texts
+        self.cached, self.towers, self.store, self.text_list = cached, towers, store, texts
         self.decoding = decoding
 
     def images(self, rows: Rows, training: bool) -> Inputs:
-        import torch
-
-        if self.pooled is not None:
-            return Inputs(features=torch.from_numpy(self.pooled[0][rows]))
+        if self.cached is not None:
+            return _from_cache(self.cached[0], rows)
         assert self.store is not None
         assert self.towers is not None
         assert self.decoding is not None
@@ -154,10 +175,8 @@ class _Source:
         return Inputs(photos=Photos(self.store, rows, size, augment, self.decoding.workers, self.decoding.pinned))
 
     def texts(self, rows: Rows) -> Inputs:
-        import torch
-
-        if self.pooled is not None:
-            return Inputs(features=torch.from_numpy(self.pooled[1][rows]))
+        if self.cached is not None:
+            return _from_cache(self.cached[1], rows)
         assert self.towers is not None
         assert self.text_list is not None
         return Inputs(raw=self.towers.tokenize([self.text_list[row] for row in rows]))

@@ -60,7 +60,8 @@ class Group:
             missing = int(widest) - tokens.shape[1]
             tokens = self._gathered(nn.functional.pad(tokens, (0, 0, 0, missing)))
             mask = self._gathered(nn.functional.pad(mask, (0, missing)).to(torch.uint8)).bool()
-        return Embedded(self._gathered(embedded.embedding), tokens, mask)
+        extra = {name: self._gathered(value) for name, value in embedded.extra.items()}
+        return Embedded(self._gathered(embedded.embedding), tokens, mask, extra)
 
     def _gathered(self, local: Tensor) -> Tensor:
         found: Tensor = _Gather.apply(local, self.rank, self.size)  # type: ignore[no-untyped-call]

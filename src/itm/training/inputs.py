@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from itm.errors import TrainingError
-from itm.methods.interface import Embedded, Method
+from itm.features import TokenRows
+from itm.methods.interface import Embedded
+from itm.methods.method import Method
 from itm.towers.base import Features, Towers
 from itm.training.batches import Rows
 from itm.training.photos import Photos
@@ -19,13 +21,16 @@ from itm.training.photos import Photos
 
 @dataclass
 class Inputs:
-    """Images or texts as rows. Either `features` (rows, width) float32 from frozen towers, or `raw`:
-    pixels (rows, size, size, 3) uint8 for images, token ids (rows, context length) int64 for texts;
-    or `photos`, which are decoded batch by batch."""
+    """Images or texts as rows. Either `features` (rows, width) float32 from frozen towers, and their `tokens` if a
+    method needs them; row i of the inputs has those of row `token_rows[i]`. Or `raw`: pixels (rows, size, size, 3)
+    uint8 for images, token ids (rows, context length) int64 for texts; or `photos`, which are decoded batch by batch.
+    """
 
     features: Tensor | None = None
     raw: np.ndarray[Any, Any] | None = None
     photos: Photos | None = None
+    tokens: TokenRows | None = None
+    token_rows: Rows | None = None
 
     def __len__(self) -> int:
         return len(next(rows for rows in (self.features, self.raw, self.photos) if rows is not None))
@@ -38,7 +43,11 @@ class Inputs:
     def batch(self, rows: np.ndarray[Any, Any], device: torch.device) -> Features | Tensor:
         """The rows as features, or as raw inputs that a tower must see first."""
         if self.features is not None:
-            return Features(self.features[torch.from_numpy(rows)].to(device))
+            pooled = self.features[torch.from_numpy(rows)]
+            if self.tokens is None or self.token_rows is None:
+                return Features(pooled.to(device))
+            tokens, mask = self.tokens.padded(self.token_rows[rows])
+            return Features(pooled, torch.from_numpy(tokens).to(pooled.dtype), torch.from_numpy(mask)).to(device)
         if self.photos is not None:
             return torch.from_numpy(self.photos.read(rows)).to(device, non_blocking=True)
         assert self.raw is not None
@@ -110,6 +119,17 @@ class Encoder:
         self.method.train(mode)
         if self.towers is not None:
             self.towers.train(mode)
+
+    @torch.no_grad()
+    def batches(self, inputs: Inputs, kind: str, batch_size: int, rows: Rows | None = None) -> list[Embedded]:
+        """All rows, or some, embedded in evaluation mode, batch by batch; `kind`: "image", "text"."""
+        self.train(False)
+        encode = self.images if kind == "image" else self.texts
+        rows = np.arange(len(inputs)) if rows is None else rows
+        return [
+            encode(inputs.batch(rows[start : start + batch_size], self.device))
+            for start in range(0, len(rows), batch_size)
+        ]
 
     @torch.no_grad()
     def index(

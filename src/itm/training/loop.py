@@ -17,6 +17,8 @@ from torch import nn
 from itm.config.model import TrainParameters
 from itm.errors import TrainingError
 from itm.methods.interface import Context
+from itm.methods.scoring import all_scores
+from itm.metrics.scorer import DotProduct, Matrix, Scorer
 from itm.training.average import WeightAverage
 from itm.training.batches import Sampler
 from itm.training.checkpoint import Checkpoint, random_state, set_random_state
@@ -41,7 +43,7 @@ class Outcome:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-DevFigures = Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], dict[str, float]]
+DevFigures = Callable[[Scorer], dict[str, float]]
 
 
 def seed_everything(seed: int, threads: int) -> None:
@@ -55,7 +57,7 @@ def seed_everything(seed: int, threads: int) -> None:
 class Trainer:
     """Trains one method on one split and keeps the epoch that is best on dev.
 
-    `dev_figures` maps index vectors of the dev images and captions to figures; it must give "rsum".
+    `dev_figures` maps the similarities of the dev images and captions to figures; it must give "rsum".
     """
 
     def __init__(
@@ -144,17 +146,25 @@ class Trainer:
         return {**found, "learning_rate": rate}
 
     def _evaluate(self) -> dict[str, float]:
-        images, texts = self._index(self.dev.images, "image"), self._index(self.dev.texts, "text")
+        scorer = self._dev_scorer()
         if not self.group.leads:
             return {}
-        sample = images[:64] @ texts[:64].T
-        if np.ptp(sample) < 1e-6:
+        if np.ptp(scorer.block(slice(0, 64), slice(0, 64))) < 1e-6:
             raise TrainingError(
                 "the model has collapsed: all dev similarities are equal; use a longer warm-up "
                 "(method.*.warmup_epochs), a smaller learning rate or mining: sum",
                 reason="collapsed",
             )
-        return {f"dev_{name}": value for name, value in self.dev_figures(images, texts).items()}
+        return {f"dev_{name}": value for name, value in self.dev_figures(scorer).items()}
+
+    def _dev_scorer(self) -> DotProduct | Matrix:
+        """The similarities of dev images and captions; each process computes its share."""
+        if self.encoder.method.kind == "dot":
+            return DotProduct(self._index(self.dev.images, "image"), self._index(self.dev.texts, "text"))
+        rows = self.group.share(np.arange(len(self.dev.images)))
+        images = self.encoder.batches(self.dev.images, "image", self.batch_size, rows)
+        texts = self.encoder.batches(self.dev.texts, "text", self.batch_size)
+        return Matrix(self.group.gather_rows(all_scores(self.encoder.method, images, texts).values))
 
     def _index(self, inputs: Inputs, kind: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         rows = self.group.share(np.arange(len(inputs)))

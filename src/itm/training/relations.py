@@ -87,6 +87,8 @@ class Relations:
             containment=move(self.containment(rows), torch.float32) if requires.containment else None,
             image_rows=move(rows.images, torch.long),
             text_rows=move(rows.captions, torch.long),
+            image_same=move(content, torch.long),
+            text_same=move(self.same[self.owner[rows.captions]], torch.long),
         )
 
     def containment(self, rows: BatchRows) -> Floats:

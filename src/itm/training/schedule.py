@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from itm.config.model import TrainParameters
-from itm.methods.interface import Method
+from itm.methods.method import Method
 from itm.towers.base import Towers
 from itm.training.layers import heights
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from itm.config.model import TrainParameters
 from itm.errors import TrainingError
-from itm.methods.interface import Context, Embedded, Losses
-from itm.training.accumulate import Chunk, check_chunks, concatenate
+from itm.methods.interface import Context, Embedded, Labels, Losses
+from itm.methods.padding import concatenate
+from itm.training.accumulate import Chunk, check_chunks
 from itm.training.batches import BatchRows, Rows
 from itm.training.distributed import Group, synchronise_norms
 from itm.training.inputs import Encoder, Inputs, Split
@@ -50,6 +51,7 @@ class Stepper:
         self.encoder, self.train, self.relations = encoder, train, relations
         self.optimiser, self.parameters, self.seed, self.group = optimiser, parameters, seed, group
         self.trained = [p for each in optimiser.param_groups for p in each["params"]]
+        self.batch: tuple[Embedded, Embedded, Labels] | None = None
         # float16 cannot hold small gradients: the loss is scaled up, and the gradients down again before the step
         self.scaler = torch.amp.GradScaler("cuda", enabled=encoder.type == torch.float16)
         if parameters.chunk_images:
@@ -73,7 +75,8 @@ class Stepper:
             norm = nn.utils.get_total_norm([p.grad for p in self.trained if p.grad is not None])
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.encoder.method.after_step()
+        assert self.batch is not None
+        self.encoder.method.after_step(*self.batch)
         return Taken(losses, total, norm)
 
     def gradients(self, rows: BatchRows, context: Context) -> tuple[Losses, Tensor]:
@@ -86,7 +89,8 @@ class Stepper:
         images, texts = group.gather(images), group.gather(texts)
         if method.requires.root:
             context.root = encoder.texts(self.train.root.batch(np.zeros(1, np.int64), device))
-        losses = method.losses(images, texts, self.relations.labels(rows, method.requires, device), context)
+        labels = self.relations.labels(rows, method.requires, device)
+        losses = method.losses(images, texts, labels, context)
         total = losses.total()
         self.optimiser.zero_grad(set_to_none=True)
         share = total if group.size == 1 else total / group.size
@@ -94,6 +98,7 @@ class Stepper:
         for chunk in (*image_chunks, *text_chunks):
             chunk.backward()
         group.sum_gradients(self.trained)
+        self.batch = images.detach(), texts.detach(), labels
         return losses, total
 
     def _encode(

@@ -151,7 +151,7 @@ def _correlations(
         ratings = {"sits": ratings["sits"]}
     for kind, rated in ratings.items():
         if similarity.embeddings is not None:
-            scores = cxc.pair_scores(kind, rated, *similarity.embeddings)
+            scores = cxc.pair_scores(kind, rated, *similarity.embeddings, similarity.pairs())
         else:
             scores = similarity.of_pairs(rated.second, rated.first)
         report.metrics["cxc"][kind], _ = cxc.correlate(kind, rated, scores, trials, seed)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from itm.config.model import EmbeddingParameters
-from itm.methods.interface import Embedded, Method
+from itm.methods.interface import Embedded, Similarity, Widths
 from itm.towers.base import Features
 
 
@@ -23,22 +23,23 @@ def head(width: int, parameters: EmbeddingParameters) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-class TwoHeads(Method):
-    """A method whose embeddings are L2-normalised outputs of one head a tower; score = cosine similarity, -1..1."""
+class Heads(Similarity):
+    """L2-normalised outputs of one head a tower; score = cosine similarity, -1..1."""
 
-    def __init__(self, embedding: EmbeddingParameters, image_width: int, text_width: int) -> None:
+    def __init__(self, embedding: EmbeddingParameters, widths: Widths) -> None:
         super().__init__()
-        self.image_head = head(image_width, embedding)
-        self.text_head = head(text_width, embedding)
+        self.image_head = head(widths.image, embedding)
+        self.text_head = head(widths.text, embedding)
 
     def encode_image(self, features: Features) -> Embedded:
         """Unit vectors (batch, dimension)."""
-        return Embedded(_unit(self.image_head(features.pooled)))
+        return Embedded(unit(self.image_head(features.pooled)))
 
     def encode_text(self, features: Features) -> Embedded:
         """Unit vectors (batch, dimension)."""
-        return Embedded(_unit(self.text_head(features.pooled)))
+        return Embedded(unit(self.text_head(features.pooled)))
 
 
-def _unit(vectors: Tensor) -> Tensor:
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors scaled to length 1 along the last dimension, in float32 at least."""
     return functional.normalize(vectors.float(), dim=-1)

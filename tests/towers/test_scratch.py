@@ -73,7 +73,8 @@ def test_other_towers_than_those_of_training_are_refused(towers: ScratchTowers) 
 
 def open_clip(model: str, weights: str) -> TowersParameters:
     return TowersParameters.model_construct(
-        **{"kind": "open_clip", "open_clip_model": model, "open_clip_weights": weights, "image_size": 32, "tokens": False, "token_grid": 0,
+        **{"kind": "open_clip", "open_clip_model": model, "open_clip_weights": weights, "image_size": 32,
+           "tokens": False, "token_grid": 0,
            "context_length": 77, "frozen": False}
     )  # fmt: skip
 

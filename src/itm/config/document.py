@@ -99,8 +99,9 @@ def _methods(entries: dict[str, dict[str, Any]], stages: Tracking) -> str:
     """One table a method type, with a column for each entry of that type."""
     tracked = ", ".join(stages_of("method.x", stages))
     text = (
-        "## method\n\nOne entry a method: a name of your choice (it appears in the results), its `loss` with the options "
-        "of that loss, its\n`similarity`, and additions (`add`). Any loss goes with any similarity and any additions.\n"
+        "## method\n\nOne entry a method: a name of your choice (it appears in the results), its `loss` with the "
+        "options of that loss, its\n`similarity`, and additions (`add`). Any loss goes with any similarity and "
+        "any additions.\n"
         "A changed entry trains that method again and runs what follows from it, and leaves "
         f"the other methods alone. Tracked by: {tracked}.\n`methods` lists which entries run."
     )

@@ -92,10 +92,10 @@ def graded_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tenso
     return (1 - weight) * hard + weight * relevance / relevance.sum(1, keepdim=True)
 
 
-def added_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tensor:
+def added_targets(positives: Tensor, relevance: Tensor, weight: float, share: Tensor | None = None) -> Tensor:
     """Target distributions of the rows: 1 for each labelled positive, weight x relevance for every other pair, scaled.
 
-    y = t / sum(t), t = 1 on labelled positives and eps * r elsewhere (inferred, no published formula): with many
+    y = t / sum(t), t = 1 on labelled positives and eps * r elsewhere, times the column's `share` if given (inferred, no published formula): with many
     relevant pairs the labels of a row keep less than in `graded_targets`, never less than each of the others.
     Shapes (rows, columns).
 
@@ -104,4 +104,6 @@ def added_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tensor
     [[0.8, 0.2, 0.0]]
     """
     counted = torch.where(positives, torch.ones_like(relevance), weight * relevance)
+    if share is not None:
+        counted = counted * share
     return counted / counted.sum(1, keepdim=True)

@@ -122,8 +122,8 @@ class DitmParameters(MethodSection):
     soft_slope: float = Field(
         ge=0,
         lt=1,
-        description="kappa: in an image's target a caption counts 1 - kappa (1 - dn) times, so that its more descriptive "
-        "captions come first (soft_targets added to info_nce); 0 = all alike",
+        description="kappa: in an image's target a caption counts 1 - kappa (1 - dn) times, so that its more "
+        "descriptive captions come first (soft_targets added to info_nce); 0 = all alike",
     )
     order_form: Literal["pairwise", "ladder", "listmle", "kl"] = Field(
         description="A7: hinge on pairs with a margin by score difference, fixed margins between rungs, likelihood of "

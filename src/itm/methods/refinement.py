@@ -28,8 +28,9 @@ class Refinement:
     """What a refinement makes of the pairs of a batch; all (images, texts), None = as without refinement.
 
     margin: of each negative. weight: 0..1 of each negative. relevance: 0..1 of each unlabelled pair, for soft
-    targets. share: (texts,) 0..1, what a caption's target is multiplied by in the rows of images. pseudo: bool, unlabelled pairs that count as positives. relaxed: bool, pairs that are changed in any
-    way (of labelled pairs it says nothing).
+    targets. share: (texts,) 0..1, what a caption's target in the rows of images is multiplied by. pseudo: bool,
+    unlabelled pairs that count as positives. relaxed: bool, pairs that are changed in any way (of labelled pairs it
+    says nothing).
     """
 
     margin: Tensor | None = None

@@ -95,8 +95,9 @@ def graded_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tenso
 def added_targets(positives: Tensor, relevance: Tensor, weight: float, share: Tensor | None = None) -> Tensor:
     """Target distributions of the rows: 1 for each labelled positive, weight x relevance for every other pair, scaled.
 
-    y = t / sum(t), t = 1 on labelled positives and eps * r elsewhere, times the column's `share` if given (inferred, no published
-    formula): with many relevant pairs the labels of a row keep less than in `graded_targets`, never less than each of the others.
+    y = t / sum(t), t = 1 on labelled positives and eps * r elsewhere, times the column's `share` if given (inferred, no
+    published formula): with many relevant pairs the labels of a row keep less than in `graded_targets`, never less than
+    each of the others.
     Shapes (rows, columns).
 
     >>> relevance = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)

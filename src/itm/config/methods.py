@@ -122,7 +122,7 @@ class DitmParameters(MethodSection):
     soft_slope: float = Field(
         ge=0,
         lt=1,
-        description="kappa: in an image's target a caption counts 1 - kappa (1 - dn) times, so that its more "
+        description="kappa: in an image's target a labelled caption counts 1 - kappa (1 - dn), so that its more "
         "descriptive captions come first (soft_targets added to info_nce); 0 = all alike",
     )
     order_form: Literal["pairwise", "ladder", "listmle", "kl"] = Field(

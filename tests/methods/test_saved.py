@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import itm
 from itm.config import load
 from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, ModelError
@@ -16,6 +19,7 @@ from itm.methods.build import build_method
 from itm.methods.saved import load_model, save_model
 from itm.towers.build import build_towers
 from itm.towers.scratch import ScratchTowers
+from itm.training.card import write_card
 from itm.training.dataset import tower_widths
 
 PARAMETERS = load(Path(__file__).parents[2] / "params.yaml")
@@ -89,3 +93,46 @@ def test_weights_of_another_model_are_refused(saved: tuple[Path, ScratchTowers, 
     (folder / MODEL_CARD).unlink()
     with pytest.raises(DataError, match="no such file"):
         load_model(folder)
+
+
+def test_an_opened_model_encodes_photos_and_texts(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:
+    folder, towers, method = saved
+    model = itm.load(folder)
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "a photo's.png")
+    images = model.encode_images([pixels, folder / "a photo's.png", (folder / "a photo's.png").read_bytes()])
+    texts = model.encode_texts(["a red square", "a blue circle"])
+    assert images.vectors.shape == (3, PARAMETERS.embedding.dimension)
+    assert np.array_equal(images.vectors[0], images.vectors[1])
+    assert np.array_equal(images.vectors[0], images.vectors[2])
+    with torch.inference_mode():
+        expected = method.encode_text(towers.text(torch.from_numpy(towers.tokenize(["a red square"])))).embedding  # type: ignore[operator]
+    np.testing.assert_allclose(texts.vectors[:1], expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(model.similarity(images, texts), images.vectors @ texts.vectors.T)
+    assert model.encode_texts([]).vectors.shape[0] == 0
+    for given, message in (
+        ([np.zeros((2, 2))], "image 0: pixels of shape"),
+        ([b"no photo"], "image 0: "),
+        ([pixels, folder / "absent.jpg"], "absent.jpg: cannot be read"),
+    ):
+        with pytest.raises(DataError, match=message):
+            model.encode_images(given)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="expected a list"):
+        model.encode_texts("a red square")
+
+
+def test_the_card_says_what_the_model_is(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:
+    card = json.loads((saved[0] / MODEL_CARD).read_text())
+    card["training"] |= {"epochs": 3, "dev_rsum": 123.45}
+    data = {"name": "scenes", "title": "Scenes", "licence": "free | open", "citation": "one\n  two"}
+    write_card(saved[0], card, data)
+    text = (saved[0] / "README.md").read_text()
+    for line in (
+        "# ditm, seed 3",
+        "| kept epoch | 1 of 3 |",
+        "| licence of the data | free / open |",
+        "| citation of the data | one two |",
+        "| additions | none |",
+        "| `soft_weight` | `0.3` |",
+    ):
+        assert line in text.splitlines()

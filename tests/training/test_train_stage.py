@@ -74,7 +74,7 @@ class Project:
         return ["train", "--method", "ditm", "--seed", "0", *FOLDERS, "--out", out, "--results", out]
 
     def bytes_of(self, out: str) -> dict[str, bytes]:
-        names = ("model.safetensors", "model.json", "history.csv", "train.json")
+        names = ("model.safetensors", "model.json", "README.md", "history.csv", "train.json")
         return {name: (self.root / out / name).read_bytes() for name in names}
 
     def states(self) -> list[Path]:

@@ -119,12 +119,6 @@ class DitmParameters(MethodSection):
     soft_threshold: float = Field(
         ge=0, lt=1, description="relevance below this counts as none (soft_targets, masked, pseudo_positives)"
     )
-    soft_slope: float = Field(
-        ge=0,
-        lt=1,
-        description="kappa: in an image's target a labelled caption counts 1 - kappa (1 - dn), so that its more "
-        "descriptive captions come first (soft_targets added to info_nce); 0 = all alike",
-    )
     order_form: Literal["pairwise", "ladder", "listmle", "kl"] = Field(
         description="A7: hinge on pairs with a margin by score difference, fixed margins between rungs, likelihood of "
         "the order, or divergence from softmax(margin * dn / temperature)"
@@ -155,8 +149,6 @@ class DitmParameters(MethodSection):
             raise ValueError(
                 f"refinement '{self.refinement}' does not go with base '{self.base}'; it goes with {', '.join(bases)}"
             )
-        if self.soft_slope and (self.refinement, self.soft_mixing, self.base) != ("soft_targets", "added", "info_nce"):
-            raise ValueError("soft_slope is for refinement 'soft_targets' with soft_mixing 'added' and base 'info_nce'")
         if self.gate == "none" and not self.direction and self.refinement not in ("none", "soft_targets"):
             raise ValueError(
                 f"refinement '{self.refinement}' has nothing to go by: gate is 'none' and direction false, so that "

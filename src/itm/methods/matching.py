@@ -34,7 +34,7 @@ class Matching:
         """
         options = self.options
         if refinement.relevance is not None:
-            losses = self._soft_targets(similarities, positives, refinement.relevance, refinement.share)
+            losses = self._soft_targets(similarities, positives, refinement.relevance)
         elif refinement.pseudo is None:
             losses = Losses({options.base: Term(self._base(similarities, positives, refinement, mining))})
         else:
@@ -55,19 +55,14 @@ class Matching:
             similarities = torch.where(positives, similarities, similarities + margin)
         return symmetric_info_nce(self.logits(similarities), positives, weight)
 
-    def _soft_targets(self, similarities: Tensor, positives: Tensor, relevance: Tensor, share: Tensor | None) -> Losses:
-        logits, weight = self.logits(similarities), self.options.soft_weight
+    def _soft_targets(self, similarities: Tensor, positives: Tensor, relevance: Tensor) -> Losses:
+        logits, share = self.logits(similarities), self.options.soft_weight
         if self.options.base == "sigmoid":
-            targets = torch.where(positives, torch.ones_like(relevance), weight * relevance)
+            targets = torch.where(positives, torch.ones_like(relevance), share * relevance)
             return Losses({"soft_targets": Term(sigmoid_loss(logits, targets))})
-        if self.options.soft_mixing == "added":
-            forth = added_targets(positives, relevance, weight, share)
-            back = added_targets(positives.T, relevance.T, weight)
-        else:
-            forth, back = (
-                graded_targets(p, r, weight) for p, r in ((positives, relevance), (positives.T, relevance.T))
-            )
-        images_to_texts, texts_to_images = soft_cross_entropy(logits, forth), soft_cross_entropy(logits.T, back)
+        targets_of = added_targets if self.options.soft_mixing == "added" else graded_targets
+        images_to_texts = soft_cross_entropy(logits, targets_of(positives, relevance, share))
+        texts_to_images = soft_cross_entropy(logits.T, targets_of(positives.T, relevance.T, share))
         return Losses({"soft_targets": Term((images_to_texts + texts_to_images) / 2)})
 
     def _pseudo_positives(self, similarities: Tensor, positives: Tensor, pseudo: Tensor, mining: Mining) -> Losses:

@@ -28,7 +28,7 @@ class Refinement:
     """What a refinement makes of the pairs of a batch; all (images, texts), None = as without refinement.
 
     margin: of each negative. weight: 0..1 of each negative. relevance: 0..1 of each unlabelled pair, for soft
-    targets. share: (texts,) 0..1, what a caption's target in the rows of images is multiplied by. pseudo: bool,
+    targets. pseudo: bool,
     unlabelled pairs that count as positives. relaxed: bool, pairs that are changed in any way (of labelled pairs it
     says nothing).
     """
@@ -36,7 +36,6 @@ class Refinement:
     margin: Tensor | None = None
     weight: Tensor | None = None
     relevance: Tensor | None = None
-    share: Tensor | None = None
     pseudo: Tensor | None = None
     relaxed: Tensor | None = None
 
@@ -61,8 +60,7 @@ def refine(options: DitmParameters, labels: Labels, found: Evidence, step: int) 
         relevance = relevance_of(options, found)
         likely = (relevance > 0) & ~labels.positives
         if kind == "soft_targets":
-            share = 1 - options.soft_slope * (1 - labels.score) if options.soft_slope else None
-            return Refinement(relevance=relevance, share=share, relaxed=relevance > 0)
+            return Refinement(relevance=relevance, relaxed=relevance > 0)
         if kind == "masked":
             return Refinement(weight=(~likely).to(relevance.dtype), relaxed=likely)
         return Refinement(pseudo=likely, relaxed=likely)

@@ -37,8 +37,8 @@ def save_model(
     towers_description: dict[str, Any],
     widths: Widths,
     training: dict[str, Any],
-) -> None:
-    """Write `model.safetensors` and `model.json` into a folder.
+) -> dict[str, Any]:
+    """Write `model.safetensors` and `model.json` into a folder; the content of the latter is given back.
 
     `towers` are stored when they were trained; frozen towers (None) are named by `towers_description`, which holds
     their weights' hashes, activation and preprocessing.
@@ -61,6 +61,7 @@ def save_model(
         "training": training,
     }
     write_json(folder / MODEL_CARD, card)
+    return card
 
 
 def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, Towers | None, dict[str, Any]]:

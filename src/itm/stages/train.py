@@ -57,8 +57,10 @@ def _train(
     device: torch.device,
     group: Group,
 ) -> None:
+    from itm.data.catalogue import load_catalogue
     from itm.methods.build import build_method
     from itm.methods.saved import save_model
+    from itm.training.card import write_card
     from itm.training.checkpoint import Checkpoint, key
     from itm.training.dataset import Decoding, load_training_data
     from itm.training.inputs import Encoder
@@ -101,7 +103,7 @@ def _train(
     if not group.leads:
         return
     training = {"epoch": outcome.epoch, "epochs": parameters.train.epochs, "dev_rsum": round(outcome.selected, 4)}
-    save_model(
+    card = save_model(
         out,
         method,
         towers,
@@ -114,6 +116,9 @@ def _train(
         widths=data.widths,
         training=training,
     )
+    entry = load_catalogue()[parameters.data.name]
+    facts_of_data = {"title": entry.title, "licence": entry.licence, "citation": entry.citation}
+    write_card(out, card, {"name": parameters.data.name, **facts_of_data})
     _write_results(results, outcome.history, training, parameters.evaluate.digits)
     checkpoint.delete()
 

@@ -92,17 +92,16 @@ def graded_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tenso
     return (1 - weight) * hard + weight * relevance / relevance.sum(1, keepdim=True)
 
 
-def added_targets(positives: Tensor, relevance: Tensor, weight: float, share: Tensor | None = None) -> Tensor:
+def added_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tensor:
     """Target distributions of the rows: 1 for each labelled positive, weight x relevance for every other pair, scaled.
 
-    y = t / sum(t), t = 1 on labelled positives, or their column's `share`, and eps * r elsewhere (inferred, no published
-    formula): with many relevant pairs the labels of a row keep less than in `graded_targets`.
+    y = t / sum(t), t = 1 on labelled positives and eps * r elsewhere (inferred, no published formula): with many
+    relevant pairs the labels of a row keep less than in `graded_targets`, never less than each of the others.
     Shapes (rows, columns).
 
     >>> relevance = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
     >>> added_targets(torch.tensor([[True, False, False]]), relevance, 0.25).tolist()
     [[0.8, 0.2, 0.0]]
     """
-    labelled = torch.ones_like(relevance) if share is None else share.expand_as(relevance)
-    counted = torch.where(positives, labelled, weight * relevance)
+    counted = torch.where(positives, torch.ones_like(relevance), weight * relevance)
     return counted / counted.sum(1, keepdim=True)

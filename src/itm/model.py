@@ -1,0 +1,117 @@
+"""A trained model, opened: photos and texts go in, embeddings and similarities come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from itm.data.decode import decode, fit
+from itm.errors import DataError, ModelError
+from itm.methods.interface import Embedded
+from itm.methods.saved import load_model
+from itm.methods.scoring import all_scores
+
+Photo = str | Path | bytes | NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Encoded images or texts, in the order given.
+
+    vectors: (n, width) float32, whose inner product is the similarity of a "dot" model; of a "pairwise" one they only
+    stand in. They need not have unit length.
+    """
+
+    vectors: Floats
+    batches: tuple[Embedded, ...]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+class Model:
+    """A model folder, opened.
+
+    Attributes:
+        card: what model.json says: method, parameters, towers, training.
+        kind: "dot" or "pairwise".
+
+    Raises:
+        DataError: a file is missing.
+        ModelError: the weights do not fit the card, or the towers that can be built here differ from those of training.
+    """
+
+    def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int = 64) -> None:
+        method, towers, self.card = load_model(folder)
+        assert towers is not None
+        self.device, self.batch_size = torch.device(device), batch_size
+        self.method, self.towers = method.to(self.device), towers.to(self.device)
+        self.kind = method.kind
+
+    def encode_images(self, photos: Sequence[Photo]) -> Encoded:
+        """Encoded photos: each a path, a file's bytes, or pixels (height, width, 3) uint8. The centre square counts.
+
+        Raises:
+            DataError: a photo cannot be decoded, or pixels have another shape; the message says which.
+        """
+
+        def run(batch: Sequence[Photo], start: int) -> Embedded:
+            size = self.towers.image_size
+            pixels = np.stack([fit(_pixels(photo, start + row), size) for row, photo in enumerate(batch)])
+            return self.method.encode_image(
+                self.towers.image(self.towers.preprocess(torch.from_numpy(pixels).to(self.device)))
+            )
+
+        return self._encode(photos, run, self.method.index_image)
+
+    def encode_texts(self, texts: Sequence[str]) -> Encoded:
+        """Texts encoded; a text longer than the text tower's context is cut."""
+
+        def run(batch: Sequence[str], start: int) -> Embedded:
+            ids = torch.from_numpy(self.towers.tokenize(list(batch)))
+            return self.method.encode_text(self.towers.text(ids.to(self.device)))
+
+        return self._encode(texts, run, self.method.index_text)
+
+    def similarity(self, images: Encoded, texts: Encoded) -> Floats:
+        """Similarities (images, texts) float32: the higher, the better the match."""
+        if self.kind == "dot":
+            return images.vectors @ texts.vectors.T
+        return all_scores(self.method, images.batches, texts.batches).values
+
+    @torch.inference_mode()
+    def _encode(
+        self, items: Sequence[Any], run: Callable[[Any, int], Embedded], index: Callable[[Embedded], Tensor]
+    ) -> Encoded:
+        if isinstance(items, str | bytes | Path):
+            raise ModelError(f"expected a list, found a single {type(items).__name__}; write [{items!r:.40}]")
+        starts = range(0, len(items), self.batch_size)
+        batches = tuple(run(items[start : start + self.batch_size], start) for start in starts)
+        parts = [index(each).float().cpu().numpy() for each in batches]
+        kept = batches if self.kind == "pairwise" else ()
+        return Encoded(np.concatenate(parts) if parts else np.zeros((0, 0), np.float32), kept)
+
+
+def _pixels(photo: Photo, row: int) -> NDArray[np.uint8]:
+    if isinstance(photo, np.ndarray):
+        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
+            raise DataError(
+                f"image {row}: pixels of shape {photo.shape}, {photo.dtype}; expected (height, width, 3) uint8",
+                reason="pixels",
+            )
+        return photo
+    name = f"image {row}" if isinstance(photo, bytes) else str(photo)
+    try:
+        return decode(photo if isinstance(photo, bytes) else Path(photo).read_bytes())
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror})", reason="missing-file") from None
+    except DataError as error:
+        raise DataError(f"{name}: {error}", reason=error.reason) from None

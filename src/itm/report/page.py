@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from itm.config import Parameters
 from itm.data.files import read_json
-from itm.report import gallery, order, plots, provenance, training
+from itm.report import data_quality, gallery, order, plots, provenance, series, training
 from itm.report.aggregate import Summary, aggregate
 from itm.report.chance import chance_levels
 from itm.report.columns import Column, column, columns
@@ -21,6 +20,7 @@ from itm.report.headline import claims, featured_method, headline
 from itm.report.hierarchy import PathExample, path_examples
 from itm.report.pictures import Pictures
 from itm.report.quoted import quoted_rows
+from itm.report.relaxed import Relaxed, relaxed_pairs
 from itm.report.results import Results
 from itm.report.tables import Table, full_table, results_table
 from itm.report.words import ABOUT, TITLES, leaves, spoken
@@ -61,13 +61,16 @@ class Page:
     parts: list[BenchmarkPart]
     order: OrderPart
     shares: dict[str, dict[str, float]]
+    relaxed: list[Relaxed]
     threshold: Markup
     paths: list[PathExample]
     text_to_image: list[gallery.Example]
     image_to_text: list[gallery.Example]
     training: list[Markup]
     training_by_method: list[Markup]
+    training_runs: list[training.Run]
     scores: list[tuple[str, list[str]]]
+    cleaning: data_quality.Quality | None
     quality: list[tuple[str, list[tuple[str, str]]]]
     provenance: list[tuple[str, list[tuple[str, str]]]]
     parameters: str
@@ -103,6 +106,8 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
     embed = data.name == "scenes" or report.embed_photos
     agreement, order_part = _order(results, data)
     shares = gallery.shares(data, top["t2i"]) if top else {}
+    options = {name: parameters.method[name] for name in results.methods}
+    relaxed = relaxed_pairs(data, scored, options, min(4, report.examples))
     histories = training.read_histories(results.runs, results.methods, results.seeds)
     return Page(
         title=report.title,
@@ -115,13 +120,16 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
         parts=parts,
         order=order_part,
         shares=shares,
-        threshold=_threshold(results),
+        relaxed=relaxed,
+        threshold=_threshold(results, relaxed),
         paths=path_examples(results, clean, featured, min(4, report.examples)),
         text_to_image=gallery.text_to_image(data, top["t2i"], featured, baseline, report.examples) if top else [],
         image_to_text=gallery.image_to_text(data, top["i2t"], featured, baseline, report.examples) if top else [],
         training=training.comparison_charts(histories),
         training_by_method=training.method_charts(histories),
+        training_runs=training.read_runs(results.runs, results.methods, results.seeds),
         scores=score_rows(results.runs.parent, parameters.encode.split),
+        cleaning=data_quality.read_quality(results.runs.parent / "quality.json"),
         quality=quality(results.runs.parent),
         provenance=provenance.facts(parameters, clean, scored, root),
         parameters=provenance.parameters_text(parameters),
@@ -178,48 +186,35 @@ def _first_seed_tops(results: Results) -> dict[str, dict[str, Any]]:
 
 
 def _order(results: Results, data: Dataset) -> tuple[dict[str, Summary], OrderPart]:
-    captions = data.captions
-    curves: dict[str, list[order.Curve]] = {}
-    shares: dict[str, list[float]] = {}
-    if "retrieval" in results.benchmarks:
-        for method in results.methods:
-            for seed in results.seeds:
-                own = results.arrays(method, seed, "retrieval")["own_similarity"]
-                curves.setdefault(method, []).append(order.curve(own, captions.normalised, captions.owner))
-                share = order.agreement(own, captions.normalised, captions.owner)
-                shares.setdefault(method, []).append(share)
     chart = plots.lines(
         "Similarity of an image to its own captions, by descriptiveness",
         "descriptiveness dn (0 generic, 1 specific)",
         "similarity, less the image's mean",
-        order.curve_series(curves),
+        series.order_series(results, data),
     )
+    captions, shares = data.captions, dict[str, list[float]]()
+    for method, _, own in series.own_similarities(results):
+        share = order.agreement(own, captions.normalised, captions.owner)
+        shares.setdefault(method, []).append(share)
     agreement = order.agreements(shares)
     return agreement, OrderPart(chart, list(agreement.items()), _distribution(data))
 
 
-def _threshold(results: Results) -> Markup:
-    """Precision against recall of "similarity above a threshold is a true pair"; empty where the truth is unknown."""
-    series = []
-    if "false_negatives" in results.benchmarks:
-        recalls = np.linspace(0.01, 1.0, 100)  # as itm.evaluation.false_negatives keeps them
-        shown = np.append(0, np.arange(4, 100, 5))
-        for method in results.methods:
-            runs = [results.arrays(method, seed, "false_negatives")["threshold_precision"] for seed in results.seeds]
-            values = np.array(runs)[:, shown]
-            spread = values.std(axis=0, ddof=1).tolist() if len(runs) > 1 else []
-            series.append(plots.Series(method, recalls[shown].tolist(), values.mean(axis=0).tolist(), spread))
-    title = "True pairs found by one threshold on the similarity of all pairs"
-    return plots.lines(title, "recall of true pairs", "precision", series, y_from_zero=True)
+def _threshold(results: Results, relaxed: list[Relaxed]) -> Markup:
+    """Precision against recall of "similarity above a threshold is a true pair"; empty where the truth is unknown.
+
+    Beside the models stand the rules of the ditm methods, which know captions only.
+    """
+    shown = series.threshold_series(results)
+    if not shown:
+        return Markup("")
+    title = "True pairs found by one threshold on all pairs"
+    rules = [each.curve for each in relaxed if each.curve is not None]
+    return plots.lines(title, "recall of true pairs", "precision", [*shown, *rules], y_from_zero=True)
 
 
 def _distribution(data: Dataset) -> Markup:
     """The histogram of descriptiveness, stacked by level where levels are known."""
-    captions, edges = data.captions, np.linspace(0, 1, 21)
-    levels = sorted(set(captions.level.tolist()))
-    groups = []
-    for level in levels:
-        counts = np.histogram(np.clip(captions.normalised[captions.level == level], 0, 1), edges)[0]
-        groups.append((f"level {level}" if level > 0 else "captions", counts.tolist()))
+    edges, groups = series.distribution(data)
     title = f"Descriptiveness of the {data.split} captions"
-    return plots.histogram(title, "descriptiveness dn (0 generic, 1 specific)", edges.tolist(), groups)
+    return plots.histogram(title, "descriptiveness dn (0 generic, 1 specific)", edges, groups)

@@ -26,11 +26,33 @@ class Series:
     spread: Sequence[float] = ()
 
 
-def lines(title: str, x_label: str, y_label: str, series: Sequence[Series], *, y_from_zero: bool = False) -> Markup:
-    """A line chart with markers; points that are not finite are left out.
+@dataclass(frozen=True)
+class Bar:
+    """One difference: its name, its value and interval (NaN: none), the text beside it, its class (up, down or same)
+    and what is told on hover."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    shown: str
+    kind: str
+    tip: str
+
+
+def lines(
+    title: str,
+    x_label: str,
+    y_label: str,
+    series: Sequence[Series],
+    *,
+    y_from_zero: bool = False,
+    switch: bool = True,
+) -> Markup:
+    """A line chart with markers, and its figures as a table; points that are not finite are left out.
 
     Colours follow the order of the series (classes s0, s1, ... of the page), so give every chart of a page the
-    same order.
+    same order. With `switch` the page's choice of methods hides series (classes m0, m1, ...).
     """
     points = [
         [(float(x), float(y)) for x, y in zip(s.x, s.y, strict=True) if math.isfinite(x) and math.isfinite(y)]
@@ -52,6 +74,9 @@ def lines(title: str, x_label: str, y_label: str, series: Sequence[Series], *, y
     y_axis = Axis.around(min([*low_high, *([0.0] if y_from_zero else [])]), max(low_high), HEIGHT - BOTTOM, TOP)
     body = [_frame(x_axis, y_axis, x_label, y_label)]
     for index, (each, line) in enumerate(zip(series, points, strict=True)):
+        if not line:
+            continue
+        body.append(f'<g class="series{f" m{index}" if switch else ""}">')
         if each.spread and any(half > 0 for half in each.spread):
             body.append(_band(index, each, x_axis, y_axis))
         path = " ".join(f"{'L' if i else 'M'}{x_axis(x)} {y_axis(y)}" for i, (x, y) in enumerate(line))
@@ -60,7 +85,10 @@ def lines(title: str, x_label: str, y_label: str, series: Sequence[Series], *, y
         for x, y in line:
             tip = escape(f"{each.name}: {x_label} {x:g}, {y_label} {y:.4g}")
             body.append(f'<g class="mark s{index % 6}">{_marker(index, x_axis(x), y_axis(y))}<title>{tip}</title></g>')
-    return _svg(title, body, [(swatch(i), s.name) for i, s in enumerate(series) if points[i]])
+        body.append("</g>")
+    named = [(swatch(i), s.name, f"m{i}" if switch else "") for i, s in enumerate(series) if points[i]]
+    shown = [(s.name, line) for s, line in zip(series, points, strict=True) if line]
+    return _svg(title, body, named, _figures(title, x_label, shown))
 
 
 def histogram(title: str, x_label: str, edges: Sequence[float], groups: Sequence[tuple[str, Sequence[int]]]) -> Markup:
@@ -83,8 +111,47 @@ def histogram(title: str, x_label: str, edges: Sequence[float], groups: Sequence
                     f'height="{y_axis(base) - top:.1f}"><title>{tip}</title></rect>'
                 )
                 base += counts[i]
-    legend = [(Markup(f'<span class="block l{i % 6}"></span>'), name) for i, (name, _) in enumerate(groups)]
-    return _svg(title, body, legend)
+    legend = [(Markup(f'<span class="block l{i % 6}"></span>'), name, "") for i, (name, _) in enumerate(groups)]
+    heads = ["from", "to", *(name for name, _ in groups)]
+    rows = [
+        [f"{edges[i]:.3g}", f"{edges[i + 1]:.3g}", *(f"{counts[i]:,}" for _, counts in groups)]
+        for i in range(len(edges) - 1)
+    ]
+    return _svg(title, body, legend, _table(title, heads, rows))
+
+
+def bars(title: str, x_label: str, rows: Sequence[Bar]) -> Markup:
+    """Horizontal bars from zero, with intervals: a difference a row, its figure as text beside it."""
+    known = [bar for bar in rows if math.isfinite(bar.value)]
+    if not known:
+        return Markup("")
+    ends = [end for bar in known for end in (bar.value, bar.low, bar.high) if math.isfinite(end)]
+    left, right, step = 190, WIDTH - 70, 20
+    axis = Axis.around(min(0.0, *ends), max(0.0, *ends), left, right)
+    height = TOP + step * len(known) + BOTTOM
+    body, bottom = [], TOP + step * len(known)
+    for tick in axis.ticks:
+        x = axis(tick)
+        body.append(f'<path class="grid" d="M{x} {TOP}V{bottom}"/>')
+        body.append(f'<text class="tick" x="{x}" y="{bottom + 15}" text-anchor="middle">{_tick(tick)}</text>')
+    for index, bar in enumerate(known):
+        y, end, zero = TOP + step * index, axis(bar.value), axis(0)
+        body.append(
+            f'<rect class="change {bar.kind}" x="{min(end, zero):.1f}" y="{y + 4}" '
+            f'width="{max(abs(end - zero), 0.8):.1f}" height="{step - 8}"><title>{escape(bar.tip)}</title></rect>'
+        )
+        if math.isfinite(bar.low) and math.isfinite(bar.high):
+            low, high, middle = axis(bar.low), axis(bar.high), y + step / 2
+            body.append(f'<path class="axis" d="M{low} {middle}H{high}M{low} {middle - 3}v6M{high} {middle - 3}v6"/>')
+        body.append(
+            f'<text class="label" x="{left - 6}" y="{y + 14}" text-anchor="end">{escape(bar.name)}</text>'
+            f'<text class="tick" x="{right + 6}" y="{y + 14}">{escape(bar.shown)}</text>'
+        )
+    body.append(f'<path class="axis" d="M{axis(0)} {TOP}V{bottom}"/>')
+    body.append(
+        f'<text class="label" x="{(left + right) / 2}" y="{height - 10}" text-anchor="middle">{escape(x_label)}</text>'
+    )
+    return _svg(title, body, [], height=height)
 
 
 def swatch(index: int) -> Markup:
@@ -190,11 +257,44 @@ def _marker(index: int, x: float, y: float) -> str:
     return f'<path d="M{x} {y - 3.8:.1f}l3.8 3.8-3.8 3.8-3.8-3.8z"/>'
 
 
-def _svg(title: str, body: Sequence[str], names: Sequence[tuple[Markup, str]]) -> Markup:
-    rows = "".join(f"<li>{sample}<span>{escape(name)}</span></li>" for sample, name in names)
+def _figures(title: str, x_label: str, series: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Markup:
+    """The points of a chart as a table: one row an x where all series share them, else one a point."""
+    places = [[x for x, _ in line] for _, line in series]
+    if all(place == places[0] for place in places):
+        heads = [x_label, *(name for name, _ in series)]
+        rows = [[f"{x:.4g}", *(f"{line[i][1]:.4g}" for _, line in series)] for i, x in enumerate(places[0])]
+    else:
+        heads = ["series", x_label, "value"]
+        rows = [[name, f"{x:.4g}", f"{y:.4g}"] for name, line in series for x, y in line]
+    return _table(title, heads, rows)
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    head = "".join(f'<th scope="col">{escape(each)}</th>' for each in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return Markup(
+        f'<details class="figures"><summary>Figures<span class="unseen"> of: {escape(title)}</span></summary>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}, figures"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
+    )
+
+
+def _svg(
+    title: str,
+    body: Sequence[str],
+    names: Sequence[tuple[Markup, str, str]],
+    table: Markup = Markup(""),
+    height: float = HEIGHT,
+) -> Markup:
+    rows = "".join(
+        f'<li class="{kind}">{sample}<span>{escape(name)}</span></li>' for sample, name, kind in names
+    )
     legend = f'<ul class="legend">{rows}</ul>' if len(names) > 1 else ""
     return Markup(
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
-        f"{legend}</figure>"
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
+        f"{legend}{table}</figure>"
     )

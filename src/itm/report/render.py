@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from itm.report import plots
 from itm.report.gallery import SHOWN, by_reason
 from itm.report.page import Page
+from itm.report.relaxed import WHY
 from itm.report.words import TITLES
 
 KINDS = {
@@ -48,6 +49,7 @@ def _helpers(page: Page) -> dict[str, object]:
         "shown": SHOWN,
         "by_reason": by_reason,
         "swatch": plots.swatch,
+        "why_relaxed": WHY,
     }
 
 
@@ -62,4 +64,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = cell_text
+    environment.filters["share"] = lambda value: "–" if value is None else f"{100 * value:.1f} %"
     return environment

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
+from itm.data.files import read_json
 from itm.report.plots import Series, lines
 from itm.report.results import read_history
 
 Histories = Mapping[str, Sequence[Mapping[str, Sequence[float]]]]
 SELECTED_BY = "dev_rsum"
 FIGURES = {
+    "learning_rate": "learning rate",
     "relaxed_share": "relaxed share of unlabelled pairs",
     "temperature": "temperature",
     "gradient_norm": "gradient norm before clipping",
 }
 """Columns of a history that are no loss terms, with a chart each."""
-NO_TERMS = {"epoch", "learning_rate", *FIGURES}
+NO_TERMS = {"epoch", *FIGURES}
 
 
 def read_histories(runs: Path, methods: Sequence[str], seeds: Sequence[int]) -> dict[str, list[dict[str, list[float]]]]:
@@ -65,5 +68,28 @@ def method_charts(histories: Histories) -> list[Markup]:
         names.sort(key=lambda name: name != "train_loss")
         shown = [each for name in names[:6] if (each := over_seeds(runs, name, name))]
         if shown:
-            charts.append(lines(f"Training loss of {method}", "epoch", "loss", shown))
+            charts.append(lines(f"Training loss of {method}", "epoch", "loss", shown, switch=False))
     return charts
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: the epoch whose weights were kept, the epochs that were run, dev RSUM of the kept weights."""
+
+    method: str
+    seed: int
+    kept: int
+    epochs: int
+    dev_rsum: float
+
+
+def read_runs(runs: Path, methods: Sequence[str], seeds: Sequence[int]) -> list[Run]:
+    """What the train stage wrote of each run; those without a train.json are left out."""
+    found = []
+    for method in methods:
+        for seed in seeds:
+            path = runs / method / f"seed{seed}" / "train.json"
+            if path.is_file():
+                facts = read_json(path)
+                found.append(Run(method, seed, int(facts["epoch"]), int(facts["epochs"]), float(facts["dev_rsum"])))
+    return found

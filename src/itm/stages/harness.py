@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
         format="%(asctime)s %(levelname)s %(message)s",
         handlers=[logging.FileHandler(folder / f"{name}.log", encoding="utf-8"), logging.StreamHandler()],
     )
+    logging.getLogger(name).info("machine: %s", machine())
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(stage)
     try:
@@ -37,6 +39,18 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
         logging.getLogger(name).debug("stopped", exc_info=True)
         print(f"itm {name}: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def machine() -> str:
+    """What the stage runs on, for its log: results must not depend on it, times and memory do."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processor = (models or [platform.processor() or "unknown processor"])[0]
+    return f"{processor}, {platform.machine()}, {usable} cores, {platform.system()} {platform.release()}"
 
 
 class Progress:

@@ -20,12 +20,13 @@ def report(
     evaluations: Annotated[Path, typer.Option(help="folder of the per-query values: METHOD/seedN/BENCHMARK.npz")],
     clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
     scored: Annotated[Path, typer.Option(help="folder of the scored captions")],
-    out: Annotated[Path, typer.Option(help="folder for report.html, report.md and results/metrics.json")],
+    out: Annotated[Path, typer.Option(help="folder for report.html, report.md, results/metrics.json, results/plots")],
 ) -> None:
     """Compare all methods of params.yaml in one page."""
     from itm.data.files import atomic_path, write_json
     from itm.report.aggregate import aggregate, as_metrics
     from itm.report.page import build_page
+    from itm.report.plot_files import write_plots
     from itm.report.render import to_html, to_markdown
     from itm.report.results import collect
 
@@ -42,6 +43,7 @@ def report(
         with atomic_path(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     write_json(out / "results" / "metrics.json", as_metrics(aggregate(results, parameters.evaluate.digits)))
+    write_plots(out / "results" / "plots", results, page.data, parameters.evaluate.digits)
     log.info("%s: %d methods, %d benchmarks", out / "report.html", len(results.methods), len(results.benchmarks))
 
 

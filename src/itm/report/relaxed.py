@@ -1,0 +1,275 @@
+"""Which pairs a ditm method relaxes, and how many of them are true: its rule on the evaluated split, without a model.
+
+Training applies the same rule to the pairs of its batches (`itm diagnose` shows those). The rule is stated here once
+more, in numpy, because a report must not need torch; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.config.methods import DitmParameters, MethodParameters
+from itm.data.layout import CAPTIONS, IMAGES, KEYWORDS
+from itm.errors import DataError
+from itm.metrics.calibration import threshold_curve
+from itm.report.dataset import Dataset
+from itm.report.plots import Series
+from itm.text.controls import control_score
+from itm.text.gates import containment, keyword_union
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+MOST_IMAGES = 1000
+"""More images than these are not looked at: pairs grow with their square."""
+WHY = {
+    "true": "relaxed, and true",
+    "false": "relaxed, but not true",
+    "missed": "true, but not relaxed",
+    "unknown": "relaxed",
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is known of all pairs (images, captions). gate: share of the caption's keywords that the image's captions
+    hold. strength: how far a pair is relaxed, 0..1; chance: how often it is relaxed at all. Both are means over the
+    image's captions, each of which may be the one it is paired with in a batch."""
+
+    gate: Floats
+    strength: Floats
+    chance: Floats
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An unlabelled pair to look at; `image` and `caption` are rows of the data set."""
+
+    image: int
+    caption: int
+    gate: float
+    strength: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """The unlabelled pairs whose caption has one true level (0: all levels). relaxed, true: shares of the pairs;
+    precision: of the relaxed pairs, those that are true; recall: of the true ones, those that are relaxed."""
+
+    level: int
+    pairs: int
+    relaxed: float
+    true: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """What one method relaxes: all pairs first, then level by level; examples by kind (see `WHY`)."""
+
+    method: str
+    levels: list[Level]
+    average_precision: float | None
+    curve: Series | None
+    examples: Mapping[str, list[Pair]]
+
+
+def relaxed_pairs(data: Dataset, scored: Path, methods: Mapping[str, MethodParameters], examples: int) -> list[Relaxed]:
+    """What each ditm method among `methods` relaxes; others, and those whose gate needs a model, are left out."""
+    chosen = {
+        name: options
+        for name, options in methods.items()
+        if isinstance(options, DitmParameters) and relaxes(options) and options.gate != "text_cosine"
+    }
+    if not chosen:
+        return []
+    part = _Part(data, scored)
+    return [_measure(name, part, rule(options, part), examples) for name, options in chosen.items()]
+
+
+def relaxes(options: DitmParameters) -> bool:
+    """Whether the method changes any negative."""
+    return options.refinement != "none" and not (options.refinement == "soft_targets" and options.soft_weight == 0)
+
+
+class _Part:
+    """The split's first images, their captions, and what the score stage says of these."""
+
+    def __init__(self, data: Dataset, scored: Path) -> None:
+        import scipy.sparse
+        from pyarrow.parquet import read_table
+
+        table = read_table(scored / CAPTIONS, columns=["caption_id", "words"], use_threads=False)
+        ids = table["caption_id"].to_numpy()
+        order = np.argsort(ids, kind="stable")
+        rows = order[np.searchsorted(ids[order], data.captions.ids)]
+        keywords = scipy.sparse.csr_array(scipy.sparse.load_npz(scored / KEYWORDS))
+        if keywords.shape[0] != len(ids):
+            raise DataError(
+                f"{scored / KEYWORDS}: {keywords.shape[0]} captions, {CAPTIONS} has {len(ids)}; run `dvc repro score`",
+                reason="stale-scores",
+            )
+        self.data = data
+        self.images = min(len(data.image_ids), MOST_IMAGES)
+        self.captions = np.flatnonzero(data.captions.owner < self.images)
+        self.owner = data.captions.owner[self.captions]
+        self.keywords = keywords[rows[self.captions]]
+        # the controls permute and rank all captions of the split, as in training
+        self.normalised = data.captions.normalised.astype(np.float64)
+        self.words = table["words"].to_numpy()[rows].astype(np.float64)
+        self.content = _contents(data)[: self.images]
+
+    def score(self, kind: str) -> NDArray[np.float64]:
+        """What plays the part of dn for these captions (seed 0), as `itm.training.relations.caption_scores`."""
+        score = self.normalised
+        if kind != "tfidf":
+            score = control_score(kind, score, self.words, np.zeros(len(score), np.int8))
+        if kind == "word_count":
+            low, high = np.quantile(score, [0.01, 0.99])
+            score = np.clip((score - low) / max(high - low, 1e-12), 0, 1)
+        return score[self.captions]
+
+
+def _contents(data: Dataset) -> NDArray[np.intp]:
+    """Equal numbers for images of the split that are the same file."""
+    from pyarrow.parquet import read_table
+
+    table = read_table(data.clean / IMAGES, columns=["image_id", "sha256"], use_threads=False)
+    hashes = dict(zip(table["image_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+    return np.unique([hashes[image] for image in data.image_ids], return_inverse=True)[1]
+
+
+def rule(options: DitmParameters, part: Any) -> Rule:
+    """The refinement that `options` ask for, for all pairs of the part."""
+    gate = np.ones((part.images, len(part.captions)), np.float32)
+    if options.gate == "containment":
+        gate = containment(part.keywords, keyword_union(part.keywords, part.owner, part.images))
+    score = part.score(options.score)
+    strength, chance = np.zeros_like(gate), np.zeros_like(gate)
+    draws = _image_scores(options.image_score, score, part.owner, part.images)
+    for image_score in draws:
+        each = _strength(options, gate, score.astype(np.float32), image_score.astype(np.float32))
+        strength += each
+        # of negatives that may be left out, the strength is the chance
+        chance += each if options.refinement == "negative_sampling" else each > 0
+    return Rule(gate, strength / len(draws), chance / len(draws))
+
+
+def _image_scores(
+    kind: str, score: NDArray[np.float64], owner: NDArray[np.intp], images: int
+) -> list[NDArray[np.float64]]:
+    """dn of the images: one array, or with "paired" one for each of the captions that may be drawn.
+
+    An image with fewer captions than another takes them in turn, as often as it takes.
+    """
+    count = np.maximum(np.bincount(owner, minlength=images), 1)
+    if kind == "mean":
+        return [np.bincount(owner, score, images) / count]
+    if kind == "maximum":
+        whole = np.full(images, -np.inf)
+        np.maximum.at(whole, owner, score)
+        return [whole]
+    order = np.argsort(owner, kind="stable")
+    first = np.searchsorted(owner[order], np.arange(images))
+    place = np.minimum(first, len(order) - 1)
+    return [score[order[place + turn % count]] for turn in range(int(count.max()))]
+
+
+def _strength(options: DitmParameters, gate: Floats, score: Floats, image_score: Floats) -> Floats:
+    """How far each pair is relaxed, 0..1: its relevance, or the share that its margin or weight loses."""
+    difference = score[None, :] - image_score[:, None]
+    if options.refinement in ("soft_targets", "masked", "pseudo_positives"):
+        if not options.direction:
+            difference = np.zeros_like(difference)
+        relevance = gate * np.clip(1 - difference, 0, 1) - np.float32(options.soft_threshold)
+        found: Floats = np.maximum(relevance, 0) / np.float32(1 - options.soft_threshold)
+        return found if options.refinement == "soft_targets" else (found > 0).astype(np.float32)
+    floor = np.float32(options.margin_floor)
+    if options.refinement == "absolute_margin":
+        kept = np.broadcast_to(np.clip(score if options.direction else np.zeros_like(score), floor, 1), gate.shape)
+    else:
+        if not options.direction:
+            difference = np.full_like(difference, -1)
+        kept = np.clip(1 + difference / np.float32(options.margin_width), floor, 1)
+    lost: Floats = gate * (1 - kept)
+    return lost
+
+
+def _measure(method: str, part: _Part, found: Rule, examples: int) -> Relaxed:
+    data = part.data
+    unlabelled = part.content[:, None] != part.content[part.owner][None, :]
+    true = None if data.truth is None else data.truth[: part.images][:, part.captions] & unlabelled
+    level = data.captions.level[part.captions]
+    known = sorted({int(each) for each in level if each > 0})
+    columns = [(0, np.ones(len(level), bool)), *((each, level == each) for each in known if len(known) > 1)]
+    levels = [_level(each, column, unlabelled, found.chance, true) for each, column in columns]
+    average, curve = None, None
+    if true is not None and true.any():
+        swept = threshold_curve(found.strength[unlabelled], true[unlabelled])
+        average = swept.average_precision
+        above = swept.threshold > 0  # at 0 every pair is accepted: no statement of the rule
+        recall, precision = swept.recall[above], swept.precision[above]
+        shown = np.unique(np.searchsorted(recall, np.linspace(0.05, recall[-1], 20) - 1e-12)) if len(recall) else []
+        label = f"{method}'s rule: captions only"
+        curve = Series(label, recall[shown].tolist(), precision[shown].tolist()) if len(recall) else None
+    return Relaxed(method, levels, average, curve, _examples(part, found, unlabelled, true, examples))
+
+
+def _level(level: int, column: Bools, unlabelled: Bools, chance: Floats, true: Bools | None) -> Level:
+    pairs = int(unlabelled[:, column].sum())
+    relaxed = float(np.sum(chance[:, column], where=unlabelled[:, column], dtype=np.float64))
+    share = relaxed / max(pairs, 1)
+    if true is None:
+        return Level(level, pairs, share)
+    right = float(np.sum(chance[:, column], where=true[:, column], dtype=np.float64))
+    count = int(true[:, column].sum())
+    return Level(level, pairs, share, count / max(pairs, 1), right / max(relaxed, 1e-12), right / max(count, 1))
+
+
+def _examples(
+    part: _Part, found: Rule, unlabelled: Bools, true: Bools | None, count: int
+) -> Mapping[str, list[Pair]]:
+    """Up to `count` pairs of each kind: the most relaxed, or of those not relaxed the nearest to it."""
+    relaxed = (found.chance > 0) & unlabelled
+    kinds = (
+        {"unknown": (relaxed, found.strength)}
+        if true is None
+        else {
+            "true": (relaxed & true, found.strength),
+            "false": (relaxed & ~true, found.strength),
+            "missed": (true & ~relaxed, found.gate),
+        }
+    )
+    wordings = np.unique(part.data.captions.texts, return_inverse=True)[1][part.captions]
+    chosen = {kind: _spread(mask, value, wordings, count) for kind, (mask, value) in kinds.items()}
+    return {
+        kind: [
+            Pair(image, int(part.captions[place]), float(found.gate[image, place]), float(found.strength[image, place]))
+            for image, place in places
+        ]
+        for kind, places in chosen.items()
+        if places
+    }
+
+
+def _spread(mask: Bools, value: Floats, wordings: NDArray[np.intp], count: int) -> list[tuple[int, int]]:
+    """Places of pairs with the largest values, no image and no wording twice; of equal ones spread over the captions."""
+    chosen: list[tuple[int, int]] = []
+    open_images, open_texts = np.ones(len(mask), bool), np.ones(mask.shape[1], bool)
+    for turn in range(count):
+        candidates = np.where(mask & open_images[:, None] & open_texts[None, :], value, -1)
+        top = candidates.max(initial=-1)
+        if top < 0:
+            break
+        images, texts = np.nonzero(candidates == top)
+        pick = turn * len(images) // count
+        chosen.append((int(images[pick]), int(texts[pick])))
+        open_images[chosen[-1][0]] = False
+        open_texts[wordings == wordings[chosen[-1][1]]] = False
+    return chosen

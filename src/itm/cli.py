@@ -164,6 +164,7 @@ _forward("score", "itm.text.commands", "app", "Score how descriptive captions ar
 _forward("evaluate", "itm.evaluation.commands", "evaluate_app", "Evaluate embeddings of any model on the benchmarks.")
 _forward("compare", "itm.evaluation.commands", "compare_app", "Compare two methods query by query: is it chance?")
 _forward("diagnose", "itm.diagnosis.commands", "diagnose_app", "Show which pairs a method relaxes, and which are true.")
+_forward("report", "itm.comparison.commands", "app", "Compare two git revisions or DVC experiments, with pictures.")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse
 from PIL import Image, ImageDraw
 
 from itm.config import Parameters, validate
@@ -23,6 +24,7 @@ COLOURS = ["red", "green", "blue"]
 SHAPES = ["circle", "square", "bar"]
 SIZES = ["large", "small"]
 SIDES = ["left", "right"]
+IDF = {word: 1.0 + 0.25 * place for place, word in enumerate(COLOURS + SHAPES + SIZES + SIDES)}
 NASTY = "a shape <script>alert('x')</script> & \"more\" مرحبا 🙂"
 MODULES = {
     "retrieval": retrieval,
@@ -102,7 +104,11 @@ def build(root: Path, methods: tuple[str, ...] = ("clip", "ditm"), seeds: tuple[
         caption_id=ids,
         descriptiveness=np.concatenate((np.zeros(train), length.astype(float))),
         normalised=np.concatenate((np.zeros(train), length / 4)).astype(np.float32),
+        words=np.concatenate((np.full(train, 3), [len(text.split()) for text in captions])).astype(np.int32),
     )
+    vocabulary = COLOURS + SHAPES + SIZES + SIDES
+    held = np.array([[IDF[word] * (word in want) for word in vocabulary] for want in [()] * train + wants])
+    scipy.sparse.save_npz(scored / "keywords.npz", scipy.sparse.csr_array(held))
     chains = [["a shape", f"a {k[1]}", f"a {k[0]} {k[1]}", f"a {k[2]} {k[0]} {k[1]} on the {k[3]}"] for k in kinds]
     chain_wants = [want for k in kinds for want in ((), (k[1],), k[:2], k)]
     chain_texts = [text for chain in chains for text in chain]
@@ -133,7 +139,6 @@ def build(root: Path, methods: tuple[str, ...] = ("clip", "ditm"), seeds: tuple[
     )
     write_ratings(clean, ids[train:], image_ids, grade, kinds)
     space = located(root, parameters=changed(), image_ids=image_ids, captions=captions, owners=owners)
-    vocabulary = COLOURS + SHAPES + SIZES + SIDES
     image = np.array([[word in kind for word in vocabulary] for kind in kinds], dtype=np.float64)
     text = np.array([[word in want for word in vocabulary] for want in wants + chain_wants], dtype=np.float64)
     for number, method in enumerate(methods):
@@ -183,7 +188,7 @@ def history(path: Path, method: str, rng: np.random.Generator) -> None:
 
 def write_images(clean: Path, image_ids: list[str], kinds: list[tuple[str, ...]]) -> None:
     """Draw each kind into a tar, and write images.parquet with the place of each."""
-    rows: dict[str, list[object]] = {name: [] for name in ("image_id", "split", "shard", "offset", "size")}
+    rows: dict[str, list[object]] = {name: [] for name in ("image_id", "split", "shard", "offset", "size", "sha256")}
     with tarfile.open(clean / "images-test.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
         for image_id, (colour, shape, size, side) in zip(image_ids, kinds, strict=True):
             picture = Image.new("RGB", (64, 64), "#ddd6c8")
@@ -199,12 +204,12 @@ def write_images(clean: Path, image_ids: list[str], kinds: list[tuple[str, ...]]
             entry = tarfile.TarInfo(f"{image_id}.png")
             entry.size = encoded.tell()
             for name, value in zip(
-                rows, (image_id, "test", "images-test.tar", tar.offset + 512, entry.size), strict=True
+                rows, (image_id, "test", "images-test.tar", tar.offset + 512, entry.size, image_id), strict=True
             ):
                 rows[name].append(value)
             encoded.seek(0)
             tar.addfile(entry, encoded)
-    train = ("train-00", "train", "images-train.tar", 512, 1)
+    train = ("train-00", "train", "images-train.tar", 512, 1, "train-00")
     write(clean / "images.parquet", **{name: [one, *rows[name]] for name, one in zip(rows, train, strict=True)})
 
 

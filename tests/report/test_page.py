@@ -19,7 +19,7 @@ from itm.report.render import to_html, to_markdown
 from itm.report.results import collect
 
 SRC = Path(__file__).parents[2] / "src"
-VOID = {"meta", "br", "link", "img", "path", "circle", "rect", "use", "image"}
+VOID = {"meta", "input", "br", "link", "img", "path", "circle", "rect", "use", "image"}
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,9 @@ def _verdict(leaks: int, by_name: list[tuple[str, int]]) -> str:
     named = sum(count for _, count in by_name)
     if not leaks and not named:
         return "No evaluation image was found in the training split."
-    parts = [f"{counted(leaks, 'pair')} of a training and an evaluation image are equal or look the same"] if leaks else []
+    parts = (
+        [f"{counted(leaks, 'pair')} of a training and an evaluation image are equal or look the same"] if leaks else []
+    )
     if named:
         parts.append(f"{counted(named, 'evaluation image')} are in the training split by name")
     return "; ".join(parts) + "."

@@ -126,7 +126,8 @@ def bars(title: str, x_label: str, rows: Sequence[Bar]) -> Markup:
     if not known:
         return Markup("")
     ends = [end for bar in known for end in (bar.value, bar.low, bar.high) if math.isfinite(end)]
-    left, right, step = 190, WIDTH - 70, 20
+    width, step = 720, 22
+    left, right = 270, width - 90
     axis = Axis.around(min(0.0, *ends), max(0.0, *ends), left, right)
     height = TOP + step * len(known) + BOTTOM
     body, bottom = [], TOP + step * len(known)
@@ -151,7 +152,7 @@ def bars(title: str, x_label: str, rows: Sequence[Bar]) -> Markup:
     body.append(
         f'<text class="label" x="{(left + right) / 2}" y="{height - 10}" text-anchor="middle">{escape(x_label)}</text>'
     )
-    return _svg(title, body, [], height=height)
+    return _svg(title, body, [], width=width, height=height)
 
 
 def swatch(index: int) -> Markup:
@@ -286,15 +287,14 @@ def _svg(
     title: str,
     body: Sequence[str],
     names: Sequence[tuple[Markup, str, str]],
-    table: Markup = Markup(""),
+    table: str = "",
+    width: float = WIDTH,
     height: float = HEIGHT,
 ) -> Markup:
-    rows = "".join(
-        f'<li class="{kind}">{sample}<span>{escape(name)}</span></li>' for sample, name, kind in names
-    )
+    rows = "".join(f'<li class="{kind}">{sample}<span>{escape(name)}</span></li>' for sample, name, kind in names)
     legend = f'<ul class="legend">{rows}</ul>' if len(names) > 1 else ""
     return Markup(
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
         f"{legend}{table}</figure>"
     )

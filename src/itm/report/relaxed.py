@@ -232,9 +232,7 @@ def _level(level: int, column: Bools, unlabelled: Bools, chance: Floats, true: B
     return Level(level, pairs, share, count / max(pairs, 1), right / max(relaxed, 1e-12), right / max(count, 1))
 
 
-def _examples(
-    part: _Part, found: Rule, unlabelled: Bools, true: Bools | None, count: int
-) -> Mapping[str, list[Pair]]:
+def _examples(part: _Part, found: Rule, unlabelled: Bools, true: Bools | None, count: int) -> Mapping[str, list[Pair]]:
     """Up to `count` pairs of each kind: the most relaxed, or of those not relaxed the nearest to it."""
     relaxed = (found.chance > 0) & unlabelled
     kinds = (
@@ -259,7 +257,7 @@ def _examples(
 
 
 def _spread(mask: Bools, value: Floats, wordings: NDArray[np.intp], count: int) -> list[tuple[int, int]]:
-    """Places of pairs with the largest values, no image and no wording twice; of equal ones spread over the captions."""
+    """Places of pairs with the largest values, no image and no wording twice; equal ones are taken from all over."""
     chosen: list[tuple[int, int]] = []
     open_images, open_texts = np.ones(len(mask), bool), np.ones(mask.shape[1], bool)
     for turn in range(count):

@@ -28,9 +28,9 @@ QUERIES, SEEDS, NONE = "queries", "seeds", "none"
 TESTS = {
     QUERIES: "query by query: sign-flip permutation over images (correlations: bootstrap over images), with a "
     "bootstrap interval over images and seeds",
-    SEEDS: "by seeds: Welch's t-test between the seeds of both (per-query values of one are neither in DVC's cache nor "
-    "in the workspace, or the queries are not the same)",
-    NONE: "not tested: one seed, and no per-query values",
+    SEEDS: "by seeds: Welch's t-test between the seeds of both, for figures that are no mean over queries, and where "
+    "per-query values are neither in DVC's cache nor in the workspace, or belong to other queries",
+    NONE: "not tested: one seed, and no per-query values of both",
 }
 DIGITS = 6
 

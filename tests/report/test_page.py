@@ -246,6 +246,93 @@ def test_quality_files_are_shown_where_they_exist(workspace):
     assert page.quality == [("Data quality", [("captions · train kept", "29,000"), ("leaks", "")])]
 
 
+QUALITY = {
+    "before": {"train": {"images": 12, "captions": 60}},
+    "after": {"train": {"images": 11, "captions": 50}, "test": {"images": 3, "captions": 15}},
+    "quarantine": {"repeated": 5, "too-short": 5},
+    "quarantine_examples": {"repeated": ["captions.txt:7 dog.jpg: <script>alert('x')</script>"]},
+    "captions": {"evaluation_flags": {"placeholder": 2}},
+    "duplicates": {
+        "leaks": 1,
+        "leaks_by_name": {"hierarcaps": 4},
+        "same_images": {"perceptual train-test": 1},
+        "same_images_listed": ["perceptual: a (train) = b (test)"],
+    },
+}
+
+
+def test_data_quality_and_leaks_are_told(workspace):
+    path = workspace.root / "results" / "quality.json"
+    path.write_text(json.dumps(QUALITY))
+    page = page_of(workspace)
+    html, twin = to_html(page), to_markdown(page)
+    text = " ".join(" ".join(read(html).text).split())
+    assert "repeated 5, too-short 5." in text
+    assert "captions.txt:7 dog.jpg: <script>alert('x')</script>" in text
+    assert "<script" not in html
+    assert "placeholder 2." in text
+    verdict = "1 pair of a training and an evaluation image are equal or look the same; 4 evaluation images are in the"
+    assert verdict in text
+    assert "perceptual: a (train) = b (test)" in text
+    assert [(s.name, s.images_before, s.images, s.captions_before, s.captions) for s in page.cleaning.splits] == [
+        ("train", 12, 11, 60, 50),
+        ("test", 0, 3, 0, 15),
+    ]
+    assert verdict in twin
+    path.write_text(json.dumps(QUALITY | {"duplicates": {"leaks": 0}}))
+    assert "No evaluation image was found in the training split." in to_html(page_of(workspace))
+
+
+def test_training_runs_and_learning_rates_are_shown(workspace):
+    for method in ("clip", "ditm"):
+        for seed in (0, 1):
+            folder = workspace.runs / method / f"seed{seed}"
+            (folder / "train.json").write_text(f'{{"epoch": {seed + 7}, "epochs": 10, "dev_rsum": 123.45}}')
+            lines = (folder / "history.csv").read_text().splitlines()
+            rows = [f"{lines[0]},learning_rate", *(f"{line},{0.001 / n:.4g}" for n, line in enumerate(lines[1:], 1))]
+            (folder / "history.csv").write_text("\n".join(rows) + "\n")
+    page = page_of(workspace)
+    assert [(run.method, run.seed, run.kept) for run in page.training_runs] == [
+        ("clip", 0, 7),
+        ("clip", 1, 8),
+        ("ditm", 0, 7),
+        ("ditm", 1, 8),
+    ]
+    assert any("Learning rate by epoch" in chart for chart in page.training)
+    assert not any("learning_rate" in chart for chart in page.training_by_method)
+    assert "| ditm | 1 | 10 | 8 |" in to_markdown(page)
+
+
+def test_plot_files_hold_the_figures_of_the_charts(workspace):
+    assert stage(workspace).returncode == 0
+    folder = workspace.root / "results" / "plots"
+    tables = {path.stem: [line.split(",") for line in path.read_text().splitlines()] for path in folder.glob("*.csv")}
+    assert {name: rows[0] for name, rows in tables.items()} == {
+        "order": ["method", "descriptiveness", "similarity"],
+        "threshold": ["method", "recall", "precision"],
+        "descriptiveness": ["level", "descriptiveness", "captions"],
+    }
+    assert sum(int(row[2]) for row in tables["descriptiveness"][1:]) == len(workspace.captions)
+    stored = [
+        np.load(workspace.evaluations / f"ditm/seed{seed}/false_negatives.npz")["threshold_precision"]
+        for seed in (0, 1)
+    ]
+    (last,) = (row for row in tables["threshold"] if row[0] == "ditm" and float(row[1]) == 1.0)
+    assert float(last[2]) == pytest.approx(np.mean(stored, axis=0)[-1], abs=1e-4)
+
+
+def test_plot_templates_name_the_columns():
+    root = Path(__file__).parents[2]
+    plots = YAML(typ="safe").load(root / "dvc.yaml")["stages"]["report"]["plots"]
+    columns = {"by_method": "method", "by_level": "level"}
+    for plot in plots:
+        ((_, options),) = plot.items()
+        template = json.loads((root / f".dvc/plots/{options['template']}.json").read_text(encoding="utf-8"))
+        assert template["encoding"]["color"]["field"] == columns[options["template"]]
+        assert options["x"]
+        assert options["y"]
+
+
 def test_scores_of_descriptiveness_are_compared(workspace):
     score = {"scores": {"word_count": {"chains": {"chain_tau": 0.97}, "test": {"level_tau": -0.5}}, "empty": {}}}
     (workspace.root / "results" / "score.json").write_text(json.dumps(score))

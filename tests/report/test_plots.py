@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itm.report.plots import Axis, Series, histogram, lines, round_step
+from itm.report.plots import Axis, Bar, Series, bars, histogram, lines, round_step
 
 
 def test_a_chart_is_well_formed_and_escapes_names():
@@ -53,3 +53,34 @@ def test_an_axis_holds_its_range(low, width):
 @given(st.floats(1e-9, 1e9))
 def test_a_round_step_is_near_and_not_smaller(step):
     assert step * (1 - 1e-6) <= round_step(step) <= 2.5 * step * (1 + 1e-6) or step < 1e-8
+
+
+def test_every_chart_has_its_figures_as_a_table():
+    chart = ET.fromstring(lines("t", "x", "y", [Series("a", [1, 2], [0.5, 0.25]), Series("b", [1, 2], [3, 4])]))
+    rows = [[cell.text for cell in row] for row in chart.iter("tr")]
+    assert rows == [["x", "a", "b"], ["1", "0.5", "3"], ["2", "0.25", "4"]]
+    apart = ET.fromstring(lines("t", "x", "y", [Series("a", [1], [0.5]), Series("b", [2], [3])]))
+    assert [[cell.text for cell in row] for row in apart.iter("tr")][1:] == [["a", "1", "0.5"], ["b", "2", "3"]]
+    counted = ET.fromstring(histogram("t", "x", [0, 1, 2], [("a", [2, 0])]))
+    assert [[cell.text for cell in row] for row in counted.iter("tr")][1:] == [["0", "1", "2"], ["1", "2", "0"]]
+
+
+def test_series_of_methods_can_be_switched_and_others_not():
+    assert 'class="series m1"' in lines("t", "x", "y", [Series("gone", [], []), Series("b", [1], [2])])
+    assert 'class="series"' in lines("t", "x", "y", [Series("a", [1], [2])], switch=False)
+
+
+def test_bars_start_at_zero_and_are_as_long_as_their_differences():
+    rows = [
+        Bar("up", 2.0, 1.0, 3.0, "+2", "up", "t"),
+        Bar("<b>down", -1.0, math.nan, math.nan, "-1", "down", "t"),
+        Bar("gone", math.nan, math.nan, math.nan, "", "same", "t"),
+    ]
+    chart = bars("t", "x", rows)
+    tree = ET.fromstring(chart)
+    up, down = ((float(bar.get("x")), float(bar.get("width"))) for bar in tree.iter("rect"))
+    assert up[1] == pytest.approx(2 * down[1], abs=0.2)
+    assert down[0] + down[1] == pytest.approx(up[0], abs=0.11)
+    assert "gone" not in chart
+    assert "&lt;b&gt;down" in chart
+    assert bars("t", "x", rows[2:]) == ""

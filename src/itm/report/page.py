@@ -23,6 +23,7 @@ from itm.report.quoted import quoted_rows
 from itm.report.relaxed import Relaxed, relaxed_pairs
 from itm.report.results import Results
 from itm.report.tables import Table, full_table, results_table
+from itm.report.training import Run
 from itm.report.words import ABOUT, TITLES, leaves, spoken
 
 
@@ -68,7 +69,7 @@ class Page:
     image_to_text: list[gallery.Example]
     training: list[Markup]
     training_by_method: list[Markup]
-    training_runs: list[training.Run]
+    training_runs: list[Run]
     scores: list[tuple[str, list[str]]]
     cleaning: data_quality.Quality | None
     quality: list[tuple[str, list[tuple[str, str]]]]

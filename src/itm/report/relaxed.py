@@ -158,7 +158,8 @@ def rule(options: DitmParameters, part: Any) -> Rule:
         strength += each
         # of negatives that may be left out, the strength is the chance
         chance += each if options.refinement == "negative_sampling" else each > 0
-    return Rule(gate, strength / len(draws), chance / len(draws))
+    share = np.float32(1 / len(draws))
+    return Rule(gate, strength * share, chance * share)
 
 
 def _image_scores(
@@ -215,9 +216,9 @@ def _measure(method: str, part: _Part, found: Rule, examples: int) -> Relaxed:
         average = swept.average_precision
         above = swept.threshold > 0  # at 0 every pair is accepted: no statement of the rule
         recall, precision = swept.recall[above], swept.precision[above]
-        shown = np.unique(np.searchsorted(recall, np.linspace(0.05, recall[-1], 20) - 1e-12)) if len(recall) else []
-        label = f"{method}'s rule: captions only"
-        curve = Series(label, recall[shown].tolist(), precision[shown].tolist()) if len(recall) else None
+        if len(recall):
+            shown = np.unique(np.searchsorted(recall, np.linspace(0.05, recall[-1], 20) - 1e-12))
+            curve = Series(f"{method}'s rule: captions only", recall[shown].tolist(), precision[shown].tolist())
     return Relaxed(method, levels, average, curve, _examples(part, found, unlabelled, true, examples))
 
 

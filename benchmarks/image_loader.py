@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
 import os
 import resource
 import sys
@@ -44,6 +45,7 @@ BATCH = 64
 SIZE = (640, 480)
 DIFFERENT = 240
 QUALITY = 95
+TARGET = 2.5
 AUGMENT = Augment(area=(0.5, 1.0), flip=True)
 SMALLER = (320, 256)
 """Shorter sides of the shrunk shards. 317 px is what a crop of half the area of a 4:3 photo needs for 224 px."""
@@ -179,9 +181,16 @@ def main() -> None:
             ((_, pixels),) = loader(store, [rows], options, sharpness)
             differences[label] = difference(pixels, expected)
         table(found, differences)
-        decoding(originals)
+        half = decoding(originals)
+        wanted = min(cost for _, cost in found["loose files, Pillow"]) / TARGET
+        say(
+            f"\n{TARGET} times Pillow's loose files would leave {wanted:.2f} ms an image"
+            + (f": less than the decoder alone takes at half size ({half:.2f} ms)." if wanted < half else ".")
+        )
         if options.flat:
-            flat(smaller[SMALLER[-1]], options)
+            spawn = multiprocessing.get_context("spawn")  # the memory of this process has grown already
+            with spawn.Pool(1) as pool:
+                say("\n" + pool.apply(flat, (smaller[SMALLER[-1]], options)))
     if options.page:
         options.page.write_text(page(), encoding="utf-8")
 
@@ -205,8 +214,8 @@ def difference(pixels: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(pixels.astype(float) - expected).mean())
 
 
-def decoding(store: ImageStore) -> None:
-    """What decoding alone costs, in one thread, at full size, half and an eighth."""
+def decoding(store: ImageStore) -> float:
+    """What decoding alone costs, in one thread, at full size, half and an eighth; milliseconds at a half."""
     contents = [store.read(row) for row in range(min(DIFFERENT, len(store)))]
     best = {}
     for scale in (1, 2, 8):
@@ -222,6 +231,7 @@ def decoding(store: ImageStore) -> None:
         f"Decoding alone, original bytes ({kilobytes:.0f} KB): {best[1]:.2f} ms at full size, {best[2]:.2f} ms at a "
         f"half, {best[8]:.2f} ms at an eighth, where little but the compressed numbers is read."
     )
+    return best[2]
 
 
 def write(loose_files: Path, folder: Path, count: int) -> ImageStore:
@@ -273,8 +283,9 @@ def loader(store: ImageStore, batches: Iterable[np.ndarray], options: argparse.N
     )
 
 
-def flat(store: ImageStore, options: argparse.Namespace) -> None:
+def flat(store: ImageStore, options: argparse.Namespace) -> str:
     """Read many images; the most memory after a tenth of them is compared with the most within the first tenth."""
+    torch.set_num_threads(1)
     seen, early, late = 0, 0.0, 0.0
     for count in ours(store, options, 0.8, options.flat):
         seen += count
@@ -282,9 +293,9 @@ def flat(store: ImageStore, options: argparse.Namespace) -> None:
             early = max(early, memory())
         else:
             late = max(late, memory())
-    say(
-        f"\nMemory over {seen:,} images of the last shards at {options.side} px: at most {early:.1f} MB in the first "
-        f"tenth, at most {late:.1f} MB after it (PyTorch included)."
+    return (
+        f"Memory of a process that reads {seen:,} images of {SMALLER[-1]} px shards: at most {early:.1f} MB in the "
+        f"first tenth, at most {late:.1f} MB after it (PyTorch included)."
     )
 
 

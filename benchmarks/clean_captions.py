@@ -22,7 +22,9 @@ from itm.data.clean.write import build_texts, typed, write_table
 from itm.data.layout import CAPTIONS, HIERARCHIES, QUARANTINE, TEXTS
 from itm.data.schemas import check_table
 
-RULES = CleanParameters(maximum_words=100, minimum_letters=2, drop_repeated=True, train_side=0, strict_leaks=False)
+RULES = CleanParameters(
+    maximum_words=100, minimum_letters=2, drop_repeated=True, language="any", train_side=0, strict_leaks=False
+)
 WORDS = (
     "man",
     "dog",

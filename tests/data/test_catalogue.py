@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from itm.config.presets import choices, compose
 from itm.data.catalogue import find_file, load_catalogue
 from itm.data.commands import app
 from itm.data.readers.base import READERS
-from itm.errors import ConfigError
+from itm.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,6 +180,15 @@ def test_fetch_and_verify(project, capsys, monkeypatch):
     (project / "data/raw/flickr8k/hierarcaps.csv").write_bytes(b"other")
     with pytest.raises(Exception, match="1 of 1 files not verified"):
         run(capsys, "verify", "flickr8k", "hierarcaps.csv")
+
+
+def test_verify_judges_archives_of_every_kind(project, capsys):
+    path = project / "data/raw/flickr30k/flickr30k-images.tar.gz"
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../outside.jpg"), io.BytesIO())
+    with pytest.raises(DataError, match="a path outside the target folder"):
+        run(capsys, "verify", "flickr30k", "flickr30k-images.tar.gz")
 
 
 @pytest.mark.parametrize(

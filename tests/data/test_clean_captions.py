@@ -14,7 +14,9 @@ from itm.config.data import CleanParameters
 from itm.data.clean.captions import clean_captions
 from itm.data.clean.text import PLACEHOLDERS, fault, normalise, same_text
 
-RULES = CleanParameters(maximum_words=20, minimum_letters=2, drop_repeated=True, train_side=0, strict_leaks=False)
+RULES = CleanParameters(
+    maximum_words=20, minimum_letters=2, drop_repeated=True, language="any", train_side=0, strict_leaks=False
+)
 
 NORMALISED = {
     "A dog runs .": "A dog runs",
@@ -132,6 +134,16 @@ def test_training_rows_are_rejected_and_evaluation_rows_are_not():
     }
     assert found.figures["normalised"] == {"dev": 3, "test": 3, "train": 3}
     assert found.figures["same_text_on_several_images"] == 21
+
+
+def test_other_languages_only_where_asked_for():
+    texts = ("A dog on grass", "Ein Hund auf der Wiese", "\u4e00\u53ea\u72d7", "")
+    rows = [(image, split, text) for image, split in (("i", "train"), ("j", "test")) for text in texts]
+    assert clean_captions(table(rows), RULES).figures["rejected"] == {"empty": 1}
+    english = clean_captions(table(rows), RULES.model_copy(update={"language": "english"}))
+    assert english.table["text"].tolist() == ["A dog on grass", *texts]
+    assert english.rejected["reason"].tolist() == ["other-language", "other-language", "empty"]
+    assert english.figures["evaluation_flags"] == {"empty": 1, "other-language": 2}
 
 
 def test_the_first_of_repeated_captions_stays():

@@ -384,6 +384,9 @@ def test_verify(tmp_path):
     path.write_bytes(BODY[:-1])
     with pytest.raises(DataError, match=f"{SIZE - 1} bytes instead of {SIZE}"):
         verify("set", "file.bin", entry, path)
+    copy = Copy(path="set/file.bin", bytes=SIZE, sha256=SHA)
+    with pytest.raises(DataError, match=f"bin: {SIZE - 1} bytes instead of {SIZE}; remove it"):  # told once
+        verify("set", "file.bin", entry.model_copy(update={"mirror": [copy]}), path)
 
 
 KILLED = """

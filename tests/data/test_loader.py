@@ -101,6 +101,39 @@ def test_crop_shows_the_pixels_of_its_box(store):
         assert pixels[place, -1, 24, 1] == pytest.approx(255 * bottom / height, abs=12)
 
 
+@pytest.mark.parametrize("sharpness", [1.0, 0.8])
+def test_crops_are_those_of_the_whole_photo(store, tmp_path, sharpness):
+    """Against Pillow: decode whole, crop, resize. The pixels differ by rounding (decoder, half a pixel of the box)."""
+    augment = Augment(area=(0.2, 1.0), flip=True, seed=4)
+    ((rows, pixels),) = Loader(store, [np.arange(24)], 40, augment=augment, sharpness=sharpness)
+    for place, row in enumerate(rows):
+        box, mirrored = augment.draw(*store.dimensions(int(row)), 0, place)
+        resized = store.picture(int(row)).resize((40, 40), Image.Resampling.BILINEAR, box)
+        expected = np.asarray(resized, float)[:, ::-1] if mirrored else np.asarray(resized, float)
+        assert np.abs(pixels[place] - expected).mean() < 1.5
+        assert np.abs(pixels[place] - expected).max() < 8
+
+
+@pytest.mark.parametrize(("sharpness", "fewest"), [(1.0, 40), (0.8, 32)])
+def test_no_crop_is_decoded_smaller_than_it_may(store, sharpness, fewest):
+    """The shorter side of what is resized, unless the photo itself has less to give."""
+    augment = Augment(area=(0.2, 1.0), seed=2)
+    crops: list[tuple[int, int]] = []
+
+    def resize(crop: np.ndarray, square: np.ndarray) -> None:
+        crops.append(crop.shape[:2])
+
+    rows = np.tile(np.arange(24), 10)
+    list(Loader(store, [rows], 40, augment=augment, sharpness=sharpness, resize=resize, workers=1))
+    shrunk = 0
+    for place, (row, shape) in enumerate(zip(rows, crops, strict=True)):
+        (left, top, right, bottom), _ = augment.draw(*store.dimensions(int(row)), 0, place)
+        whole = min(right - left, bottom - top)
+        assert min(shape) >= min(fewest, whole) - 1  # whole pixels
+        shrunk += min(shape) < 0.6 * whole
+    assert shrunk > 20
+
+
 def test_mirrored(store):
     whole = [Augment((1, 1), (1, 1), True, seed) for seed in range(12)]
     found = [next(iter(Loader(store, [np.array([2])], 64, augment=augment)))[1] for augment in whole]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from itm.errors import DataError
 from itm.stages.score import score
+from itm.text import corpus
 from itm.text.commands import app
 from itm.text.explain import explain, total
 from itm.text.tables import read_idf
@@ -134,6 +136,23 @@ def test_command(clean: Path, tmp_path: Path) -> None:
     lines = [line.split(maxsplit=1)[1] for line in shown.output.splitlines()]
     assert [line.split("  ")[0] for line in lines] == ["a dog", "dog", "a", "a zebra", "zebra", "a"]
     assert "not in training" in shown.output
+
+
+def test_scores_that_break_their_contract_are_not_written(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ITM_LOGS", str(tmp_path / "logs"))
+    scored_table = corpus.scored_table
+
+    def broken(*given: Any) -> pa.Table:
+        table = scored_table(*given)
+        return table.set_column(1, "descriptiveness", pa.array([float("nan"), *table[1].to_pylist()[1:]]))
+
+    monkeypatch.setattr(corpus, "scored_table", broken)
+    with pytest.raises(DataError, match=r"scored\.descriptiveness: .*\[null\], 1 row"):
+        run(clean, tmp_path / "out")
+    assert not (tmp_path / "out/captions.parquet").exists()
+    assert json.loads((tmp_path / "logs/score-faults.json").read_text())[0]["column"] == "descriptiveness"
 
 
 @pytest.mark.slow

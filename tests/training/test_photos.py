@@ -19,6 +19,7 @@ from itm.data.shards import ShardWriter
 from itm.training.dataset import Decoding
 from itm.training.inputs import Inputs
 from itm.training.photos import Photos
+from itm.training.resize import fastest
 
 ROOT = Path(__file__).parents[2]
 SPLIT = np.array([7, 3, 11, 0, 5, 9, 2, 8])
@@ -58,7 +59,8 @@ def test_centre_squares_are_those_of_memory(store: ImageStore, workers: int) -> 
 
 def test_crops_are_the_same_whole_in_pieces_and_again(store: ImageStore) -> None:
     photos = Photos(store, SPLIT, 16, CROPS, 2)
-    expected = [pixels for _, pixels in Loader(store, [SPLIT[rows] for rows in BATCHES], 16, augment=CROPS, epoch=3)]
+    whole = [SPLIT[rows] for rows in BATCHES]
+    expected = [pixels for _, pixels in Loader(store, whole, 16, augment=CROPS, epoch=3, resize=fastest())]
     photos.start(3, BATCHES)
     for rows, pixels in zip(BATCHES, expected, strict=True):
         pieces = [photos.read(rows[:2]), photos.read(rows[2:])]

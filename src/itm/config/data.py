@@ -71,6 +71,9 @@ class CleanParameters(Section):
     maximum_words: int = Field(ge=8, description="training captions longer than this are quarantined")
     minimum_letters: int = Field(ge=1, description="training captions with fewer letters are quarantined")
     drop_repeated: bool = Field(description="quarantine a training caption that repeats another of its image")
+    language: Literal["any", "english"] = Field(
+        description="english: training captions that are plainly in another language are quarantined; any: none are"
+    )
     train_side: int = Field(
         ge=0, description="shorter side to which larger training photos are shrunk when packed; 0 = original bytes"
     )

@@ -88,7 +88,7 @@ def verify(name: Name, files: Files = None, out: Folder = None) -> None:
     for file, source in _chosen(name, files).items():
         try:
             digest = verify_file(name, file, source, folder / file)
-            if file.endswith((".zip", ".tar")):
+            if file.endswith((".zip", ".tar", ".tar.gz")):
                 Archive(folder / file).close()
             results.append(f"{file}: sha256 {digest}")
         except ProjectError as error:

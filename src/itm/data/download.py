@@ -135,7 +135,7 @@ def verify(name: str, file: str, entry: SourceFile, path: Path, record_path: Pat
     faults = [_fault(contents, path.stat().st_size, digest) for contents in known]
     if known and None not in faults:
         raise DataError(
-            f"{path}: {' and '.join(str(fault) for fault in faults)}; remove it and run `itm data fetch {name}`",
+            f"{path}: {' and '.join(dict.fromkeys(map(str, faults)))}; remove it and run `itm data fetch {name}`",
             reason="checksum",
         )
     return digest

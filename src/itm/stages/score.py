@@ -19,12 +19,16 @@ def score(
     """Score how descriptive each caption is; document frequencies come from the training captions only."""
     from itm.config import load
     from itm.data.files import write_json
-    from itm.text.corpus import read_corpus, score_corpus, write_scored
+    from itm.data.schemas.faults import raise_faults
+    from itm.data.schemas.scored import check
+    from itm.text.corpus import read_corpus, score_corpus, scored_table, write_scored
     from itm.text.measures import measure
 
     parameters = load()
     corpus = read_corpus(clean)
     scored = score_corpus(corpus, parameters.score)
+    faults = check(scored_table(corpus, scored).to_pandas())
+    raise_faults(faults, f"{clean}: the scored captions break their contract", "score")
     write_scored(out, corpus, scored)
     found = measure(corpus, scored)
     write_json(metrics, found)

@@ -109,12 +109,9 @@ def score_counts(table: WordCounts, corpus: Corpus, idf: IdfTable, own: np.ndarr
     return replace(scores, descriptiveness=d)
 
 
-def write_scored(folder: Path, corpus: Corpus, scored: Scored) -> None:
-    """Write captions.parquet, keywords.npz and idf.parquet; equal scores give equal bytes.
-
-    The columns of keywords.npz are the rows of idf.parquet.
-    """
-    table = pa.table(
+def scored_table(corpus: Corpus, scored: Scored) -> pa.Table:
+    """captions.parquet of the score stage: a row for each caption, in their order."""
+    return pa.table(
         {
             "caption_id": pa.array(corpus.caption_ids),
             "descriptiveness": pa.array(scored.scores.descriptiveness),
@@ -123,8 +120,15 @@ def write_scored(folder: Path, corpus: Corpus, scored: Scored) -> None:
             "keywords": pa.array(scored.scores.keywords),
         }
     )
+
+
+def write_scored(folder: Path, corpus: Corpus, scored: Scored) -> None:
+    """Write captions.parquet, keywords.npz and idf.parquet; equal scores give equal bytes.
+
+    The columns of keywords.npz are the rows of idf.parquet.
+    """
     with atomic_path(folder / CAPTIONS) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(scored_table(corpus, scored), temporary, compression="zstd")
     columns = write_idf(folder / IDF, scored.idf, corpus.counts.words)
     data, indices, indptr = keyword_matrix(corpus.counts, scored.idf, columns)
     write_sparse(folder / KEYWORDS, data, indices, indptr, (len(corpus), len(columns)))

@@ -11,6 +11,7 @@ import torch
 from itm.data.images import ImageStore
 from itm.data.loader import Augment, Loader
 from itm.training.batches import Rows
+from itm.training.resize import fastest
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -70,7 +71,14 @@ class Photos:
     def _loader(self, batches: Iterable[Rows], epoch: int, augment: Augment | None) -> Loader:
         allocate = _pinned if self.pinned else None
         return Loader(
-            self.store, batches, self.size, augment=augment, epoch=epoch, workers=self.workers, allocate=allocate
+            self.store,
+            batches,
+            self.size,
+            augment=augment,
+            epoch=epoch,
+            workers=self.workers,
+            allocate=allocate,
+            resize=fastest(),
         )
 
 

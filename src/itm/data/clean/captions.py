@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from itm.config.data import CleanParameters
+from itm.data.clean.language import other_language
 from itm.data.clean.text import fault, normalise, same_text
 from itm.data.columns import as_list
 from itm.data.readers.base import QUARANTINE_COLUMNS
@@ -30,7 +31,8 @@ def clean_captions(captions: pd.DataFrame, parameters: CleanParameters) -> Clean
     """Captions with their normalised `text`; rows keep their order.
 
     Only training rows are rejected, with the codes of `itm.data.clean.text.fault`, or "repeated" for a text that
-    another caption of the same image has already said (without case and punctuation). What the rules would say of
+    another caption of the same image has already said (without case and punctuation), or "other-language" where
+    `clean.language` is english (`itm.data.clean.language.other_language`). What the rules would say of
     evaluation rows is counted under `evaluation_flags`; those rows stay, since published numbers count them.
     """
     raw = as_list(captions["raw_text"])
@@ -38,6 +40,11 @@ def clean_captions(captions: pd.DataFrame, parameters: CleanParameters) -> Clean
     is_train = (captions["split"] == TRAIN).to_numpy()
     images = as_list(captions["image_id"])
     reasons = [fault(text, parameters.maximum_words, parameters.minimum_letters) for text in texts]
+    if parameters.language == "english":
+        reasons = [
+            reason or ("other-language" if other_language(text) else "")
+            for reason, text in zip(reasons, texts, strict=True)
+        ]
     _mark_repeated(texts, images, reasons)
     flagged = np.array([reason != "" for reason in reasons], dtype=bool)
     dropped = flagged & is_train

@@ -54,12 +54,12 @@ def place_in(order: Sequence[str], column: pd.Series) -> pd.Series:
     return column.map({value: place for place, value in enumerate(order)}).astype("int8")
 
 
-def raise_faults(faults: Iterable[Fault], what: str, record: Path | None = None) -> None:
+def raise_faults(faults: Iterable[Fault], what: str, stage: str = "clean") -> None:
     """Do nothing without faults; else tell all of them, and leave them as JSON for machines.
 
     Args:
         what: the thing that breaks its contract, for the first line.
-        record: JSON file; by default clean-faults.json in the folder of stage logs.
+        stage: the JSON file is <stage>-faults.json in the folder of stage logs.
 
     Raises:
         DataError: there is a fault; its reason is that of the first.
@@ -67,7 +67,7 @@ def raise_faults(faults: Iterable[Fault], what: str, record: Path | None = None)
     faults = list(faults)
     if not faults:
         return
-    record = record or Path(os.environ.get("ITM_LOGS", "logs/stages")) / "clean-faults.json"
+    record = Path(os.environ.get("ITM_LOGS", "logs/stages")) / f"{stage}-faults.json"
     write_json(record, [asdict(each) for each in faults])
     shown = "\n  ".join(str(each) for each in faults)
     raise DataError(

@@ -25,6 +25,7 @@ REASONS = (
     "damaged-image",
     "damaged-member",
     "extra-caption",
+    "other-language",
 )
 
 

@@ -164,6 +164,9 @@ _forward("score", "itm.text.commands", "app", "Score how descriptive captions ar
 _forward("evaluate", "itm.evaluation.commands", "evaluate_app", "Evaluate embeddings of any model on the benchmarks.")
 _forward("compare", "itm.evaluation.commands", "compare_app", "Compare two methods query by query: is it chance?")
 _forward("diagnose", "itm.diagnosis.commands", "diagnose_app", "Show which pairs a method relaxes, and which are true.")
+_forward("index", "itm.index.commands", "index_app", "Embed images with a trained model, to be searched.")
+_forward("search", "itm.index.commands", "search_app", "Search an index by text, from the terminal.")
+_forward("explore", "itm.explore.commands", "explore_app", "See graded matches in the browser, one or two models.")
 
 
 def main() -> None:

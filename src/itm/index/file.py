@@ -15,7 +15,7 @@ from itm.data.files import atomic_path
 from itm.errors import DataError
 
 Array = NDArray[Any]
-_NAMES = {"U8": np.dtype("u1"), "F32": np.dtype("<f4")}
+_NAMES: dict[str, np.dtype[Any]] = {"U8": np.dtype("u1"), "F32": np.dtype("<f4")}
 _LONGEST_HEADER = 100_000_000
 
 
@@ -72,4 +72,5 @@ def _view(content: memoryview, dtype: str, shape: list[int], data_offsets: list[
     first, end = data_offsets
     if end > len(content):
         raise ValueError(f"{end - len(content)} bytes are missing")
-    return np.frombuffer(content[first:end], _NAMES[dtype]).reshape(shape)
+    flat: Array = np.frombuffer(content[first:end], np.uint8)
+    return flat.view(_NAMES[dtype]).reshape(shape)

@@ -8,7 +8,7 @@ asks it computes their exact scores from the vectors themselves. The figures beh
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def build_graph(vectors: Floats, threads: int, progress: Callable[[int, int], No
         index.add(np.arange(part.start, part.stop), lift(vectors[part], norm[part], longest), threads=threads)
         if progress:
             progress(part.stop, len(vectors))
-    return np.frombuffer(index.save(), np.uint8)
+    return np.frombuffer(cast(bytes, index.save()), np.uint8)
 
 
 def lift(vectors: Floats, norm: Floats, longest: float) -> Floats:
@@ -73,8 +73,8 @@ class Graph:
         from usearch.index import Index
 
         self._content = content  # the graph reads from it as long as it lives
-        self._index: Any = Index(ndim=dimension + 1, metric="ip", dtype=DTYPE, enable_key_lookups=False)
-        self._index.view(memoryview(content))
+        self._index = cast(Any, Index(ndim=dimension + 1, metric="ip", dtype=DTYPE, enable_key_lookups=False))
+        self._index.view(content.data)
         self._index.expansion_search = EXPANSION_SEARCH
 
     def candidates(self, query: Floats, count: int, expansion: int = EXPANSION_SEARCH) -> NDArray[np.int64]:

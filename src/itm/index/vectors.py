@@ -26,12 +26,17 @@ _SPARE = 3
 
 @dataclass(frozen=True)
 class Facts:
-    """What an index holds. model: SHA-256 of the model that made the vectors; source: where the images came from."""
+    """What an index holds.
+
+    model: SHA-256 of the model that made the vectors (`itm.index.embed.model_hash`), name and folder: what it is
+    called and where it lay; source: where the images came from.
+    """
 
     model: str
     name: str
     similarity: str
     source: str
+    folder: str
 
     def check_model(self, model: str, where: str) -> None:
         """Refuse vectors of another model.
@@ -144,4 +149,10 @@ def open_index(path: Path) -> VectorIndex:
     names = json.loads(arrays["names"].tobytes().decode("utf-8", "surrogateescape"))
     vectors: Floats = arrays["vectors"]
     graph = Graph(arrays["graph"], vectors.shape[1]) if "graph" in arrays else None
-    return VectorIndex(names, vectors, Facts(**facts), graph)
+    try:
+        known = Facts(**facts)
+    except TypeError:
+        raise DataError(
+            f"{path}: does not say which model made it; write it with `itm index`", reason="other-format"
+        ) from None
+    return VectorIndex(names, vectors, known, graph)

@@ -2,13 +2,15 @@
 
     python benchmarks/search_index.py compare --vectors 100000 --dimension 128
     python benchmarks/search_index.py index --vectors 1000000 --dimension 128 512
+    python benchmarks/search_index.py like embeddings/ditm/seed0/embeddings.npz    # statistics of real embeddings
     python benchmarks/search_index.py page            # docs/results/search.md from what was measured
-    python benchmarks/search_index.py like FILE...    # the same statistics of embeddings.npz of real data
 
 Vectors are drawn (seed 0) so that they resemble the embeddings of a trained model: coordinates whose variance falls as
 1/i, 2,000 topics of unequal size (Zipf, exponent 0.7) that hold 60 % of the variance, a common mean for images and
 another for texts. A query is the text of an image of the index: its vector before scaling, plus noise of 1.2 times its
-length. Each measurement has a process of its own, so that its peak memory is its own; queries come one by one. faiss and
+length.
+
+Each measurement has a process of its own, so that its peak memory is its own; queries come one by one. faiss and
 hnswlib are no packages of the project: put them where Python finds them (PYTHONPATH) for `compare`.
 """
 
@@ -29,6 +31,7 @@ import numpy as np
 from results_page import ROOT, commit, machine
 
 RESULTS = Path(".itm/search_index.jsonl")
+REAL = Path(".itm/search_index_like.json")
 K, QUERIES = 10, 1000
 TOPICS, WITHIN, NOISE, MEAN = 2000, 0.4, 1.2, 0.3
 WIDTHS = (16, 32, 64, 128, 256, 512)
@@ -291,25 +294,23 @@ def page() -> str:
     )
     ours.sort(key=lambda line: (line["vectors"], line["dimension"]))
     stated = statistics(*drawn(2000, 512))
-    real = Path(__file__).with_name("search_index_real.json")
-    columns = {"drawn": stated, **(json.loads(real.read_text()) if real.is_file() else {})}
+    columns = {"drawn": stated, **(json.loads(REAL.read_text()) if REAL.is_file() else {})}
     compared = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     compared += [f"| {key} | " + " | ".join(f"{c[key]:.2f}" for c in columns.values()) + " |" for key in stated]
     commits = ", ".join(sorted({line["commit"] for line in latest.values()}))
     machines = ", ".join(sorted({line["machine"] for line in latest.values()}))
+    threads = ", ".join(sorted({str(line["threads"]) for line in latest.values()}))
+    about = (__doc__ or "").split("\n\n")
     parts = [
         "<!-- Written by benchmarks/search_index.py page. Do not edit. -->",
-        "# Search: libraries compared, and a million vectors",
-        f"At commit {commits} on {machines}, {', '.join(str(n) for n in sorted({li['threads'] for li in latest.values()}))} "
-        "threads for building, one for queries, one query at a time, beside other work on the same machine; by",
-        "```\n"
-        + "\n".join(
-            text.split("  #")[0].strip() for text in __doc__.splitlines() if "search_index.py " in text
-        ).replace("python benchmarks/search_index.py like FILE...\n", "")
-        + "\n```",
+        "# Search: a million vectors, and libraries compared",
+        f"At commit {commits} on {machines}: {threads} threads for building, one for queries, one query at a time, beside "
+        "other work on the same machine, so that wall times, and the slowest queries more than the median, are those of a "
+        "busy machine. By",
+        "```\n" + "\n".join(line.split("  #")[0].strip() for line in about[1].splitlines()) + "\n```",
         "Each row gives the narrowest search (`width`: HNSW's ef; faiss IVF: four times the lists that are read) whose "
         "recall@10 against the exact inner products is at least 0.95, over 1,000 queries. Peak memory is the process's, "
-        "the vectors (float32) with it. HNSW: 16 links, build width 128, everywhere.",
+        "with the vectors in float32. HNSW: 16 links, build width 128, everywhere.",
         "## The index of `itm index`",
         table(ours),
         "The file holds the vectors in float32, from which all scores are computed, and the graph with copies in half "
@@ -318,8 +319,9 @@ def page() -> str:
         "## Libraries compared",
         table(peers),
         "## The vectors",
-        __doc__.split("\n\n")[2].replace("\n", " ").split(" Each measurement")[0],
-        "The same statistics at 2,000 images, D = 512:",
+        about[2].replace("\n", " "),
+        "The same statistics at 2,000 images, D = 512, of these and of real embeddings (a higher local dimension makes "
+        "search harder):",
         "\n".join(compared),
     ]
     return "\n\n".join(parts) + "\n"
@@ -334,7 +336,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     parser.add_argument("--scratch", type=Path, help="folder for the index files; without it the system's")
-    parser.add_argument("--name")
+    parser.add_argument("--name", help="of the data set, for `like`")
     given = parser.parse_args()
     if given.what == "one":
         one(given)
@@ -347,7 +349,8 @@ def main() -> None:
         for file in given.files:
             stored = np.load(file)
             found[str(json.loads(str(stored["protocol"]))["method"])] = statistics(stored["image"], stored["text"])
-        print(json.dumps(found, indent=2))
+        REAL.parent.mkdir(exist_ok=True)
+        REAL.write_text(json.dumps({f"{given.name or 'real'}, {method}": found[method] for method in found}))
     else:
         (ROOT / "docs/results/search.md").write_text(page(), encoding="utf-8")
 

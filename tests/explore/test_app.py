@@ -100,8 +100,13 @@ def test_captions_are_escaped_in_the_page(client: TestClient) -> None:
     assert NASTY not in page.text
     assert "<script>alert" not in page.text
     assert "&lt;script&gt;" in page.text
-    for caption in ask(client, NASTY)["models"][0]["results"]:
-        assert isinstance(caption["captions"], list)
+
+
+def test_an_image_comes_with_its_longest_caption(client: TestClient, explorer: Explorer) -> None:
+    for match in ask(client, NASTY)["models"][0]["results"]:
+        own = explorer.texts.own[match["name"]]
+        assert len(own) == 3
+        assert match["caption"] == max(own, key=len)
 
 
 BAD_PHOTOS = {

@@ -184,7 +184,7 @@ class Explorer:
             "name": _printable(name),
             "score": score,
             "grade": grade,
-            "captions": self.texts.own.get(name, [])[:1],
+            "caption": max(self.texts.own.get(name, []), key=len, default=""),
         }
 
 

@@ -129,7 +129,7 @@ function imageMatch(match, rank) {
   const item = $("image-match").content.cloneNode(true).firstElementChild;
   const picture = item.querySelector("img");
   picture.src = `/image/${match.row}`;
-  picture.alt = match.captions.length ? match.captions[0] : match.name;
+  picture.alt = match.caption || match.name;
   item.querySelector("button").setAttribute("aria-label", `Captions of image ${rank + 1}: ${picture.alt}`);
   item.querySelector("button").addEventListener("click", () => {
     keepPreview(null);
@@ -137,7 +137,7 @@ function imageMatch(match, rank) {
   });
   item.querySelector(".score").textContent = number(match.score);
   item.querySelector(".name").textContent = match.name;
-  item.querySelector(".caption").textContent = match.captions.join(" ");
+  item.querySelector(".caption").textContent = match.caption;
   bar(item, match.grade);
   return item;
 }
@@ -148,7 +148,7 @@ function textMatch(match) {
   button.textContent = match.text;
   button.addEventListener("click", () => askText(match.text).then(() => $("matches").focus()));
   item.querySelector(".score").textContent = number(match.score);
-  item.querySelector(".d").textContent = match.d === null ? "" : `d ${number(match.d, 2)}`;
+  item.querySelector(".d").textContent = match.d === null ? "" : `d\u00a0${number(match.d, 2)}`;
   item.querySelector(".own").textContent = match.own ? "its own caption" : "";
   bar(item, match.grade);
   return item;
@@ -200,7 +200,7 @@ function moveTo(level) {
     side.querySelector(".met").textContent = step.text;
     side.querySelector(".quiet").textContent =
       `similarity ${number(step.score)}, distance from the empty caption ${number(step.radius)}` +
-      (step.d === null ? "" : `, d ${number(step.d, 2)}`);
+      (step.d === null ? "" : `, d\u00a0${number(step.d, 2)}`);
     for (const item of side.querySelectorAll(".path li")) {
       if (Number(item.dataset.first) <= level && level <= Number(item.dataset.last)) item.setAttribute("aria-current", "step");
       else item.removeAttribute("aria-current");

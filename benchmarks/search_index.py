@@ -304,13 +304,13 @@ def page() -> str:
     parts = [
         "<!-- Written by benchmarks/search_index.py page. Do not edit. -->",
         "# Search: a million vectors, and libraries compared",
-        f"At commit {commits} on {machines}: {threads} threads for building, one for queries, one query at a time, beside "
-        "other work on the same machine, so that wall times, and the slowest queries more than the median, are those of a "
-        "busy machine. By",
+        f"At commit {commits} on {machines}: {threads} threads for building, one for queries, one query at a time, "
+        "beside other work on the same machine: wall times, and the slowest queries more than the median, are those of "
+        "a busy machine. By",
         "```\n" + "\n".join(line.split("  #")[0].strip() for line in about[1].splitlines()) + "\n```",
         "Each row gives the narrowest search (`width`: HNSW's ef; faiss IVF: four times the lists that are read) whose "
-        "recall@10 against the exact inner products is at least 0.95, over 1,000 queries. Peak memory is the process's, "
-        "with the vectors in float32. HNSW: 16 links, build width 128, everywhere.",
+        "recall@10 against the exact inner products is at least 0.95, over 1,000 queries. Peak memory is the "
+        "process's, with the vectors in float32. HNSW: 16 links, build width 128, everywhere.",
         "## The index of `itm index`",
         table(ours),
         "The file holds the vectors in float32, from which all scores are computed, and the graph with copies in half "

@@ -38,6 +38,7 @@ def save_small_model(folder: Path, seed: int = 0, name: str = "clip") -> Path:
     from itm.methods.build import build_method
     from itm.methods.saved import save_model
     from itm.towers.build import build_towers
+    from itm.training.dataset import tower_widths
 
     parameters = load(ROOT / "params.yaml")
     towers_parameters = parameters.towers.model_copy(
@@ -48,7 +49,7 @@ def save_small_model(folder: Path, seed: int = 0, name: str = "clip") -> Path:
     texts = [f"a {size} {colour} {shape}" for colour, shape, size in KINDS]
     towers = build_towers(towers_parameters, texts)
     options = parameters.method[name]
-    method = build_method(options, embedding, towers.image_width, towers.text_width)
+    method = build_method(options, embedding, tower_widths(towers))
     save_model(
         folder,
         method,
@@ -59,7 +60,7 @@ def save_small_model(folder: Path, seed: int = 0, name: str = "clip") -> Path:
         embedding=embedding,
         towers_parameters=towers_parameters,
         towers_description=towers.describe(),
-        widths=(towers.image_width, towers.text_width),
+        widths=tower_widths(towers),
         training={},
     )
     return folder

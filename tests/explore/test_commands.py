@@ -52,9 +52,9 @@ def test_three_models_are_too_many(small: SimpleNamespace) -> None:
 
 
 def test_a_pairwise_model_is_refused(small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itm.methods.clip import Clip
+    from itm.methods.method import Method
 
-    monkeypatch.setattr(Clip, "similarity", "pairwise")
+    monkeypatch.setattr(Method, "kind", "pairwise")
     with pytest.raises(ModelError, match="scores pairs"):
         open_explorer(small.models[:1], str(small.clean), small.clean, small.idf, None, 1, print)
 

@@ -97,9 +97,9 @@ def test_a_moved_model_is_named_with_model(small: SimpleNamespace, tmp_path: Pat
 
 
 def test_a_pairwise_model_has_no_index(small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itm.methods.clip import Clip
+    from itm.methods.method import Method
 
-    monkeypatch.setattr(Clip, "similarity", "pairwise")
+    monkeypatch.setattr(Method, "kind", "pairwise")
     with pytest.raises(ModelError, match="no vectors that could be searched") as error:
         run(index_app, small.models[0], "--images", small.clean, "--out", tmp_path / "x.index")
     assert error.value.reason == "no-index"

@@ -39,14 +39,14 @@ class Embedder:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         torch.set_num_threads(threads)
         method, towers, card = load_model(folder)
-        if method.similarity != "dot":
+        if method.kind != "dot":
             raise ModelError(
                 f"{folder}: scores pairs of an image and a text together ({card['name']}), so it has no vectors that "
                 'could be searched; take a model whose similarity is "dot"',
                 reason="no-index",
             )
         assert towers is not None
-        self.folder, self.similarity = folder, method.similarity
+        self.folder, self.similarity = folder, method.kind
         self.name = f"{card['name']}, seed {card['seed']}"
         self.hash = model_hash(folder)
         self.image_size = towers.image_size

@@ -41,7 +41,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], facts: Mapping[str, st
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in order:
-            file.write(memoryview(np.ascontiguousarray(arrays[name])).cast("B"))
+            file.write(np.ascontiguousarray(arrays[name]).view(np.uint8).data)
 
 
 def map_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:

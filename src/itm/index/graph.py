@@ -2,7 +2,8 @@
 
 Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small World
 graphs" (arXiv 1603.09320). The graph holds half-precision copies of the vectors: it proposes candidates, and whoever
-asks it computes their exact scores from the vectors themselves. What the options cost and find is measured by benchmarks/search_index.py.
+asks it computes their exact scores from the vectors themselves. benchmarks/search_index.py measures what the options
+cost and find.
 """
 
 from __future__ import annotations

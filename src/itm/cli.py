@@ -165,6 +165,9 @@ _forward("evaluate", "itm.evaluation.commands", "evaluate_app", "Evaluate embedd
 _forward("compare", "itm.evaluation.commands", "compare_app", "Compare two methods query by query: is it chance?")
 _forward("diagnose", "itm.diagnosis.commands", "diagnose_app", "Show which pairs a method relaxes, and which are true.")
 _forward("report", "itm.comparison.commands", "app", "Compare two git revisions or DVC experiments, with pictures.")
+_forward("index", "itm.index.commands", "index_app", "Embed images with a trained model, to be searched.")
+_forward("search", "itm.index.commands", "search_app", "Search an index by text, from the terminal.")
+_forward("explore", "itm.explore.commands", "explore_app", "See graded matches in the browser, one or two models.")
 
 
 def main() -> None:

@@ -1,0 +1,208 @@
+"""Graded matches of a text or a photo, for each of the models that are looked at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.data.layout import CAPTIONS
+from itm.data.tables import read_captions, read_hierarchies, read_images
+from itm.errors import DataError
+from itm.explore.walk import Walker
+from itm.explore.words import Words
+from itm.index.embed import Embedder
+from itm.index.gallery import Gallery, embed_gallery, square
+
+Floats = NDArray[np.float32]
+LONGEST_TEXT = 1000
+SHOWN = 12
+
+
+@dataclass
+class Texts:
+    """What photos are matched with: distinct captions, distinct texts of the walk, and each image's own captions."""
+
+    captions: Sequence[str]
+    walk: Sequence[str]
+    own: dict[str, list[str]]
+
+
+def read_known_texts(clean: Path, splits: Sequence[str]) -> Texts:
+    """The texts of some splits of the clean tables; none where there are no tables.
+
+    The walk goes through the generic-to-specific chains of the splits' images, or through their captions where the
+    data set has no chains.
+    """
+    if not (clean / CAPTIONS).is_file():
+        return Texts([], [], {})
+    table = read_captions(clean, ["image_id", "split", "text"])
+    table = table[table["split"].isin(splits)]
+    own: dict[str, list[str]] = {}
+    for image, text in zip(table["image_id"].astype(str), table["text"], strict=True):
+        own.setdefault(image, []).append(text)
+    images = read_images(clean, ["image_id", "split"])
+    shown = images.loc[images["split"].isin([*splits, "hierarcaps"]), "image_id"]
+    chains = read_hierarchies(clean)
+    chains = chains[chains["image_id"].isin(shown)]
+    captions = list(dict.fromkeys(table["text"]))
+    return Texts(captions, list(dict.fromkeys(chains["text"])) or captions, own)
+
+
+class Side:
+    """One model with the vectors of all images and texts that are shown."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        gallery: Gallery,
+        texts: Texts,
+        threads: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.embedder = embedder
+        self.rows, self.images, self.broken = embed_gallery(
+            gallery, embedder.image_size, embedder.images, threads, progress
+        )
+        self.captions = embedder.texts(texts.captions)
+        self._walker = None
+        if texts.walk:
+            self._walker = Walker(texts.walk, embedder.texts(texts.walk), embedder.texts([""])[0])
+
+    def walk(self, image: Floats, words: Words) -> list[dict[str, Any]]:
+        """The texts met from the generic end to an image vector, with d."""
+        steps = self._walker.to(image) if self._walker else []
+        described = words.scores([step.text for step in steps])
+        return [
+            {"text": step.text, "radius": round(step.radius, 4), "score": round(step.score, 4), "d": d}
+            for step, d in zip(steps, described, strict=True)
+        ]
+
+
+class Explorer:
+    """Answers of all sides to one question; calls may come from several threads."""
+
+    def __init__(self, sides: Sequence[Side], gallery: Gallery, texts: Texts, words: Words) -> None:
+        self.sides, self.gallery, self.texts, self.words = sides, gallery, texts, words
+        self._lock = threading.Lock()
+
+    def of_text(self, text: str) -> dict[str, Any]:
+        """Images for a text, the walk to the best of them, and how much the text says.
+
+        Raises:
+            DataError: the text is empty or longer than `LONGEST_TEXT` characters.
+        """
+        text = text.strip()
+        if not text:
+            raise DataError("type a text first", reason="empty-text")
+        if len(text) > LONGEST_TEXT:
+            raise DataError(
+                f"the text has {len(text):,} characters; at most {LONGEST_TEXT:,} are taken", reason="long-text"
+            )
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise DataError("the text holds half a character (a lone surrogate)", reason="not-text")
+        models = []
+        with self._lock:
+            for side in self.sides:
+                (query,) = side.embedder.texts([text])
+                places, scores, grades = _graded(side.images @ query)
+                results = [
+                    self._image(int(side.rows[place]), score, grade)
+                    for place, score, grade in zip(places.tolist(), scores, grades, strict=True)
+                ]
+                walk = side.walk(side.images[places[0]], self.words)
+                models.append(
+                    {"name": side.embedder.name, "results": results, "walk": walk, "walk_to": results[0]["name"]}
+                )
+        (described,) = self.words.scores([text])
+        query_facts = {"kind": "text", "text": text, "d": described, "shares": self.words.shares(text)}
+        return {"query": query_facts, "models": models, "of": len(self.gallery.names), "note": self.words.note}
+
+    def of_photo(self, content: bytes, name: str) -> dict[str, Any]:
+        """Captions for an encoded photo, and the walk to it.
+
+        Raises:
+            DataError: the photo cannot be decoded.
+        """
+        sizes = {side.embedder.image_size for side in self.sides}
+        squares = {size: square(content, size) for size in sizes}
+        models = []
+        with self._lock:
+            for side in self.sides:
+                (query,) = side.embedder.images(squares[side.embedder.image_size][None])
+                models.append(self._captions(side, query, name))
+        return self._photo_answer(models, name, None)
+
+    def of_image(self, row: int) -> dict[str, Any]:
+        """Captions for an image of the gallery, and the walk to it.
+
+        Raises:
+            DataError: there is no such image, or it could not be read.
+        """
+        places = [np.flatnonzero(side.rows == row) for side in self.sides]
+        if not all(len(place) for place in places):
+            raise DataError(f"no image {row} among {len(self.gallery.names)}", reason="unknown-image")
+        name = self.gallery.names[row]
+        models = [
+            self._captions(side, side.images[place[0]], name) for side, place in zip(self.sides, places, strict=True)
+        ]
+        return self._photo_answer(models, name, row)
+
+    def _captions(self, side: Side, image: Floats, name: str) -> dict[str, Any]:
+        results = []
+        if len(side.captions):
+            places, scores, grades = _graded(side.captions @ image)
+            found = [self.texts.captions[place] for place in places.tolist()]
+            own = set(self.texts.own.get(name, ()))
+            results = [
+                {"text": text, "score": score, "grade": grade, "d": d, "own": text in own}
+                for text, score, grade, d in zip(found, scores, grades, self.words.scores(found), strict=True)
+            ]
+        return {
+            "name": side.embedder.name,
+            "results": results,
+            "walk": side.walk(image, self.words),
+            "walk_to": _printable(name),
+        }
+
+    def _photo_answer(self, models: list[dict[str, Any]], name: str, row: int | None) -> dict[str, Any]:
+        note = self.words.note
+        if not self.texts.captions:
+            note = "no captions are here to match a photo with; run the pipeline, or name tables with --captions"
+        query = {"kind": "photo", "name": _printable(name), "row": row}
+        return {"query": query, "models": models, "of": len(self.texts.captions), "note": note}
+
+    def _image(self, row: int, score: float, grade: float) -> dict[str, Any]:
+        name = self.gallery.names[row]
+        return {
+            "row": row,
+            "name": _printable(name),
+            "score": score,
+            "grade": grade,
+            "caption": max(self.texts.own.get(name, []), key=len, default=""),
+        }
+
+
+def _graded(scores: Floats) -> tuple[NDArray[np.int64], list[float], list[float]]:
+    """Places of the best scores, the scores, and grades: 1 at the best, 0 at the median of all or below it.
+
+    >>> places, scores, grades = _graded(np.array([0.0, 0.5, 1.0, 0.25, 0.0], np.float32))
+    >>> places[:3].tolist(), scores[:3], grades[:3]
+    ([2, 1, 3], [1.0, 0.5, 0.25], [1.0, 0.3333, 0.0])
+    """
+    places = np.argsort(-scores, kind="stable")[:SHOWN]
+    middle, best = float(np.median(scores)), float(scores.max())
+    span = best - middle
+    grades = (scores[places].astype(np.float64) - middle) / span if span > 0 else np.ones(len(places))
+    kept = np.clip(grades, 0, 1).round(4).tolist()
+    return places, [round(float(score), 4) for score in scores[places]], kept
+
+
+def _printable(name: str) -> str:
+    """A file name that JSON can carry: bytes that are no UTF-8 as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,236 @@
+"use strict";
+// All that comes from data is set as text (textContent), never as markup.
+const $ = (id) => document.getElementById(id);
+const longest = Number(document.body.dataset.longest);
+const largest = Number(document.body.dataset.largest);
+let asked = 0;
+let walks = [];
+let preview = null;
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function number(value, digits = 3) {
+  return value === null || value === undefined ? "–" : value.toFixed(digits);
+}
+
+function complain(message) {
+  $("message").textContent = message;
+  $("status").textContent = "";
+}
+
+// The newest question counts: an answer that comes after a later question is dropped.
+async function ask(address, options, about, name = null) {
+  const mine = ++asked;
+  $("message").textContent = "";
+  $("status").textContent = `Looking for ${about} …`;
+  let answer;
+  try {
+    const response = await fetch(address, { method: "POST", ...options });
+    answer = await response.json();
+    if (!response.ok) throw new Error(answer.error);
+  } catch (error) {
+    if (mine === asked) {
+      const lost = error instanceof TypeError || error instanceof SyntaxError;
+      complain(lost ? "The explorer does not answer: is it still running in its terminal?" : sentence(error.message));
+    }
+    return;
+  }
+  if (mine !== asked) return;
+  $("status").textContent = answer.note ? sentence(answer.note) : "";
+  if (name !== null) {
+    // forms carry quotes in file names as %22: the name as it was chosen is better
+    answer.query.name = name;
+    for (const model of answer.models) model.walk_to = name;
+  }
+  showSaid(answer.query);
+  showMatches(answer);
+  showWalk(answer);
+}
+
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+}
+
+function askText(text) {
+  if (!text.trim()) return complain("Type a text first.");
+  if (text.length > longest)
+    return complain(`The text has ${text.length.toLocaleString("en")} characters; at most ${longest.toLocaleString("en")} are taken.`);
+  keepPreview(null);
+  $("text").value = text;
+  return ask("/match/text", json({ text }), "images");
+}
+
+function json(value) {
+  return { headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) };
+}
+
+function askPhoto(file) {
+  if (file.size > largest)
+    return complain(`The file is too large: at most ${Math.floor(largest / 2 ** 20)} MB are taken.`);
+  const form = new FormData();
+  form.append("photo", file);
+  keepPreview(file);
+  return ask("/match/photo", { body: form }, "captions", file.name);
+}
+
+function keepPreview(file) {
+  if (preview) URL.revokeObjectURL(preview);
+  preview = file ? URL.createObjectURL(file) : null;
+}
+
+function showSaid(query) {
+  $("said").hidden = query.kind !== "text" || query.d === null;
+  if ($("said").hidden) return;
+  const rows = query.shares.map((share) => {
+    const row = make("tr");
+    row.append(make("th", { scope: "row", dir: "auto", textContent: share.word }));
+    row.append(make("td", { className: "number", textContent: number(share.points) }));
+    row.append(make("td", { textContent: share.why + (share.times > 1 ? `, ${share.times} times` : "") }));
+    return row;
+  });
+  const head = make("tr", {}, ...["word", "adds to d", "training captions"].map((name) => make("th", { scope: "col", textContent: name })));
+  $("said-body").replaceChildren(
+    make("p", {}, "Descriptiveness d = ", make("strong", { textContent: number(query.d) }), ", the sum of its words’ shares."),
+    make("table", { className: "shares" }, make("thead", {}, head), make("tbody", {}, ...rows)),
+  );
+}
+
+function bar(element, grade) {
+  element.querySelector(".grade span").style.width = `${100 * grade}%`;
+}
+
+function showMatches(answer) {
+  const kinds = answer.query.kind === "text" ? "images" : "captions";
+  $("matches-about").textContent =
+    `The best ${kinds} of ${answer.of.toLocaleString("en")}. Bars: full is the best, empty is the median of all or below. ` +
+    (kinds === "images" ? "Choose an image to see its captions." : "Choose a caption to see its images.");
+  const sides = answer.models.map((model, index) => {
+    const list = make("ol", { className: kinds });
+    list.append(...model.results.map((match, rank) => (kinds === "images" ? imageMatch(match, rank) : textMatch(match))));
+    const side = make("section", { className: "side" }, make("h3", { id: `side-${index}`, textContent: model.name }));
+    side.setAttribute("aria-labelledby", `side-${index}`);
+    side.append(model.results.length ? list : make("p", { textContent: "Nothing to match with." }));
+    return side;
+  });
+  $("sides").replaceChildren(...sides);
+  const old = $("matches").querySelector(".asked");
+  if (old) old.remove();
+  if (kinds === "captions") {
+    const source = answer.query.row === null ? preview : `/image/${answer.query.row}`;
+    $("sides").before(make("img", { className: "asked", src: source, alt: `The photo asked about: ${answer.query.name}` }));
+  }
+}
+
+function imageMatch(match, rank) {
+  const item = $("image-match").content.cloneNode(true).firstElementChild;
+  const picture = item.querySelector("img");
+  picture.src = `/image/${match.row}`;
+  picture.alt = match.caption || match.name;
+  item.querySelector("button").setAttribute("aria-label", `Captions of image ${rank + 1}: ${picture.alt}`);
+  item.querySelector("button").addEventListener("click", () => {
+    keepPreview(null);
+    ask("/match/image", json({ row: match.row }), "captions").then(() => $("matches").focus());
+  });
+  item.querySelector(".score").textContent = number(match.score);
+  item.querySelector(".name").textContent = match.name;
+  item.querySelector(".caption").textContent = match.caption;
+  bar(item, match.grade);
+  return item;
+}
+
+function textMatch(match) {
+  const item = $("text-match").content.cloneNode(true).firstElementChild;
+  const button = item.querySelector("button");
+  button.textContent = match.text;
+  button.addEventListener("click", () => askText(match.text).then(() => $("matches").focus()));
+  item.querySelector(".score").textContent = number(match.score);
+  item.querySelector(".d").textContent = match.d === null ? "" : `d\u00a0${number(match.d, 2)}`;
+  item.querySelector(".own").textContent = match.own ? "its own caption" : "";
+  bar(item, match.grade);
+  return item;
+}
+
+function showWalk(answer) {
+  walks = answer.models.filter((model) => model.walk.length);
+  $("walk").hidden = walks.length === 0;
+  if (!walks.length) return;
+  const level = $("level");
+  level.max = walks[0].walk.length;
+  level.value = level.max;
+  $("walk-about").textContent =
+    `Each level admits texts up to a distance from the empty caption; among them the most similar to the image is met. ` +
+    (answer.query.kind === "text" ? "The image is each model’s best match." : "The image is the photo asked about.");
+  $("walk-sides").replaceChildren(...walks.map((model, index) => {
+    const side = make("section", { className: "side" }, make("h3", { id: `walk-${index}`, textContent: `${model.name}, to ${model.walk_to}` }));
+    side.setAttribute("aria-labelledby", `walk-${index}`);
+    const path = make("ol", { className: "path" });
+    for (const stretch of stretches(model.walk)) {
+      const item = make("li", { dir: "auto", textContent: stretch.text });
+      item.dataset.first = stretch.first;
+      item.dataset.last = stretch.last;
+      path.append(item);
+    }
+    side.append(make("p", { className: "met", dir: "auto" }), make("p", { className: "quiet" }), path);
+    return side;
+  }));
+  moveTo(Number(level.value));
+}
+
+// Levels in a row that meet the same text.
+function stretches(walk) {
+  const found = [];
+  walk.forEach((step, place) => {
+    const last = found[found.length - 1];
+    if (last && last.text === step.text) last.last = place + 1;
+    else found.push({ text: step.text, first: place + 1, last: place + 1 });
+  });
+  return found;
+}
+
+function moveTo(level) {
+  $("level-number").textContent = `${level} of ${$("level").max}`;
+  const met = [];
+  [...$("walk-sides").children].forEach((side, index) => {
+    const step = walks[index].walk[level - 1];
+    met.push(step.text);
+    side.querySelector(".met").textContent = step.text;
+    side.querySelector(".quiet").textContent =
+      `similarity ${number(step.score)}, distance from the empty caption ${number(step.radius)}` +
+      (step.d === null ? "" : `, d\u00a0${number(step.d, 2)}`);
+    for (const item of side.querySelectorAll(".path li")) {
+      if (Number(item.dataset.first) <= level && level <= Number(item.dataset.last)) item.setAttribute("aria-current", "step");
+      else item.removeAttribute("aria-current");
+    }
+  });
+  $("level").setAttribute("aria-valuetext", `level ${level}: ${met.join("; ")}`);
+}
+
+$("text-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  askText($("text").value);
+});
+for (const button of document.querySelectorAll(".example"))
+  button.addEventListener("click", () => askText(button.textContent));
+$("photo").addEventListener("change", () => {
+  if ($("photo").files.length) askPhoto($("photo").files[0]);
+});
+$("level").addEventListener("input", () => moveTo(Number($("level").value)));
+const drop = $("drop");
+for (const name of ["dragenter", "dragover"])
+  drop.addEventListener(name, (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+drop.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  if (event.dataTransfer.files.length) askPhoto(event.dataTransfer.files[0]);
+  else complain("That was no file.");
+});
+// A photo dropped beside the field would otherwise replace the page.
+for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());

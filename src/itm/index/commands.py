@@ -1,0 +1,83 @@
+"""`itm index` and `itm search`: images by text, from the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+index_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+search_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@index_app.command()
+def index(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model, models/METHOD/seedN.")],
+    images: Annotated[
+        str, typer.Option(help="A folder of photos, a folder of clean tables, or the data set's name (data/clean).")
+    ],
+    out: Annotated[Path, typer.Option(help="The index file to write.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only this split of the tables; may be given several times.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; without it all cores.", min=1)] = None,
+) -> None:
+    """Embed images with a trained model and write an index that `itm search` searches.
+
+    Broken photos are listed and left out.
+    """
+    from itm.index.embed import Embedder
+    from itm.index.gallery import cores, embed_gallery, open_gallery, shown
+    from itm.index.progress import counted
+    from itm.index.vectors import Facts, write_index
+
+    threads = threads or cores()
+    gallery = open_gallery(images, split)
+    embedder = Embedder(model, threads)
+    with counted("embed") as progress:
+        rows, vectors, broken = embed_gallery(gallery, embedder.image_size, embedder.images, threads, progress)
+    for name, fault in broken:
+        typer.echo(f"left out: {shown(name)}: {fault}", err=True)
+    names = [gallery.names[row] for row in rows]
+    facts = Facts(embedder.hash, embedder.name, embedder.similarity, gallery.source, str(model))
+    with counted("index") as progress:
+        write_index(out, names, vectors, facts, threads, progress)
+    left = f", {len(broken)} left out" if broken else ""
+    typer.echo(f"{out}: {len(names)} images of {gallery.source} by {embedder.name}{left}")
+
+
+@search_app.command()
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for, in quotes.")],
+    index: Annotated[Path, typer.Option(help="A file that `itm index` wrote.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of the model; without it the one that the index was made with.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--top", help="How many images to print.", min=1)] = 10,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every image; slower, misses none.")] = False,
+) -> None:
+    """Print the images that match a text best: rank, score (inner product), name."""
+    from itm.index.embed import Embedder, model_hash
+    from itm.index.gallery import shown
+    from itm.index.vectors import open_index
+
+    found = open_index(index)
+    folder = model or Path(found.facts.folder)
+    if not folder.is_dir():
+        raise_missing(folder, index)
+    found.facts.check_model(model_hash(folder), str(index))
+    (query,) = Embedder(folder).texts([text])
+    rows, scores = found.search(query, k, exact)
+    for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), start=1):
+        typer.echo(f"{rank:>4}  {score:7.4f}  {shown(found.names[row])}")
+
+
+def raise_missing(folder: Path, index: Path) -> None:
+    """Say that the model of an index is not where it was."""
+    from itm.errors import ModelError
+
+    raise ModelError(
+        f"{folder}: no such folder; {index} was made with the model that lay there: say where it is with --model",
+        reason="missing-model",
+    )

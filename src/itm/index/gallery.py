@@ -1,0 +1,200 @@
+"""Where images come from: the clean tables of the pipeline, or any folder of photos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.data.decode import Pixels, decode, fit, open_whole, read_header
+from itm.data.images import ImageStore
+from itm.data.layout import IMAGES
+from itm.data.tables import read_images
+from itm.errors import ConfigError, DataError, first_few, nearest
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+CLEAN = Path("data/clean")
+PARAMETERS = Path("params.yaml")
+_BATCH = 64
+
+
+class Gallery(Protocol):
+    """Images by row, each with a name."""
+
+    source: str
+    names: Sequence[str]
+
+    def read(self, row: int) -> bytes:
+        """The encoded bytes of an image."""
+
+
+@dataclass
+class PhotoFolder:
+    """All photos below a folder, by path; names are paths relative to it, sorted."""
+
+    folder: Path
+    names: Sequence[str] = field(init=False)
+    source: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = sorted(
+            path.relative_to(self.folder).as_posix()
+            for path in self.folder.rglob("*")
+            if path.suffix.lower() in SUFFIXES and path.is_file()
+        )
+        if not found:
+            raise DataError(
+                f"{self.folder}: holds no photo ({', '.join(sorted(SUFFIXES))}), and no {IMAGES}", reason="no-photos"
+            )
+        self.names, self.source = found, str(self.folder)
+
+    def read(self, row: int) -> bytes:
+        """The bytes of a photo's file."""
+        try:
+            return (self.folder / self.names[row]).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.names[row]}: cannot be read ({error.strerror})", reason="unreadable") from None
+
+
+class TableGallery:
+    """The images of some splits of the clean tables."""
+
+    def __init__(self, clean: Path, splits: Sequence[str] | None = None) -> None:
+        table = read_images(clean)
+        if splits is not None:
+            table = table[table["split"].isin(splits)].reset_index(drop=True)
+        if not len(table):
+            raise DataError(f"{clean / IMAGES}: no image of {first_few(splits or [])}", reason="no-photos")
+        self.names: Sequence[str] = table["image_id"].astype(str).tolist()
+        self.source = str(clean)
+        self._store = ImageStore(clean, table)
+
+    def read(self, row: int) -> bytes:
+        """The bytes of an image as they lie in its shard."""
+        return self._store.read(row)
+
+
+def open_gallery(images: str, splits: Sequence[str] | None = None) -> Gallery:
+    """The gallery that `--images` names: a folder of photos, a folder of clean tables, or the present data set's name.
+
+    `splits` chooses among the images of tables; None takes all.
+
+    Raises:
+        ConfigError: neither a folder nor the data set of params.yaml (reason "unknown-images").
+        DataError: there is no image, or a file is missing or damaged.
+    """
+    folder = Path(images)
+    if folder.is_dir():
+        return TableGallery(folder, splits) if (folder / IMAGES).is_file() else PhotoFolder(folder)
+    known = data_set()
+    if images == known:
+        return TableGallery(CLEAN, splits)
+    hint = f"the data set of {PARAMETERS} is '{known}'; {nearest(images, [known])}" if known else "no data set is here"
+    raise ConfigError(f"--images {images}: no such folder, and {hint}", reason="unknown-images")
+
+
+def data_set() -> str | None:
+    """The name of the data set in params.yaml; None where there is no such file."""
+    if not PARAMETERS.is_file():
+        return None
+    from itm.config import load
+
+    return load(PARAMETERS).data.name
+
+
+def square(content: bytes, size: int) -> Pixels:
+    """The centre square (size, size, 3) of an encoded photo, upright, transparent parts white.
+
+    Raises:
+        DataError: empty, no image, damaged, or of too many pixels (reasons as in `itm.data.decode`).
+    """
+    header = read_header(content)
+    if header.plain:
+        return fit(decode(content, size), size)
+    image = open_whole(content)
+    if "A" in image.getbands() or "transparency" in image.info:
+        from PIL import Image
+
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return fit(np.asarray(image.convert("RGB")), size)
+
+
+@dataclass
+class Squares:
+    """Batches of decoded images, read ahead by threads; `broken` grows by (name, fault) while they are read."""
+
+    gallery: Gallery
+    size: int
+    threads: int = 2
+    broken: list[tuple[str, str]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+        """Rows and pixels (n, size, size, 3) of those that could be decoded."""
+        with ThreadPoolExecutor(max(1, self.threads)) as pool:
+            for start in range(0, len(self.gallery.names), _BATCH):
+                rows = range(start, min(start + _BATCH, len(self.gallery.names)))
+                found = list(pool.map(self._decoded, rows))
+                good = [row for row, pixels in zip(rows, found, strict=True) if not isinstance(pixels, str)]
+                self.broken += [
+                    (self.gallery.names[row], pixels)
+                    for row, pixels in zip(rows, found, strict=True)
+                    if isinstance(pixels, str)
+                ]
+                if good:
+                    yield good, np.stack([pixels for pixels in found if not isinstance(pixels, str)])
+
+    def _decoded(self, row: int) -> Pixels | str:
+        try:
+            return square(self.gallery.read(row), self.size)
+        except DataError as error:
+            return str(error)
+
+
+def embed_gallery(
+    gallery: Gallery,
+    size: int,
+    embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    threads: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32], list[tuple[str, str]]]:
+    """Rows that could be read, their vectors (rows, D), and (name, fault) of the others.
+
+    Raises:
+        DataError: not one image can be read (reason "no-photos").
+    """
+    squares = Squares(gallery, size, threads)
+    rows: list[int] = []
+    parts: list[NDArray[np.float32]] = []
+    for batch, pixels in squares:
+        rows += batch
+        parts.append(embed(pixels))
+        if progress:
+            progress(len(rows) + len(squares.broken), len(gallery.names))
+    if not parts:
+        raise DataError(
+            f"{gallery.source}: none of {len(gallery.names)} images can be read: "
+            + first_few([f"{name}: {fault}" for name, fault in squares.broken]),
+            reason="no-photos",
+        )
+    return np.array(rows, np.int64), np.concatenate(parts), squares.broken
+
+
+def shown(name: str) -> str:
+    """A file name as it can be printed: bytes that are no UTF-8, and control characters, as escapes.
+
+    >>> shown("a \\x1b[31m\\udcff.png")
+    'a \\\\x1b[31m\\\\udcff.png'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,158 @@
+"""An index of named vectors: write, open, search by inner product."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.errors import DataError
+from itm.index.file import map_arrays, write_arrays
+from itm.index.graph import EXPANSION_SEARCH, Floats, Graph, build_graph
+
+FORMAT = "graded-itm index 1"
+_BLOCK = 65_536
+_EXACT_BELOW = 20_000
+"""So few vectors are looked through as fast as a graph is."""
+_SPARE = 3
+"""Candidates of the graph for each wanted result: their exact scores decide."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an index holds.
+
+    model: SHA-256 of the model that made the vectors (`itm.index.embed.model_hash`), name and folder: what it is
+    called and where it lay; source: where the images came from.
+    """
+
+    model: str
+    name: str
+    similarity: str
+    source: str
+    folder: str
+
+    def check_model(self, model: str, where: str) -> None:
+        """Refuse vectors of another model.
+
+        Raises:
+            DataError: the hashes differ (reason "other-model").
+        """
+        if self.model != model:
+            raise DataError(
+                f"{where}: made with another model ({self.name}, {self.model[:12]}; this one is {model[:12]}): their "
+                "vectors cannot be compared; write the index again with `itm index`",
+                reason="other-model",
+            )
+
+
+@dataclass
+class VectorIndex:
+    """Names and vectors (n, D) float32, row by row, with a graph where there are many."""
+
+    names: Sequence[str]
+    vectors: Floats
+    facts: Facts
+    graph: Graph | None = None
+
+    def search(
+        self, query: Floats, count: int, exact: bool = False, expansion: int = EXPANSION_SEARCH
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Rows and scores of the `count` largest inner products with a query (D,), the best first.
+
+        Scores are exact in float32 either way; approximate is only which rows are found. Among equal scores the
+        lower row comes first.
+
+        Raises:
+            DataError: the query's dimension differs, or a value is not finite.
+        """
+        query = np.asarray(query, np.float32)
+        if query.shape != self.vectors.shape[1:]:
+            raise DataError(
+                f"the query has shape {query.shape}, the index dimension {self.vectors.shape[1]}", reason="dimension"
+            )
+        if not np.isfinite(query).all():
+            raise DataError("the query's embedding is not finite", reason="not-finite")
+        count = max(0, min(count, len(self.vectors)))
+        if not count:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        if exact or self.graph is None:
+            return self._all(query, count)
+        rows = np.sort(self.graph.candidates(query, min(_SPARE * count, len(self.vectors)), expansion))
+        return _best(rows, self.vectors[rows] @ query, count)
+
+    def _all(self, query: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
+        rows, scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        for start in range(0, len(self.vectors), _BLOCK):
+            part = self.vectors[start : start + _BLOCK] @ query
+            every = np.arange(start, start + len(part))
+            rows, scores = _best(np.concatenate((rows, every)), np.concatenate((scores, part)), count)
+        return rows, scores
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The row of each name."""
+        return {name: row for row, name in enumerate(self.names)}
+
+
+def _best(rows: NDArray[np.int64], scores: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
+    """The `count` best of scored rows (rows in rising order), ties by the lower row."""
+    if len(scores) > count:
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        kept = np.flatnonzero(scores >= least)
+        rows, scores = rows[kept], scores[kept]
+    order = np.lexsort((rows, -scores))[:count]
+    return rows[order], scores[order]
+
+
+def write_index(
+    path: Path,
+    names: Sequence[str],
+    vectors: Floats,
+    facts: Facts,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write an index with its graph in one step: a reader sees all of it or the former file.
+
+    Raises:
+        DataError: there is no vector, names and vectors differ in number, or a value is not finite.
+    """
+    if not len(vectors) or len(names) != len(vectors):
+        raise DataError(f"{path}: {len(names)} names for {len(vectors)} vectors", reason="no-vectors")
+    if not np.isfinite(vectors).all():
+        raise DataError(f"{path}: the vectors are not all finite; was the model trained?", reason="not-finite")
+    arrays: dict[str, Any] = {
+        "names": np.frombuffer(json.dumps(list(names), ensure_ascii=False).encode("utf-8", "surrogateescape"), "u1"),
+        "vectors": np.ascontiguousarray(vectors, np.float32),
+    }
+    if len(vectors) >= _EXACT_BELOW:
+        arrays["graph"] = build_graph(arrays["vectors"], threads, progress)
+    write_arrays(path, arrays, {"format": FORMAT, **vars(facts)})
+
+
+def open_index(path: Path) -> VectorIndex:
+    """An index as it lies in its file: vectors and graph are read from the disk when they are needed.
+
+    Raises:
+        DataError: the file is missing, damaged, or of another format.
+    """
+    arrays, facts = map_arrays(path)
+    if facts.pop("format", "") != FORMAT or not {"names", "vectors"} <= arrays.keys():
+        raise DataError(f"{path}: not an index of this version; write it with `itm index`", reason="other-format")
+    names = json.loads(arrays["names"].tobytes().decode("utf-8", "surrogateescape"))
+    vectors: Floats = arrays["vectors"]
+    graph = Graph(arrays["graph"], vectors.shape[1]) if "graph" in arrays else None
+    try:
+        known = Facts(**facts)
+    except TypeError:
+        raise DataError(
+            f"{path}: does not say which model made it; write it with `itm index`", reason="other-format"
+        ) from None
+    return VectorIndex(names, vectors, known, graph)

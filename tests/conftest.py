@@ -1,0 +1,12 @@
+"""Fixtures that several rooms use; the modules beside this file define them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# The importlib mode of pytest leaves this folder out of the path.
+sys.path.append(str(Path(__file__).parent))
+
+from browser import browser, open_page  # noqa: F401
+from small_model import small  # noqa: F401

@@ -1,0 +1,198 @@
+"""The explorer in a real Chromium: every section, the keyboard, axe-core, a narrow screen, nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import NARROW, WIDE, overflow, screenshot, violations
+from playwright.sync_api import expect
+from small_model import KINDS, NASTY, picture
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+
+
+def ask(page: Any, text: str) -> None:
+    page.get_by_label("A text").fill(text)
+    page.get_by_role("button", name="Find images").click()
+    answered(page, "images")
+
+
+def answered(page: Any, kind: str) -> None:
+    """Wait until matches of a kind are shown. (The page's policy forbids playwright's wait_for_function.)"""
+    expect(page.locator("#status")).to_be_empty()
+    expect(page.locator(f"#sides ol.{kind} li").first).to_be_visible()
+
+
+def loaded(page: Any, which: str) -> None:
+    """Wait until an image has its pixels."""
+    page.locator(which).first.evaluate("image => image.decode()")
+
+
+def test_every_section_renders(address: str, open_page: Callable[..., Any]) -> None:
+    with open_page(address) as (page, _):
+        assert page.title() == "Graded matches"
+        assert page.get_by_role("heading", name="Matches", exact=True).is_visible()
+        assert page.locator("#walk").is_hidden()
+        ask(page, "a large red circle")
+        for name in ("Ask", "How much the text says", "From generic to specific", "Matches"):
+            assert page.get_by_role("heading", name=name, exact=True).is_visible()
+        assert page.locator("#sides h3").all_text_contents() == ["clip, seed 0", "clip, seed 1"]
+        assert page.locator("#sides li").count() == 2 * len(KINDS)
+        assert page.locator("#said tbody tr").count() == 4
+        assert page.locator("#walk .met").count() == 2
+        first = page.locator("#sides img").first
+        loaded(page, "#sides img")
+        assert first.evaluate("image => image.naturalWidth") == 64
+        widths = page.locator("#sides .grade span").evaluate_all("all => all.map(one => one.style.width)")
+        assert widths[0] == "100%"
+        screenshot(page, "explorer-text")
+
+
+def test_a_photo_is_dropped_and_chosen(address: str, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    photo = tmp_path / 'it\'s "mine" <i>.png'
+    photo.write_bytes(picture(*KINDS[4]))
+    with open_page(address) as (page, _):
+        page.get_by_label("A photo").set_input_files(photo)
+        answered(page, "captions")
+        assert page.locator("#sides ol.captions li").count() == 24
+        assert page.locator("img.asked").get_attribute("alt") == f"The photo asked about: {photo.name}"
+        loaded(page, "img.asked")
+        screenshot(page, "explorer-photo")
+        page.reload()
+        data = page.evaluate_handle(
+            """bytes => { const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" })); return data; }""",
+            list(photo.read_bytes()),
+        )
+        page.dispatch_event("#drop", "drop", {"dataTransfer": data})
+        answered(page, "captions")
+        assert page.locator("img.asked").get_attribute("alt") == "The photo asked about: dropped.png"
+
+
+def test_faults_are_shown_and_it_keeps_working(address: str, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    from PIL import Image
+
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no photo")
+    huge = tmp_path / "huge.png"
+    Image.new("1", (10_000, 10_000)).save(huge)
+    heavy = tmp_path / "heavy.jpg"
+    heavy.write_bytes(bytes(33 * 2**20))
+    message = "#message"
+    with open_page(address, answered=2) as (page, _):
+        for path, said in (
+            (broken, "This is no photo that can be read"),
+            (huge, "The photo has 10,000 x 10,000 pixels, more than 64 megapixels"),
+            (heavy, "The file is too large: at most 32 MB are taken."),
+        ):
+            page.get_by_label("A photo").set_input_files(path)
+            expect(page.locator(message)).to_contain_text(said)
+        page.get_by_label("A text").fill("dog " * 25_000)
+        page.get_by_role("button", name="Find images").click()
+        assert page.locator(message).text_content() == "The text has 100,000 characters; at most 1,000 are taken."
+        page.get_by_label("A text").fill("")
+        page.get_by_role("button", name="Find images").click()
+        assert page.locator(message).text_content() == "Type a text first."
+        ask(page, "a red circle")
+        assert page.locator(message).text_content() == ""
+        assert page.locator("#sides li").count() == 24
+
+
+def test_captions_are_shown_and_never_run(address: str, open_page: Callable[..., Any]) -> None:
+    with open_page(address) as (page, seen):
+        page.get_by_role("button", name=NASTY).click()
+        answered(page, "images")
+        assert page.get_by_label("A text").input_value() == NASTY
+        assert page.locator("p.caption", has_text="مرحبا 🙂").first.text_content() == NASTY
+        assert page.locator("#sides script, #walk script").count() == 0
+        page.locator("#sides button").first.click()
+        page.locator("#sides ol.captions").first.wait_for()
+        assert seen.hosts == set()
+
+
+def test_the_walk_follows_the_slider_by_keyboard(address: str, open_page: Callable[..., Any]) -> None:
+    with open_page(address) as (page, _):
+        ask(page, "a blue square")
+        slider = page.get_by_role("slider")
+        slider.focus()
+        page.keyboard.press("Home")
+        assert page.locator("#level-number").text_content() == "1 of 50"
+        generic = page.locator("#walk .met").all_text_contents()
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#level-number").text_content() == "2 of 50"
+        page.keyboard.press("End")
+        specific = page.locator("#walk .met").all_text_contents()
+        paths = [side.locator(".path li").all_text_contents() for side in page.locator("#walk .side").all()]
+        assert generic == [path[0] for path in paths]
+        assert specific == [path[-1] for path in paths]
+        assert page.locator("#walk li[aria-current]").count() == 2
+        assert slider.get_attribute("aria-valuetext").startswith("level 50: ")
+
+
+def test_everything_is_reached_by_keyboard(address: str, open_page: Callable[..., Any]) -> None:
+    with open_page(address) as (page, _):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the matches"
+        page.keyboard.press("Tab")
+        page.keyboard.type("a red circle")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#sides li")
+        reached = set()
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        assert {"photo", "example", "level", "picture"} <= reached
+        page.locator("#sides button").first.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#sides ol.captions")
+        expect(page.locator("#matches")).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_axe_finds_nothing_serious_and_nothing_sticks_out(
+    address: str, open_page: Callable[..., Any], scheme: str, viewport: dict[str, int]
+) -> None:
+    with open_page(address, viewport=viewport, scheme=scheme) as (page, _):
+        assert violations(page) == []
+        assert overflow(page) <= 0
+        ask(page, "a large red circle")
+        assert violations(page) == []
+        assert overflow(page) <= 0
+        screenshot(page, f"explorer-{scheme}-{viewport['width']}")
+        page.locator("#sides button").first.click()
+        page.wait_for_selector("#sides ol.captions")
+        assert violations(page) == []
+        assert overflow(page) <= 0
+        page.get_by_label("A text").fill("")
+        page.get_by_role("button", name="Find images").click()
+        assert violations(page) == []
+
+
+def test_a_page_of_elsewhere_cannot_ask(address: str, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    """What the guard is for: another origin's script, in a browser, gets neither answer nor effect."""
+    other = tmp_path / "evil.html"
+    other.write_text("<!doctype html><title>evil</title><link rel=icon href=data:,>")
+    with open_page(address, answered=0) as (page, _):
+        ask(page, "a red circle")
+    with open_page(other.as_uri(), strays=frozenset({address.split("/")[2]})) as (page, seen):
+        page.context.unroute_all()
+        page.context.route(
+            "**/*", lambda asked: (seen.hosts.add(asked.request.url.split("/")[2]), asked.continue_())[-1]
+        )
+        found = page.evaluate(
+            """async address => { try { const answer = await fetch(address + "match/text", { method: "POST",
+            mode: "no-cors", body: '{"text": "a"}' }); return answer.type; } catch (error) { return error.name; } }""",
+            address,
+        )
+        assert found in ("opaque", "TypeError")
+        read = page.evaluate(
+            """async address => { try { return await (await fetch(address)).text(); }
+            catch (error) { return error.name; } }""",
+            address,
+        )
+        assert read == "TypeError"
+        seen.console.clear()  # Chromium says there that it refused, which is what was asked for

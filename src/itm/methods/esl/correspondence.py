@@ -6,7 +6,6 @@ concat(y_l), so that no level and no pair needs a loop.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -70,12 +69,6 @@ class Contribution(nn.Module):
         sigma = self.sigma.sigmoid() if self.squash else self.sigma
         threshold = size.amin() + sigma * (size.amax() - size.amin())
         return (self.log_tau.exp() * (size - threshold)).exp() * self.degrees
-
-    def figures(self) -> dict[str, float]:
-        """Weights to log: the largest share that one level has, and the temperature of the contributions."""
-        weights = self().detach().abs()
-        found = {"largest_level_share": float(weights.max() / weights.sum().clamp(min=EPSILON))}
-        return found if self.log_tau is None else found | {"contribution_tau": math.exp(self.log_tau.item())}
 
 
 class Correspondence(nn.Module):

@@ -185,13 +185,13 @@ def main() -> None:
         f"gallery     {images} images x {captions} captions, all pairs: {found['seconds']:.0f} s, peak memory "
         f"{found['peak']:.0f} MiB ({found['before']:.0f} MiB with the embedded tokens, before a score)"
     )
-    say(f"{'':11} {found['multiply_adds'] / 1e3:.0f} thousand multiply-adds a pair; a dot product of esl-global: 1 thousand")
+    say(f"{'':11} {found['multiply_adds'] / 1e3:.0f} thousand multiply-adds a pair (esl-global: one thousand)")
     if given.page:
         command = " ".join(["python benchmarks/esl_scoring.py", *sys.argv[1:]])
         text = f"# ESL: scoring\n\nAt commit {commit()} on {machine()}, by `{command}`.\n\n"
         text += (
             "The loop takes a caption at a time, repeats it for every image and goes through the levels; the other\n"
-            "stacks all levels and compares all words with all regions in one product (docs/esl.md). Processor time.\n\n"
+            "stacks all levels and compares all words with all regions in one product (see [esl.md](../esl.md)).\n\n"
         )
         given.page.write_text(text + "```\n" + "\n".join(SAID) + "\n```\n", encoding="utf-8")
 

@@ -96,13 +96,13 @@ def evaluate_runs(
         if name not in known:
             raise ConfigError(f"data set '{parameters.data.name}' has no benchmark '{name}'; {nearest(name, known)}")
     runs = [read_embeddings(folder) for folder in folders]
-    together = ensemble(runs, [_label(run, path) for run, path in zip(runs, folders, strict=True)], standardise=standardise)
+    together = ensemble(
+        runs, [_label(run, path) for run, path in zip(runs, folders, strict=True)], standardise=standardise
+    )
     split = together.protocol["split"]
     found: dict[str, Metrics] = {}
     for name in names:
-        result = import_module(f"itm.evaluation.{name}").evaluate(
-            Tables(*tables, split), together, parameters.evaluate
-        )
+        result = import_module(f"itm.evaluation.{name}").evaluate(Tables(*tables, split), together, parameters.evaluate)
         found[name] = rounded(result.metrics, parameters.evaluate.digits)
         if evaluations is not None:
             whole = {**result.protocol, **together.protocol, "dataset": parameters.data.name, "benchmark": name}
@@ -152,7 +152,9 @@ def _deviation(run: Embeddings, name: str) -> float:
 
 def _all_pairs(run: Embeddings, image_ids: NDArray[Any], text_ids: NDArray[Any]) -> NDArray[np.float32]:
     if run.scores is None or run.scored_images is None or run.scored_texts is None:
-        return run.images(image_ids) @ run.texts(text_ids).T
+        products = run.images(image_ids) @ run.texts(text_ids).T
+        return products.astype(np.float32, copy=False)
     rows = positions(run.scored_images, image_ids, "images' scores", "ensemble")
     columns = positions(run.scored_texts, text_ids, "texts' scores", "ensemble")
-    return run.scores[np.ix_(rows, columns)]
+    chosen: NDArray[np.float32] = run.scores[np.ix_(rows, columns)].astype(np.float32)
+    return chosen

@@ -12,7 +12,6 @@ from itm.config.similarities import EslTokenParameters
 from itm.methods.esl.attention import two_way
 from itm.methods.esl.parts import correspondence, pyramids
 from itm.methods.esl.projection import TokenProjection, drop_tokens, proxy
-from itm.methods.esl.pyramid import unit
 from itm.methods.interface import Embedded, Requirements, Similarity, Widths
 from itm.towers.base import Features
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from itm.errors import DataError
-from itm.evaluation.ensemble import ensemble
+from itm.config.presets import compose
+from itm.errors import ConfigError, DataError
+from itm.evaluation.compare import compare
+from itm.evaluation.ensemble import ensemble, evaluate_runs
 from itm.evaluation.tables import Embeddings
 
+ROOT = Path(__file__).parents[2]
 IMAGES, TEXTS = np.array(["a", "b", "c"]), np.array([10, 11, 12, 13])
 
 
@@ -70,3 +75,29 @@ def constant() -> Embeddings:
 def test_runs_that_do_not_fit(runs: list[Embeddings], message: str) -> None:
     with pytest.raises(DataError, match=message):
         ensemble(runs, ["x", "y"][: len(runs)], standardise=True)
+
+
+def test_an_ensemble_is_evaluated_like_a_run(world, tmp_path) -> None:
+    """A run with itself has that run's metrics; per-query values can be compared."""
+    parameters = compose("scenes", ["evaluate.bootstrap_samples=10"], root=ROOT)
+    tables, folders = (world.clean, world.scored), [world.embeddings, world.embeddings]
+    kept = tmp_path / "evaluations" / "twice" / "seed0"
+    found = evaluate_runs(folders, parameters, (), tables, evaluations=kept, out=tmp_path / "m.json")
+    assert list(found) == parameters.benchmarks
+    assert json.loads((tmp_path / "m.json").read_text()) == found
+    alone = rsum_of_one(world, parameters)
+    assert found["retrieval"]["rsum"] == pytest.approx(alone, abs=1e-4)
+    rows = compare(kept.parent, kept.parent, ("retrieval/*/r1",), samples=10)
+    assert {row.metric for row in rows} == {"retrieval/i2t/r1", "retrieval/t2i/r1"}
+    with np.load(kept / "retrieval.npz") as stored:
+        assert json.loads(str(stored["protocol"]))["runs"] == ["clip seed 0", "clip seed 0"]
+    with pytest.raises(ConfigError, match="has no benchmark 'judgement'"):
+        evaluate_runs(folders, parameters, ["judgement"], tables)
+
+
+def rsum_of_one(world, parameters) -> float:
+    from itm.evaluation import retrieval
+    from itm.evaluation.tables import Tables, read_embeddings
+
+    tables = Tables(world.clean, world.scored, "test")
+    return retrieval.evaluate(tables, read_embeddings(world.embeddings), parameters.evaluate).metrics["rsum"]

@@ -163,6 +163,7 @@ _forward("data", "itm.data.commands", "app", "Look into data sets and their file
 _forward("score", "itm.text.commands", "app", "Score how descriptive captions are, word by word.")
 _forward("evaluate", "itm.evaluation.commands", "evaluate_app", "Evaluate embeddings of any model on the benchmarks.")
 _forward("compare", "itm.evaluation.commands", "compare_app", "Compare two methods query by query: is it chance?")
+_forward("ensemble", "itm.evaluation.commands", "ensemble_app", "Evaluate the mean of several runs' similarities.")
 _forward("diagnose", "itm.diagnosis.commands", "diagnose_app", "Show which pairs a method relaxes, and which are true.")
 _forward("report", "itm.comparison.commands", "app", "Compare two git revisions or DVC experiments, with pictures.")
 _forward("index", "itm.index.commands", "index_app", "Embed images with a trained model, to be searched.")

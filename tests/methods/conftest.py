@@ -45,6 +45,13 @@ def variant(**changes: object) -> DitmParameters:
 
 
 METHODS = dict(PARAMETERS.method) | {f"ditm:{name}": variant(**changes) for name, changes in VARIANTS.items()}
+METHODS["esl-token:batch-norm"] = PARAMETERS.method["esl-token"].model_copy(
+    update={
+        "similarity": PARAMETERS.method["esl-token"].similarity.model_copy(
+            update={"norm": "batch_norm", "tanh": True, "drop_words": 0.2, "threshold": "sigmoid"}
+        )
+    }
+)
 
 
 @pytest.fixture(params=sorted(METHODS))

@@ -25,7 +25,7 @@ class MethodSection(Section):
     @property
     def needs_tokens(self) -> bool:
         """Whether pooled features are not enough."""
-        return False
+        return self.similarity.needs_tokens
 
 
 class ClipParameters(MethodSection):

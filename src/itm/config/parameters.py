@@ -128,7 +128,7 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
     location = list(fault["loc"])
     if location[:1] == ["method"]:
         del location[2:3]  # pydantic puts the discriminator's value ("ditm") after method.<name>
-        if location[2:3] == ["similarity"] and _is_union(SimilarityParameters):
+        if location[2:3] == ["similarity"]:
             del location[3:4]
     key = ".".join(str(part) for part in location)
     if fault["type"] == "extra_forbidden":
@@ -173,10 +173,4 @@ def method_models() -> list[type[Section]]:
 
 def similarity_models() -> list[type[Section]]:
     """The parameter models of all similarities."""
-    if _is_union(SimilarityParameters):
-        return list(get_args(get_args(SimilarityParameters)[0]))
-    return [SimilarityParameters]
-
-
-def _is_union(annotation: Any) -> bool:
-    return bool(get_args(annotation))
+    return list(get_args(get_args(SimilarityParameters)[0]))

@@ -2,18 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from itm.config.base import Section
 
 
-class HeadsParameters(Section):
+class SimilaritySection(Section):
+    """What every similarity has."""
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether pooled features are not enough."""
+        return False
+
+
+class HeadsParameters(SimilaritySection):
     """One head a tower (section `embedding`), cosine of their outputs."""
 
     type: Literal["heads"] = Field(description="which similarity this is")
 
 
-SimilarityParameters = HeadsParameters
+class EslParameters(SimilaritySection):
+    """What both forms of ESL share: pyramids of mixed dimensions, and forms that compare them level by level."""
+
+    mask: Literal["heuristic", "adaptive"] = Field(
+        description="which two units of the level below a unit mixes: neighbours, by one filter a level; or those that "
+        "a trained matrix weighs highest"
+    )
+    levels: int = Field(ge=0, le=16, description="most levels above the raw one; each halves the width, down to 2")
+    tanh: bool = Field(description="tanh of the mixed units, before they get unit length")
+    form: Literal["identity", "layer_norm"] = Field(
+        description="bilinear form of a level: a free matrix that starts as the identity, or a random one kept at "
+        "mean 0 and variance 1"
+    )
+    sparse: bool = Field(
+        description="sharpen the levels' contributions around a threshold; false = p alone weighs them"
+    )
+    degree_start: float = Field(gt=0, description="initial p, the contribution of every level")
+    threshold: Literal["raw", "sigmoid"] = Field(
+        description="how the trained sigma places the threshold between the least and the largest |p| (sparse)"
+    )
+    threshold_start: float = Field(description="initial sigma, before the sigmoid if there is one (sparse)")
+    sharpness_start: float = Field(description="initial log tau: how fast contributions grow with |p| (sparse)")
+
+
+class EslGlobalParameters(EslParameters):
+    """ESL on pooled features: an inner product of two stacked vectors."""
+
+    type: Literal["esl_global"] = Field(description="which similarity this is")
+
+
+class EslTokenParameters(EslParameters):
+    """ESL on tokens: every word with every region, then attention both ways."""
+
+    type: Literal["esl_token"] = Field(description="which similarity this is")
+    hidden: int = Field(ge=0, description="width of the network beside the regions' linear map; 0 = that map alone")
+    norm: Literal["layer_norm", "batch_norm"] = Field(
+        description="normalisation inside that network; batch_norm counts real regions only"
+    )
+    drop_regions: float = Field(ge=0, lt=1, description="share of an image's tokens left out at random in training")
+    drop_words: float = Field(ge=0, lt=1, description="share of a text's tokens left out at random in training")
+    attention_temperature: float = Field(gt=0, description="initial temperature of the attention, trained")
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Words and regions are tokens."""
+        return True
+
+
+SimilarityParameters = Annotated[
+    HeadsParameters | EslGlobalParameters | EslTokenParameters, Field(discriminator="type")
+]
 """Any of the similarities; `type` tells which."""

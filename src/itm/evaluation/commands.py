@@ -1,4 +1,4 @@
-"""`itm evaluate` and `itm compare`, for embeddings and rankings from anywhere."""
+"""`itm evaluate`, `itm compare` and `itm ensemble`: embeddings from anywhere, two methods, several runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 evaluate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 compare_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+ensemble_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @evaluate_app.command()
@@ -98,6 +99,47 @@ def compare(
     console.print(
         "p: two-sided sign-flip permutation by image; effect: mean difference in its standard deviations (d_z)"
     )
+
+
+@ensemble_app.command()
+def ensemble(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of embeddings, embeddings/METHOD/seedN; two or more.")],
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="Benchmark; may be given several times. Default: those of params.yaml.")
+    ] = None,
+    standardise: Annotated[
+        bool, typer.Option(help="Divide each run's similarities by their standard deviation first.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the metrics of all benchmarks here (JSON).")] = None,
+    evaluations: Annotated[
+        Path | None, typer.Option(help="Folder for per-query values, for `itm compare`: evaluations/NAME/seed0.")
+    ] = None,
+    clean: Annotated[Path, typer.Option(help="Folder of the clean tables.")] = Path("data/clean"),
+    scored: Annotated[Path, typer.Option(help="Folder of the scored captions.")] = Path("data/scored"),
+) -> None:
+    """Evaluate the mean of several runs' similarities as if it were one run.
+
+    Example: `itm ensemble embeddings/esl-global/seed0 embeddings/esl-global-adaptive/seed0`.
+    """
+    from rich.console import Console
+
+    from itm.config import load
+    from itm.evaluation.ensemble import evaluate_runs
+    from itm.evaluation.result import flat
+
+    metrics = evaluate_runs(
+        runs,
+        load(),
+        benchmark or (),
+        (clean, scored),
+        standardise=standardise,
+        evaluations=evaluations,
+        out=out,
+    )
+    console = Console(highlight=False)
+    width = max(len(key) for key in flat(metrics))
+    for key, value in flat(metrics).items():
+        console.print(f"{key:{width}}  {value:.4f}", markup=False)
 
 
 def _quoted_table() -> Table:

@@ -34,10 +34,15 @@ class Result:
 
 def write_result(result: Result, metrics: Path, per_query: Path, digits: int) -> None:
     """Write the metrics as JSON, rounded, and the per-query arrays with the protocol as .npz."""
-    with atomic_path(per_query) as temporary:
+    write_per_query(result, per_query)
+    write_json(metrics, rounded(result.metrics, digits))
+
+
+def write_per_query(result: Result, path: Path) -> None:
+    """Write the per-query arrays with the protocol as .npz."""
+    with atomic_path(path) as temporary:
         protocol = np.array(json.dumps(result.protocol, sort_keys=True))
         np.savez_compressed(temporary, allow_pickle=False, protocol=protocol, **result.per_query)
-    write_json(metrics, rounded(result.metrics, digits))
 
 
 def rounded(metrics: Metrics, digits: int, where: str = "") -> Metrics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itm.config.methods import ClipParameters, DitmParameters, MethodParameters, VseParameters
 from itm.config.model import EmbeddingParameters
-from itm.config.similarities import HeadsParameters, SimilarityParameters
+from itm.config.similarities import EslGlobalParameters, EslTokenParameters, HeadsParameters, SimilarityParameters
 from itm.methods.interface import Addition, Loss, Similarity, Widths
 from itm.methods.method import Method
 
@@ -21,6 +21,14 @@ def build_similarity(parameters: SimilarityParameters, embedding: EmbeddingParam
         from itm.methods.blocks.heads import Heads
 
         return Heads(embedding, widths)
+    if isinstance(parameters, EslGlobalParameters):
+        from itm.methods.esl.whole import EslGlobal
+
+        return EslGlobal(parameters, embedding, widths)
+    if isinstance(parameters, EslTokenParameters):
+        from itm.methods.esl.fragments import EslToken
+
+        return EslToken(parameters, embedding, widths)
     raise TypeError(f"no similarity for {type(parameters).__name__}")
 
 

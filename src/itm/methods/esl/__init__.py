@@ -1,0 +1,1 @@
+"""ESL: pyramids of mixed dimensions, compared level by level (docs/esl.md)."""

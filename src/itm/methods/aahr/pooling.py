@@ -21,15 +21,11 @@ def top_mean(tokens: Tensor, mask: Tensor, count: int) -> Tensor:
     >>> top_mean(tokens, torch.tensor([[True, True, True, False]]), 2).tolist()
     [[3.0]]
     """
-    left = tokens.masked_fill(~mask.unsqueeze(-1), -torch.inf)
-    total = tokens.new_zeros(len(tokens), tokens.shape[-1])
-    for taken in range(min(count, tokens.shape[1])):
-        # a maximum a turn: faster than sorting every dimension for the two or three that are wanted
-        value, place = left.max(1)
-        real = taken < mask.sum(1, keepdim=True)
-        total = total + torch.where(real, value, torch.zeros_like(value))
-        left = left.scatter(1, place.unsqueeze(1), -torch.inf)
-    return total / mask.sum(1, keepdim=True).clamp(1, count)
+    count = min(count, tokens.shape[1])
+    largest = tokens.masked_fill(~mask.unsqueeze(-1), -torch.inf).topk(count, 1).values
+    real = torch.arange(count, device=mask.device) < mask.sum(1, keepdim=True)
+    total = torch.where(real.unsqueeze(-1), largest, 0).sum(1)
+    return total / real.sum(1, keepdim=True).clamp(min=1)
 
 
 class GuidedPooling(nn.Module):

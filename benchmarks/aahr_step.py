@@ -113,8 +113,8 @@ def page(found: dict[int, dict[str, tuple[float, float]]], options: argparse.Nam
         "",
         f"Time of a training step with prototypes, queue and graph, as a multiple of the step without them (entry "
         f"`{options.method}`, dimension {options.dimension}, {options.regions} regions, up to {options.words} words, "
-        f"features of frozen towers, one caption an image). Medians of {options.steps} rounds in one process; goal: all "
-        f"of them at most {GOAL} times the base.",
+        f"features of frozen towers, one caption an image). Medians of {options.steps} rounds in one process; goal: "
+        f"all of them at most {GOAL} times the base.",
         "",
         f"Made at commit {commit()} on {machine()}, {options.threads} thread, by "
         f"`python benchmarks/aahr_step.py --page`.",

@@ -52,7 +52,7 @@ class Queues(Addition):
         """InfoNCE of both directions against the queues, from the step `start` on; the mean of the two.
 
         The positive of an image is the twin's embedding of each of its captions, and the other way round. Entries of
-        the same image (by content) are no negatives (unless `mask_same` is off), and the loss's own relaxation holds for the others.
+        the same image (by content) are no negatives unless `mask_same` is off; what the loss relaxes it relaxes here.
         """
         if not self.training or context.step < self.options.start:
             return Losses({})

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+RESOLUTION = 1e-4
+
 
 def intra_relation(nodes: Tensor) -> Tensor:
     """exp(-|n_i - n_j|), (nodes, nodes) 0..1, of unit vectors; 1 on the diagonal up to rounding, without a gradient."""
@@ -22,11 +24,14 @@ def intra_relation(nodes: Tensor) -> Tensor:
 def connection_mask(values: Tensor, share: float) -> Tensor:
     """True for the ceil(share * columns) largest values of each row, (rows, columns) bool; of equal ones the first.
 
+    Equal is what differs by rounding alone: captions that are worded alike would else be told apart by it, and the
+    graph of a batch would depend on how the batch was cut for encoding.
+
     >>> connection_mask(torch.tensor([[0.5, 0.5, 0.5], [0.1, 0.3, 0.2]]), 0.5).tolist()
     [[True, True, False], [False, True, True]]
     """
     count = math.ceil(share * values.shape[1])
-    order = torch.sort(values.detach(), dim=1, descending=True, stable=True).indices[:, :count]
+    order = torch.sort((values.detach() / RESOLUTION).round(), dim=1, descending=True, stable=True).indices[:, :count]
     return torch.zeros_like(values, dtype=torch.bool).scatter_(1, order, True)
 
 

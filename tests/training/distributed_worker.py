@@ -25,7 +25,12 @@ def main(out: Path) -> None:
         engine = trainer("ditm", "norms", group=group, epochs=2, checkpoint=Checkpoint("run", out / str(group.rank)))
         outcome = engine.run()
         weights = {k: v for module in engine.modules.values() for k, v in module.state_dict().items()}
-        torch.save({"gradients": found, "history": outcome.history, "weights": weights}, out / f"rank{group.rank}.pt")
+        kept = trainer("aahr", "features", group=group, epochs=2)
+        state = {"history": kept.run().history, "state": kept.encoder.method.state_dict()}
+        torch.save(
+            {"gradients": found, "history": outcome.history, "weights": weights, "aahr": state},
+            out / f"rank{group.rank}.pt",
+        )
 
 
 if __name__ == "__main__":

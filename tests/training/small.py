@@ -12,7 +12,10 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from itm.config import load
+from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters, TrainParameters
+from itm.features import TokenRows
+from itm.methods.additions.queue import Queues
 from itm.methods.blocks.heads import Heads
 from itm.methods.build import build_method
 from itm.methods.clip import ClipLoss
@@ -71,7 +74,38 @@ def build(name: str, towers: Towers | None, dropout: float) -> Method:
     widths = tower_widths(towers) if towers else Widths(12, 9, 12, 9)
     if name == "tokens":
         return Method(TokenHeads(embedding, widths), TokenLoss(PARAMETERS.method["clip"]), {})  # type: ignore[arg-type]
-    return build_method(PARAMETERS.method[name], embedding, widths)
+    return build_method(reduced(PARAMETERS.method[name], dropout), embedding, widths)
+
+
+def reduced(parameters: MethodParameters, dropout: float) -> MethodParameters:
+    """The same parts at the size of the fixtures, on from the first step, with one dropout for all."""
+    similarity, add = parameters.similarity, {}
+    if similarity.type == "aahr":
+        sizes = {"heads": 2, "feedforward": 16, "layer_dropout": dropout, "token_drop": dropout}
+        similarity = similarity.model_copy(update=sizes)
+    changes: dict[str, dict[str, Any]] = {
+        "prototypes": {"start": 0, "count": 8},
+        "graph": {"start": 0, "heads": 2, "feedforward": 16, "dropout": dropout, "node_dropout": dropout},
+        "queue": {"start": 0, "size": 20, "momentum": 0.9},
+    }
+    for name, update in changes.items():
+        if (options := getattr(parameters.add, name)) is not None:
+            add[name] = options.model_copy(update=update)
+    return parameters.model_copy(update={"similarity": similarity, "add": parameters.add.model_copy(update=add)})
+
+
+def fill_queues(method: Method) -> None:
+    """Put rows of the training split into the queues, so that a first step has something to compare with."""
+    if "queue" in method.additions:
+        queues = method.additions["queue"]
+        assert isinstance(queues, Queues)
+        generator = torch.Generator().manual_seed(8)
+        for queue, rows, same in (
+            (queues.images, torch.arange(IMAGES - 14, IMAGES), torch.arange(IMAGES - 14, IMAGES)),
+            (queues.texts, torch.arange(len(OWNER) - 18, len(OWNER)), torch.from_numpy(OWNER[-18:])),
+        ):  # fewer than there are places, more than a batch leaves out
+            vectors = nn.functional.normalize(torch.randn(len(rows), 8, generator=generator), dim=1)
+            queue.push(vectors, rows, same, torch.rand(len(rows), generator=generator))
 
 
 def small_towers(kind: str, dropout: float) -> Towers | None:
@@ -97,7 +131,18 @@ def split(towers: Towers | None) -> Split:
         image = concept @ generator.normal(size=(6, 12))
         text = concept[OWNER] @ generator.normal(size=(6, 9)) + 0.1 * generator.normal(size=(len(OWNER), 9))
         image, text = (torch.from_numpy(values.astype(np.float32)) for values in (image, text))
-        return Split(Inputs(image), Inputs(text), OWNER, Inputs(torch.zeros(1, 9)))
+
+        def inputs(pooled: Tensor, means: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> Inputs:
+            """Pooled features, and tokens that are these with noise."""
+            parts = [row + generator.normal(size=(n, len(row))) for row, n in zip(means, lengths, strict=True)]
+            return Inputs(pooled, tokens=TokenRows.join(parts, means.shape[1]), token_rows=np.arange(len(means)))
+
+        return Split(
+            inputs(image, image.numpy(), np.full(IMAGES, 4)),
+            inputs(text, text.numpy(), generator.integers(1, 6, len(OWNER))),
+            OWNER,
+            inputs(torch.zeros(1, 9), np.zeros((1, 9)), np.array([1])),
+        )
     pixels = generator.integers(0, 256, (IMAGES, 16, 16, 3)).astype(np.uint8)
     # texts grow longer, so that the chunks of a batch differ in width
     ids = np.array([[2, *generator.integers(3, 11, 7)] for _ in OWNER])
@@ -138,6 +183,7 @@ def _gradients(
     towers = small_towers(kind, dropout)
     encoder = Encoder(build(name, towers, dropout), towers, torch.device("cpu"))
     encoder.train()
+    fill_queues(encoder.method)
     modules: dict[str, nn.Module] = {"method": encoder.method} | ({"towers": towers} if towers else {})
     for module in modules.values():
         module.double()

@@ -69,6 +69,20 @@ def test_training_is_that_of_one_process_and_the_models_stay_equal(ranks: list[d
         assert found["learning_rate"] == record["learning_rate"]
 
 
+def test_queues_prototypes_and_twins_stay_equal(ranks: list[dict[str, Any]]) -> None:
+    first, second = (rank["aahr"]["state"] for rank in ranks)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    engine = trainer("aahr", epochs=2)
+    expected = engine.run().history
+    for found, record in zip(ranks[0]["aahr"]["history"], expected, strict=True):
+        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=1e-3)
+    state = engine.encoder.method.state_dict()
+    for name in ("images.rows", "texts.rows", "images.same", "texts.score", "texts.pushed"):
+        assert torch.equal(first[f"additions.queue.{name}"], state[f"additions.queue.{name}"]), name
+    keys = first["additions.queue.texts.vectors"], state["additions.queue.texts.vectors"]
+    torch.testing.assert_close(*keys, atol=1e-3, rtol=1e-3)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(TrainingError, match="8 images cannot be shared equally by 3 processes"):
         trainer("clip", group=Group(0, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import sparse
 from itm.config import load
 from itm.config.model import EmbeddingParameters, TrainParameters
 from itm.errors import TrainingError
+from itm.features import TokenRows
 from itm.methods.build import build_method
 from itm.methods.interface import Widths
 from itm.training.checkpoint import Checkpoint
@@ -19,6 +21,9 @@ from itm.training.inputs import Encoder, Inputs
 from itm.training.loop import Outcome, Split, Trainer, seed_everything
 from itm.training.relations import Relations
 from itm.training.selection import dev_figures
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small import reduced
 
 PARAMETERS = load(Path(__file__).parents[2] / "params.yaml")
 EMBEDDING = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=0.2)
@@ -36,8 +41,18 @@ def split(seed: int) -> Split:
     concept = generator.normal(size=(IMAGES, 6))
     image = concept @ generator.normal(size=(6, 12))
     text = concept[OWNER] @ generator.normal(size=(6, 9)) + 0.1 * generator.normal(size=(len(OWNER), 9))
-    tensor = lambda values: torch.from_numpy(values.astype(np.float32))  # noqa: E731
-    return Split(Inputs(tensor(image)), Inputs(tensor(text)), OWNER, Inputs(torch.zeros(1, 9)))
+
+    def inputs(values: np.ndarray) -> Inputs:
+        parts = [
+            row + 0.1 * generator.normal(size=(n, len(row))) for row, n in zip(values, lengths(values), strict=True)
+        ]
+        pooled = torch.from_numpy(values.astype(np.float32))
+        return Inputs(pooled, tokens=TokenRows.join(parts, values.shape[1]), token_rows=np.arange(len(values)))
+
+    def lengths(values: np.ndarray) -> np.ndarray:
+        return generator.integers(1, 5, len(values))
+
+    return Split(inputs(image), inputs(text), OWNER, inputs(np.zeros((1, 9))))
 
 
 class Stop(Exception):
@@ -48,7 +63,7 @@ def trainer(
     name: str, seed: int = 0, folder: Path | None = None, stop_after: int | None = None, **changes: object
 ) -> Trainer:
     seed_everything(seed, 1)
-    method = build_method(PARAMETERS.method[name], EMBEDDING, Widths(12, 9, 12, 9))
+    method = build_method(reduced(PARAMETERS.method[name], 0.1), EMBEDDING, Widths(12, 9, 12, 9))
     generator = np.random.default_rng(1)
     # a caption holds most of its image's words, and few of other images': else containment would call noise relevant
     words = generator.random((IMAGES, 60)) < 0.05
@@ -92,12 +107,13 @@ def test_every_method_learns_and_repeats_itself(name: str) -> None:
     assert finish(trainer(name, seed=1, epochs=6))[0].history != first.history
 
 
+@pytest.mark.parametrize("name", ["ditm", "aahr", "ditm-aahr"])
 @pytest.mark.parametrize("stop_after", [1, 4, 8])
-def test_a_stopped_run_resumes_to_the_same_bits(tmp_path: Path, stop_after: int) -> None:
-    expected, weights = finish(trainer("ditm"))
+def test_a_stopped_run_resumes_to_the_same_bits(tmp_path: Path, stop_after: int, name: str) -> None:
+    expected, weights = finish(trainer(name))
     with pytest.raises(Stop):
-        trainer("ditm", folder=tmp_path, stop_after=stop_after).run()
-    resumed, same = finish(trainer("ditm", folder=tmp_path))
+        trainer(name, folder=tmp_path, stop_after=stop_after).run()
+    resumed, same = finish(trainer(name, folder=tmp_path))
     assert resumed.history == expected.history
     assert all(torch.equal(weights[k], same[k]) for k in weights)
 

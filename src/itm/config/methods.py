@@ -27,6 +27,26 @@ class MethodSection(Section):
         """Whether pooled features are not enough."""
         return self.similarity.needs_tokens
 
+    @property
+    def heads(self) -> dict[str, int]:
+        """Numbers of attention heads that must divide the embedding's dimension, by key."""
+        found = {"similarity.heads": self.similarity.heads} if self.similarity.type == "aahr" else {}
+        return found | ({} if self.add.graph is None else {"add.graph.heads": self.add.graph.heads})
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        local = [
+            f"add.{name}.{key}: local"
+            for name, key in (("graph", "nodes"), ("queue", "query"))
+            if (options := getattr(self.add, name)) is not None and getattr(options, key) == "local"
+        ]
+        if self.similarity.type != "aahr" and (local or self.add.graph is not None):
+            raise ValueError(
+                f"{local[0] if local else 'add.graph'} needs the pooled tokens of similarity 'aahr'; this entry has "
+                f"'{self.similarity.type}'"
+            )
+        return self
+
 
 class ClipParameters(MethodSection):
     """Symmetric InfoNCE (CLIP)."""
@@ -43,6 +63,18 @@ class VseParameters(MethodSection):
     margin: float = Field(gt=0, description="margin of the hinge")
     mining: Literal["hardest", "sum", "semi_hard"] = Field(description="negatives that count after the warm-up")
     warmup_epochs: int = Field(ge=0, description="first epochs with the mean over all negatives")
+
+
+class DistanceWeightedParameters(MethodSection):
+    """Triplets whose negatives are drawn by distance (Wu et al. 2017)."""
+
+    loss: Literal["distance_weighted"] = Field(description="which loss is minimised")
+    margin: float = Field(gt=0, description="margin of the triplets")
+    sphere: int = Field(
+        ge=2, description="dimension of the sphere on which the weights of distances hold: the embedding's, by rule"
+    )
+    cutoff: float = Field(gt=0, le=2, description="distance from which negatives are not drawn")
+    reduction: Literal["sum", "mean"] = Field(description="over the triplets of a batch")
 
 
 BASES: dict[str, tuple[str, ...]] = {
@@ -159,6 +191,10 @@ class DitmParameters(MethodSection):
             raise ValueError("mined_captions join the order terms, but order_weight and radius_weight are both 0")
         if self.mined_captions and self.gate == "none":
             raise ValueError("mined_captions need a gate: with 'none' any more generic caption would be relevant")
+        if self.gate == "text_cosine" and self.add.queue is not None:
+            raise ValueError(
+                "gate 'text_cosine' compares the captions of a batch, and add.queue has others; use gate 'containment'"
+            )
         for margin, weight in ordered.items():
             if self.order_form == "kl" and weight and getattr(self, margin) == 0:
                 raise ValueError(f"order_form 'kl' with {margin} 0 asks for equal values, not for an order; raise it")
@@ -170,4 +206,6 @@ class DitmParameters(MethodSection):
         return 2 if (self.order_weight or self.radius_weight) and not self.mined_captions else 1
 
 
-MethodParameters = Annotated[ClipParameters | VseParameters | DitmParameters, Field(discriminator="loss")]
+MethodParameters = Annotated[
+    ClipParameters | VseParameters | DistanceWeightedParameters | DitmParameters, Field(discriminator="loss")
+]

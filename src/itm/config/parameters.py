@@ -81,6 +81,12 @@ class Parameters(Section):
                     f"method.{name} orders an image's captions, but a batch holds {self.train.captions_per_image} of "
                     f"each; set train.captions_per_image to {least} or more, or its order_weight and radius_weight to 0"
                 )
+            for key, heads in self.method[name].heads.items():
+                if self.embedding.dimension % heads:
+                    raise ValueError(
+                        f"method.{name}.{key}: {heads} heads do not divide embedding.dimension "
+                        f"({self.embedding.dimension})"
+                    )
             cached = self.towers.frozen or self.towers.kind == "open_clip"
             if self.method[name].needs_tokens and cached and not self.towers.tokens:
                 raise ValueError(f"method.{name} compares tokens, and towers.tokens is false; set it to true")
@@ -157,7 +163,7 @@ def _known_keys(location: list[Any], values: dict[str, Any]) -> list[str]:
             continue
         for key, models in (("loss", method_models()), ("type", similarity_models())):
             chosen = values.get(key) if isinstance(values, dict) else None
-            for each in models if annotation is None or annotation == SimilarityParameters else ():
+            for each in models if annotation is None or annotation == get_args(SimilarityParameters)[0] else ():
                 if key in each.model_fields and chosen in get_args(each.model_fields[key].annotation):
                     annotation = each
         for each in (annotation, *get_args(annotation)):

@@ -72,7 +72,32 @@ class EslTokenParameters(EslParameters):
         return True
 
 
+class AahrParameters(SimilaritySection):
+    """Tokens pooled under the guidance of the whole and fused with it by a gate (AAHR); inner product."""
+
+    type: Literal["aahr"] = Field(description="which similarity this is")
+    image_hidden: int = Field(
+        ge=0, description="width of a second, deeper map of image tokens; 0 = the linear one only"
+    )
+    text_hidden: int = Field(ge=0, description="the same for words")
+    heads: int = Field(ge=1, description="heads of the transformer layer over the tokens")
+    feedforward: int = Field(ge=1, description="hidden width of that layer")
+    layer_dropout: float = Field(ge=0, lt=1, description="dropout of that layer")
+    guided_heads: int = Field(ge=1, description="heads of the guided pooling, which are averaged")
+    guided_width: int = Field(ge=0, description="width of their queries and keys; 0 = the embedding's dimension")
+    guided_temperature: float = Field(gt=0, description="temperature of the guided pooling's softmax over cosines")
+    guided_share: float = Field(ge=0, le=1, description="share of the guided pooling; the rest is the largest values'")
+    top: int = Field(ge=1, description="largest values of each dimension that are averaged")
+    token_drop: float = Field(ge=0, lt=1, description="chance of a token to be left out in training")
+    normalise: bool = Field(description="unit embeddings; false = as the gate gives them")
+
+    @property
+    def needs_tokens(self) -> bool:
+        """The pooling is over tokens."""
+        return True
+
+
 SimilarityParameters = Annotated[
-    HeadsParameters | EslGlobalParameters | EslTokenParameters, Field(discriminator="type")
+    HeadsParameters | EslGlobalParameters | EslTokenParameters | AahrParameters, Field(discriminator="type")
 ]
 """Any of the similarities; `type` tells which."""

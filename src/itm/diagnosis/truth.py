@@ -13,7 +13,7 @@ from itm.data.scenes.logic import overlap, requirement_facts, scene_facts
 from itm.data.scenes.truth import TRUE
 from itm.data.tables import read_truth
 from itm.errors import DataError, first_few
-from itm.training.batches import BatchRows, Rows
+from itm.training.batches import Rows
 from itm.training.relations import Floats, Relations
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -92,9 +92,9 @@ class OracleRelations(Relations):
         vars(self).update(vars(known))
         self.truth = truth
 
-    def containment(self, rows: BatchRows) -> Floats:
+    def containment(self, images: Rows, captions: Rows) -> Floats:
         """(images, texts) 1.0 where the caption is true of the image, else 0.0."""
-        return self.truth.of(rows.images, rows.captions).astype(np.float64)
+        return self.truth.of(images, captions).astype(np.float64)
 
 
 def _places(known: np.ndarray[Any, Any], wanted: Any, what: str) -> Rows:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from itm.config.methods import ClipParameters, DitmParameters, MethodParameters, VseParameters
+from itm.config.methods import (
+    ClipParameters,
+    DistanceWeightedParameters,
+    DitmParameters,
+    MethodParameters,
+    VseParameters,
+)
 from itm.config.model import EmbeddingParameters
-from itm.config.similarities import EslGlobalParameters, EslTokenParameters, HeadsParameters, SimilarityParameters
+from itm.config.similarities import (
+    AahrParameters,
+    EslGlobalParameters,
+    EslTokenParameters,
+    HeadsParameters,
+    SimilarityParameters,
+)
 from itm.methods.interface import Addition, Loss, Similarity, Widths
 from itm.methods.method import Method
 
@@ -12,7 +24,7 @@ from itm.methods.method import Method
 def build_method(parameters: MethodParameters, embedding: EmbeddingParameters, widths: Widths) -> Method:
     """A new method of the loss, similarity and additions that `parameters` name, for towers of the given widths."""
     similarity = build_similarity(parameters.similarity, embedding, widths)
-    return Method(similarity, build_loss(parameters), build_additions(parameters, embedding, widths))
+    return Method(similarity, build_loss(parameters), build_additions(parameters, similarity, embedding))
 
 
 def build_similarity(parameters: SimilarityParameters, embedding: EmbeddingParameters, widths: Widths) -> Similarity:
@@ -29,6 +41,10 @@ def build_similarity(parameters: SimilarityParameters, embedding: EmbeddingParam
         from itm.methods.esl.fragments import EslToken
 
         return EslToken(parameters, embedding, widths)
+    if isinstance(parameters, AahrParameters):
+        from itm.methods.aahr.similarity import AahrSimilarity
+
+        return AahrSimilarity(parameters, embedding, widths)
     raise TypeError(f"no similarity for {type(parameters).__name__}")
 
 
@@ -42,6 +58,10 @@ def build_loss(parameters: MethodParameters) -> Loss:
         from itm.methods.vse import VseLoss
 
         return VseLoss(parameters)
+    if isinstance(parameters, DistanceWeightedParameters):
+        from itm.methods.distance_weighted import DistanceWeightedLoss
+
+        return DistanceWeightedLoss(parameters)
     if isinstance(parameters, DitmParameters):
         from itm.methods.ditm import DitmLoss
 
@@ -50,7 +70,21 @@ def build_loss(parameters: MethodParameters) -> Loss:
 
 
 def build_additions(
-    parameters: MethodParameters, embedding: EmbeddingParameters, widths: Widths
+    parameters: MethodParameters, similarity: Similarity, embedding: EmbeddingParameters
 ) -> dict[str, Addition]:
-    """The additions that an entry of `method` asks for, by name."""
-    return {}
+    """The additions that an entry of `method` asks for, by name, for a similarity with its first weights."""
+    found: dict[str, Addition] = {}
+    add, dimension = parameters.add, embedding.dimension
+    if add.prototypes is not None:
+        from itm.methods.additions.prototypes import Prototypes
+
+        found["prototypes"] = Prototypes(add.prototypes, dimension)
+    if add.graph is not None:
+        from itm.methods.additions.graph import Graph
+
+        found["graph"] = Graph(add.graph, dimension)
+    if add.queue is not None:
+        from itm.methods.additions.queue import Queues
+
+        found["queue"] = Queues(add.queue, similarity, dimension)
+    return found

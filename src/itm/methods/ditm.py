@@ -47,6 +47,18 @@ class DitmLoss(Loss):
             losses.figures["temperature"] = self.temperature.value()
         return losses
 
+    def negative_share(self, labels: Labels, context: Context) -> Tensor | None:
+        """What the refinement leaves of unlabelled pairs: of their margin, of their weight, or 1 - relevance."""
+        options = self.options
+        if context.epoch < options.warmup_epochs or options.refinement == "none":
+            return None
+        refinement = refine(options, labels, evidence(options, labels, None), context.step)
+        if refinement.relevance is not None:
+            return 1 - refinement.relevance
+        if refinement.pseudo is not None:
+            return (~refinement.pseudo).to(labels.score.dtype)
+        return refinement.weight if refinement.margin is None else refinement.margin / options.margin
+
     def logits(self, similarities: Tensor) -> Tensor:
         """Similarities divided by the temperature, plus the bias of the sigmoid."""
         logits: Tensor = self.temperature(similarities)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,8 @@ class Labels:
         image's captions; None unless the method requires it.
     image_rows, text_rows: (images,), (texts,) long, what names an image or a caption in every batch.
     image_same, text_same: (images,), (texts,) long; equal values say: copies of one image, or captions of those.
+    containment_of: gives the containment of any image rows (n,) with any caption rows (m,) of the training split, (n,
+        m), also of those that are not in the batch; None unless the method requires containment.
     """
 
     positives: Tensor
@@ -92,6 +95,7 @@ class Labels:
     text_rows: Tensor | None = None
     image_same: Tensor | None = None
     text_same: Tensor | None = None
+    containment_of: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 @dataclass
@@ -166,6 +170,14 @@ class Loss(nn.Module):
     @abstractmethod
     def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """The terms to minimise for a batch; `scores` (images, texts) are the method's similarities."""
+
+    def negative_share(self, labels: Labels, context: Context) -> Tensor | None:
+        """What the loss leaves of each unlabelled pair as a negative, (images, texts) 0..1; None = all of all.
+
+        Parts that have negatives of their own ask this, with labels of those pairs: a loss that relaxes pairs relaxes
+        them wherever they come from.
+        """
+        return None
 
     def after_step(self) -> None:
         """Called after each optimiser step: clamp or update what is not trained by gradient."""

@@ -21,7 +21,7 @@ class EpochFigures:
     def __init__(self, every: int) -> None:
         self.every = every
         self.sums: dict[str, float] = {}
-        self.steps = self.finite_gradients = 0
+        self.counts: dict[str, int] = {}
         self._unread: list[tuple[int, list[str], Tensor, dict[str, float]]] = []
 
     def add(self, step: int, losses: Losses, total: Tensor, gradient_norm: Tensor) -> None:
@@ -38,10 +38,9 @@ class EpochFigures:
             self._read()
 
     def means(self) -> dict[str, float]:
-        """The mean of each value over the steps so far; of the gradient norm, over the steps where it is finite."""
+        """The mean of each value over the steps that had it: a term may start in the middle of an epoch."""
         self._read()
-        counts = {"gradient_norm": max(self.finite_gradients, 1)}
-        return {name: total / counts.get(name, self.steps) for name, total in sorted(self.sums.items())}
+        return {name: total / self.counts[name] for name, total in sorted(self.sums.items())}
 
     def _read(self) -> None:
         for step, names, tensor, figures in self._unread:
@@ -55,9 +54,8 @@ class EpochFigures:
                 )
             norm = values.pop("gradient_norm")
             if math.isfinite(norm):  # a scaled float16 loss overflows now and then; such a step is skipped
-                self.finite_gradients += 1
                 values["gradient_norm"] = norm
             for name, value in (values | figures).items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
-            self.steps += 1
+                self.counts[name] = self.counts.get(name, 0) + 1
         self._unread.clear()

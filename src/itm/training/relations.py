@@ -79,20 +79,26 @@ class Relations:
         def move(array: np.ndarray[Any, Any], kind: torch.dtype) -> torch.Tensor:
             return torch.as_tensor(array, dtype=kind).to(device)
 
+        def containment_of(images: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
+            return move(self.containment(images.cpu().numpy(), captions.cpu().numpy()), torch.float32)
+
         return Labels(
             positives=move(positives, torch.bool),
             owner=move(rows.owner, torch.long),
             score=move(self.score[rows.captions], torch.float32),
             image_score=move(image_score, torch.float32),
-            containment=move(self.containment(rows), torch.float32) if requires.containment else None,
+            containment=move(self.containment(rows.images, rows.captions), torch.float32)
+            if requires.containment
+            else None,
             image_rows=move(rows.images, torch.long),
             text_rows=move(rows.captions, torch.long),
             image_same=move(content, torch.long),
             text_same=move(self.same[self.owner[rows.captions]], torch.long),
+            containment_of=containment_of if requires.containment else None,
         )
 
-    def containment(self, rows: BatchRows) -> Floats:
-        """The relevance gate (images, texts), 0..1, of `itm.text.gates.containment` for a batch."""
+    def containment(self, images: Rows, captions: Rows) -> Floats:
+        """The relevance gate (images, texts), 0..1, of `itm.text.gates.containment` for rows of the split."""
         if self.keywords is None:
             raise ValueError("containment needs the keywords of the captions")
-        return containment(self.keywords[rows.captions], self.image_keywords[rows.images])
+        return containment(self.keywords[captions], self.image_keywords[images])

@@ -1,0 +1,1 @@
+"""Parts of AAHR: ambiguity-aware and high-order relation learning (arXiv 2507.09256)."""

@@ -1,0 +1,144 @@
+"""The addition `queue`: many more negatives than a batch holds, from a slow twin of the encoders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from itm.config.additions import QueueParameters
+from itm.methods.aahr.momentum import Queue, Twin, queue_info_nce
+from itm.methods.additions.chosen import chosen
+from itm.methods.interface import Addition, Context, Embedded, Labels, Losses, Similarity, Term
+from itm.methods.method import Method
+from itm.towers.base import Features
+
+KEY = "queue_key"
+
+
+class Queues(Addition):
+    """Two queues of what the twin made of the last images and captions, with their rows.
+
+    The twin follows the similarity, not the towers: it looks at the towers' features of the batch at hand. So frozen
+    towers are there once, and trained ones are as fast in the keys as in the queries.
+    """
+
+    train_only = True
+
+    def __init__(self, parameters: QueueParameters, similarity: Similarity, dimension: int) -> None:
+        super().__init__()
+        self.options = parameters
+        self.twin = Twin(similarity, parameters.momentum)
+        self.images, self.texts = Queue(parameters.size, dimension), Queue(parameters.size, dimension)
+
+    def image(self, embedded: Embedded, features: Features) -> Embedded:
+        """In training, with the twin's embedding beside."""
+        return self._with_key(embedded, features, "encode_image")
+
+    def text(self, embedded: Embedded, features: Features) -> Embedded:
+        """In training, with the twin's embedding beside."""
+        return self._with_key(embedded, features, "encode_text")
+
+    def _with_key(self, embedded: Embedded, features: Features, encode: str) -> Embedded:
+        if not self.training:
+            return embedded
+        with torch.no_grad():
+            key: Tensor = getattr(self.twin.module, encode)(features).embedding
+        return replace(embedded, extra={**embedded.extra, KEY: functional.normalize(key, dim=-1).detach()})
+
+    def losses(self, method: Method, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+        """InfoNCE of both directions against the queues, from the step `start` on; the mean of the two.
+
+        The positive of an image is the twin's embedding of each of its captions, and the other way round. Entries of
+        the same image (by content) are no negatives unless `mask_same` is off; what the loss relaxes it relaxes here.
+        """
+        if not self.training or context.step < self.options.start:
+            return Losses({})
+        image, text = chosen(images, self.options.query), chosen(texts, self.options.query)
+        image_keys, text_keys = images.extra[KEY].detach(), texts.extra[KEY].detach()
+        owner = labels.owner
+        queued_texts, queued_images = with_queued_texts(labels, self.texts), with_queued_images(labels, self.images)
+        forth = self._against(
+            (image[owner] * text_keys).sum(1),
+            image @ self.texts.vectors.T,
+            self._excluded(queued_texts.positives, self.texts),
+            method.loss.negative_share(queued_texts, context),
+            owner,
+        )
+        back = self._against(
+            (text * image_keys[owner]).sum(1),
+            text @ self.images.vectors.T,
+            self._excluded(queued_images.positives.T, self.images),
+            _turned(method.loss.negative_share(queued_images, context)),
+            None,
+        )
+        return Losses({"queue": Term((forth + back) / 2, self.options.weight)})
+
+    def _excluded(self, same: Tensor, queue: Queue) -> Tensor:
+        """(rows, queue) bool: empty places, and entries of the row's own image."""
+        empty = (queue.rows < 0).expand_as(same)
+        return empty | same if self.options.mask_same else empty
+
+    def _against(
+        self, own: Tensor, against: Tensor, excluded: Tensor, share: Tensor | None, rows: Tensor | None
+    ) -> Tensor:
+        """The loss of one direction. `rows`: which row of the others each of `own` goes with; None = its own."""
+        if self.options.margin:
+            against = against + (self.options.margin if share is None else self.options.margin * share)
+            share = None
+        if rows is not None:
+            against, excluded, share = against[rows], excluded[rows], None if share is None else share[rows]
+        return queue_info_nce(own, against, ~excluded, self.options.temperature, share)
+
+    def after_step(self, method: Method, images: Embedded, texts: Embedded, labels: Labels) -> None:
+        """Let the twin follow, and put the batch's keys into the queues."""
+        self.twin.follow(method.similarity)
+        if labels.image_rows is None or labels.text_rows is None or labels.image_same is None:
+            raise ValueError("the queue needs Labels.image_rows, text_rows and image_same")
+        assert labels.text_same is not None
+        # of an image that is there with several captions, dn is that of its labels
+        self.images.push(images.extra[KEY], labels.image_rows, labels.image_same, labels.image_score)
+        self.texts.push(texts.extra[KEY], labels.text_rows, labels.text_same, labels.score)
+
+
+def with_queued_texts(labels: Labels, queue: Queue) -> Labels:
+    """The labels of the batch's images with queued captions."""
+    assert labels.image_same is not None
+    return replace(
+        labels,
+        positives=labels.image_same.unsqueeze(1) == queue.same.unsqueeze(0),
+        owner=torch.full_like(queue.rows, -1),
+        score=queue.score.to(labels.score.dtype),
+        containment=_containment(labels, labels.image_rows, queue.rows),
+        text_rows=queue.rows,
+        text_same=queue.same,
+    )
+
+
+def with_queued_images(labels: Labels, queue: Queue) -> Labels:
+    """The labels of queued images with the batch's captions."""
+    assert labels.text_same is not None
+    return replace(
+        labels,
+        positives=queue.same.unsqueeze(1) == labels.text_same.unsqueeze(0),
+        owner=torch.full_like(labels.owner, -1),
+        image_score=queue.score.to(labels.image_score.dtype),
+        containment=_containment(labels, queue.rows, labels.text_rows),
+        image_rows=queue.rows,
+        image_same=queue.same,
+    )
+
+
+def _containment(labels: Labels, image_rows: Tensor | None, text_rows: Tensor | None) -> Tensor | None:
+    if labels.containment_of is None:
+        return None
+    assert image_rows is not None
+    assert text_rows is not None
+    # empty places have no row; what is found for them is left out with them
+    return labels.containment_of(image_rows.clamp(min=0), text_rows.clamp(min=0))
+
+
+def _turned(share: Tensor | None) -> Tensor | None:
+    return None if share is None else share.T

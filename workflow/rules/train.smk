@@ -1,4 +1,22 @@
-# A model for every method and seed, and what it makes of the evaluation split.
+# Descriptions for every method, a model for every method and seed, and what it makes of the evaluation split.
+
+
+use rule stage as describe with:
+    input:
+        pipeline.inputs("describe"),
+    output:
+        pipeline.outputs("describe"),
+    log:
+        "logs/describe/{method}.log",
+    benchmark:
+        "logs/describe/{method}.tsv"
+    threads: parameters.train.threads
+    resources:
+        gpu=gpus_of_job(parameters.device),
+        mem_mb=16000,
+        runtime=720,
+    params:
+        **pipeline.facts("describe"),
 
 
 use rule stage as train with:

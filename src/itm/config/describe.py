@@ -67,6 +67,11 @@ class DescribeParameters(Section):
         "used as they come give similar vectors to all texts"
     )
 
+    @property
+    def needs_space(self) -> bool:
+        """Whether images are placed among training captions."""
+        return self.captioner in ("retrieved", "tags") or (self.captioner in ASKING and self.condition == "retrieved")
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         needed = {"file": ("file",), "mllm": ("model", "prompt"), "openai": ("model", "server", "prompt")}

@@ -25,7 +25,16 @@ class MethodSection(Section):
     @property
     def needs_tokens(self) -> bool:
         """Whether pooled features are not enough."""
-        return False
+        return self.similarity.type == "gpo"
+
+    @model_validator(mode="after")
+    def _described(self) -> Self:
+        added = self.add.descriptions
+        if added is not None and added.fusion == "only" and self.similarity.type not in ("heads", "gpo"):
+            raise ValueError(
+                f"add.descriptions.fusion 'only' compares vectors by cosine; similarity '{self.similarity.type}' does not"
+            )
+        return self
 
 
 class ClipParameters(MethodSection):

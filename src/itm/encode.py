@@ -121,7 +121,9 @@ def encode_split(
             caption_batches = _text_batches(chosen, towers, size, device, progress)
         if (added := method_parameters(card).add.descriptions) is not None:
             side = read_side(descriptions / SIDE)
-            image_batches = _beside(image_batches, "description", side.of_images(len(images), added.several)[image_rows])
+            image_batches = _beside(
+                image_batches, "description", side.of_images(len(images), added.several)[image_rows]
+            )
             if side.captions is not None:
                 caption_batches = _beside(caption_batches, "caption", side.captions[text_rows])
         pairwise = method.kind == "pairwise"

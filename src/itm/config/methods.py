@@ -32,7 +32,8 @@ class MethodSection(Section):
         added = self.add.descriptions
         if added is not None and added.fusion == "only" and self.similarity.type not in ("heads", "gpo"):
             raise ValueError(
-                f"add.descriptions.fusion 'only' compares vectors by cosine; similarity '{self.similarity.type}' does not"
+                "add.descriptions.fusion 'only' compares vectors by cosine, and similarity "
+                f"'{self.similarity.type}' does not"
             )
         return self
 

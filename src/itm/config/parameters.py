@@ -89,8 +89,8 @@ class Parameters(Section):
         describing = any(self.method[name].add.descriptions for name in self.methods)
         if describing and self.describe.needs_space and self.describe.space == "towers" and not self.towers.frozen:
             raise ValueError(
-                "describe.space 'towers' needs the features of frozen towers, and these are trained; set it to 'offline' "
-                "or 'pixels'"
+                "describe.space 'towers' needs the features of frozen towers, and these are trained; set it to "
+                "'offline' or 'pixels'"
             )
         if min(self.seeds) < 0:
             raise ValueError(f"seeds: {min(self.seeds)} is negative")

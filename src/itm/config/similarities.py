@@ -19,8 +19,12 @@ class GpoParameters(Section):
     """Tokens pooled by a learned operator over their sorted values (VSE-infinity); cosine."""
 
     type: Literal["gpo"] = Field(description="which similarity this is")
-    hidden: int = Field(ge=2, description="hidden width of the second map of image tokens, which is added to the linear")
-    position_width: int = Field(ge=2, description="width of the codes and of the recurrent layer of the pooling weights")
+    hidden: int = Field(
+        ge=2, description="hidden width of the second map of image tokens, which is added to the linear"
+    )
+    position_width: int = Field(
+        ge=2, description="width of the codes and of the recurrent layer of the pooling weights"
+    )
     temperature: float = Field(gt=0, description="temperature of the pooling weights")
     drop: float = Field(ge=0, lt=1, description="chance of a token to be left out in training")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from itm.config.describe import DescribeParameters
 from itm.descriptions.journal import FOLDER, Journal, key_of
-from itm.descriptions.questions import Answer, Asked, Failure, Picture, Question
+from itm.descriptions.questions import Answer, Asked, Picture, Question
 from itm.descriptions.records import Description
 from itm.errors import ModelError, first_few
 

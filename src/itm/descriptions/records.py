@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from itm.data.files import atomic_path
-from itm.data.schemas.check import check_table
+from itm.data.schemas.descriptions import check
 from itm.data.schemas.faults import raise_faults
 from itm.errors import DataError, first_few
 
@@ -51,7 +52,7 @@ def write_descriptions(path: Path, descriptions: Sequence[Description]) -> None:
     Raises:
         DataError: they break their contract; a description that leaks an evaluation caption is one such fault.
     """
-    raise_faults(check_table("descriptions", frame_of(descriptions)), f"{path.name}: the descriptions cannot be used")
+    _check(descriptions, path.name)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for one in descriptions:
             file.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
@@ -81,8 +82,13 @@ def read_descriptions(path: Path) -> list[Description]:
     if wrong:
         raise DataError(f"{path}: {len(wrong)} bad lines: {first_few(wrong)}", reason="bad-lines")
     descriptions: list[Description] = found  # type: ignore[assignment]
-    raise_faults(check_table("descriptions", frame_of(descriptions)), f"{path}: the descriptions cannot be used")
+    _check(descriptions, str(path))
     return descriptions
+
+
+def _check(descriptions: Iterable[Description], where: str) -> None:
+    record = Path(os.environ.get("ITM_LOGS", "logs/stages")) / "describe-faults.json"
+    raise_faults(check(frame_of(descriptions)), f"{where}: the descriptions cannot be used", record)
 
 
 _TYPES = {"image_id": str, "split": str, "desc_id": int, "generator": str, "prompt_id": str, "conditioned_on": str}

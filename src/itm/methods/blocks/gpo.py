@@ -50,9 +50,7 @@ class GeneralisedPooling(nn.Module):
         longest = int(different.max())
         parameter = self.score.weight
         codes = position_codes(longest, self.width, parameter).expand(len(different), -1, -1)
-        packed = nn.utils.rnn.pack_padded_sequence(
-            codes, different.cpu(), batch_first=True, enforce_sorted=False
-        )
+        packed = nn.utils.rnn.pack_padded_sequence(codes, different.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
         both = (states[..., : self.width] + states[..., self.width :]) / 2
         beyond = torch.arange(longest, device=counts.device) >= different.unsqueeze(1)

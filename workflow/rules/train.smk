@@ -1,6 +1,12 @@
 # Descriptions for every method, a model for every method and seed, and what it makes of the evaluation split.
 
 
+# Only descriptions that are written and encoded need a device; for other methods the stage writes empty files.
+describers = {
+    name: gpus_of_job(parameters.device) for name in parameters.methods if parameters.method[name].add.descriptions
+}
+
+
 use rule stage as describe with:
     input:
         pipeline.inputs("describe"),
@@ -12,7 +18,7 @@ use rule stage as describe with:
         "logs/describe/{method}.tsv"
     threads: parameters.train.threads
     resources:
-        gpu=gpus_of_job(parameters.device),
+        gpu=lambda wildcards: describers.get(wildcards.method, 0),
         mem_mb=16000,
         runtime=720,
     params:

@@ -16,6 +16,8 @@ TOWERS = TowersParameters(
     frozen=False,
     image_size=16,
     context_length=8,
+    tokens=False,
+    token_grid=0,
     image_width=8,
     text_width=8,
     text_layers=1,
@@ -164,3 +166,35 @@ def test_prototypes_are_the_same_every_time_and_find_clusters():
 def test_more_prototypes_than_vectors_are_told():
     with pytest.raises(DataError, match="3 prototypes of 1 different training descriptions"):
         prototypes_of(np.ones((5, 2), np.float32), 5, 3, 0)
+
+
+def test_frozen_towers_are_the_space_and_the_encoder(tables, options, added, tmp_path):
+    """Cached features that tell the kind of an image and of a text; MiniLM is the text tower itself."""
+    from itm.features import FeatureRows, write_features
+
+    rng = np.random.default_rng(0)
+    kinds = [int(name.strip("traindevs")) % 4 for name in tables.images["image_id"]]
+    of_texts = [WORDS.index(text.split()[1]) if text else 0 for text in tables.texts]
+    images = np.eye(4)[kinds] + rng.normal(0, 0.05, (48, 4))
+    texts = np.eye(4)[of_texts] + rng.normal(0, 0.05, (97, 4))
+    for name, values in (("images", images), ("texts", texts)):
+        write_features(tables.features / f"{name}.safetensors", FeatureRows(values.astype(np.float32), None, {"a": 1}))
+    frozen = TOWERS.model_copy(update={"kind": "offline", "frozen": True})
+    parameters = options(captioner="retrieved", space="towers")
+    found, _ = describe_images(tables, parameters, frozen, "cpu")
+    assert all(WORDS[kind] in (one.text or "") for kind, one in zip(kinds, found, strict=True))
+    same = parameters.model_copy(update={"encoder": "minilm"})
+    side = side_of(tables, [], same, added(prototype_weight=0.0), frozen, "cpu")
+    assert side.captions is not None
+    expected = texts / np.linalg.norm(texts, axis=1, keepdims=True)
+    assert np.allclose(side.captions[:-1], expected[:-1], atol=1e-5)
+    assert not side.captions[-1].any()
+
+
+def test_without_cached_features_the_space_of_the_towers_is_told(tables, options, tmp_path):
+    from itm.features import write_features
+
+    for name in ("images", "texts"):
+        write_features(tables.features / f"{name}.safetensors", None)
+    with pytest.raises(DataError, match="'towers' needs the cached features of frozen towers"):
+        describe_images(tables, options(captioner="retrieved", space="towers"), TOWERS, "cpu")

@@ -165,9 +165,9 @@ def _without_a_model(
             folds=parameters.folds,
         )
     if parameters.space == "towers":
-        cached, _ = read_features(tables.features / TEXT_FEATURES)
+        cached = read_features(tables.features / TEXT_FEATURES)
         assert cached is not None  # image_features has read its twin
-        vectors = unit(cached[np.flatnonzero((tables.captions["split"] == "train").to_numpy())])
+        vectors = unit(cached.pooled[np.flatnonzero((tables.captions["split"] == "train").to_numpy())])
     else:
         tfidf = parameters.model_copy(update={"encoder": "tfidf"})
         texts = captions["text"].tolist()
@@ -242,10 +242,10 @@ def _cached_captions(tables: Tables, parameters: DescribeParameters, towers: Tow
     """The texts' vectors where the frozen text tower is the sentence encoder itself, and its features are cached."""
     if parameters.encoder != "minilm" or towers.kind != "offline" or not towers.frozen:
         return None
-    cached, _ = read_features(tables.features / TEXT_FEATURES)
-    if cached is None or len(cached) != len(tables.texts):
+    cached = read_features(tables.features / TEXT_FEATURES)
+    if cached is None or len(cached.pooled) != len(tables.texts):
         return None
-    vectors = unit(cached)
+    vectors = unit(cached.pooled)
     vectors[np.array([text == "" for text in tables.texts])] = 0
     return vectors
 

@@ -45,14 +45,14 @@ def image_features(
         DataError: space "towers" without cached features of frozen towers.
     """
     if parameters.space == "towers":
-        found, _ = read_features(features / IMAGE_FEATURES)
+        found = read_features(features / IMAGE_FEATURES)
         if found is None:
             raise DataError(
                 "describe.space: 'towers' needs the cached features of frozen towers, and these are trained; "
                 "set it to 'offline' or 'pixels'",
                 reason="no-features",
             )
-        return found
+        return found.pooled
     store = ImageStore(clean, images)
     compute = _grid_colours if parameters.space == "pixels" else _Lite0(device)
     parts = []

@@ -87,6 +87,8 @@ def test_only_is_the_sentence_encoder_alone() -> None:
     image = method.encode_image(Features(torch.randn(2, WIDTHS.image), side={"description": b}))
     text = method.encode_text(Features(torch.randn(2, WIDTHS.text), side={"caption": b.flip(0)}))
     torch.testing.assert_close(method.score(image, text), b @ b.flip(0).T)
+    nothing = method.encode_text(Features(torch.randn(1, WIDTHS.text), side={"caption": torch.zeros(1, WIDTHS.side)}))
+    torch.testing.assert_close(nothing.embedding.norm(dim=1), torch.ones(1))  # benchmarks ask for its direction
     losses = method.losses(images, texts, labels(), Context())
     losses.total().backward()
     trained = [name for name, p in method.named_parameters() if p.grad is not None]

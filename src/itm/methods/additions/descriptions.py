@@ -19,7 +19,8 @@ class Fusion(nn.Module):
     """An embedding with a side vector taken in; a row whose side vector is zero stays as it is.
 
     sum: unit(v + weight b). gate: unit(g v + (1 - g) b), g = sigmoid(Linear([v; b])). only: b. Where b is not as wide
-    as v, it goes through a linear map without a bias first, and is scaled to length 1 again.
+    as v, it goes through a linear map without a bias first, and is scaled to length 1 again. For "only", rows of which
+    nothing is known (the empty text too) share one direction, since a zero vector has none.
     """
 
     def __init__(self, options: DescriptionsParameters, side: int, dimension: int) -> None:
@@ -35,9 +36,9 @@ class Fusion(nn.Module):
 
     def forward(self, embedding: Tensor, side: Tensor) -> Tensor:
         """The fused unit vectors (rows, dimension), of the side's own width for "only"."""
-        if self.kind == "only":
-            return side
         known = (side != 0).any(-1, keepdim=True)
+        if self.kind == "only":
+            return torch.where(known, side, torch.full_like(side, side.shape[1] ** -0.5))
         taken = self.mapped(side).to(embedding.dtype)
         if self.gate is None:
             fused = embedding + self.weight * taken

@@ -83,9 +83,9 @@ class Descriptions(Addition):
         return embedded if self.texts is None else _with(embedded, self.texts, features.side.get("caption"))
 
     def losses(self, method: Method, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
-        """The swapped prediction of prototypes."""
+        """The swapped prediction of prototypes, in training."""
         options = self.options
-        if not options.prototype_weight:
+        if not options.prototype_weight or not self.training:
             return Losses({})
         with torch.no_grad():
             centres = self.images.mapped(self.prototypes)

@@ -16,13 +16,14 @@ from torch import Tensor
 from itm.config.model import EncodeParameters, TowersParameters
 from itm.data.files import atomic_path
 from itm.data.images import ImageStore
-from itm.data.layout import EMBEDDINGS, IMAGE_FEATURES, TEXT_FEATURES
+from itm.data.layout import EMBEDDINGS, IMAGE_FEATURES, SIDE, TEXT_FEATURES
 from itm.data.tables import read_captions, read_images, read_texts
+from itm.descriptions.side import read_side
 from itm.errors import ModelError
 from itm.features import FeatureRows, TokenRows, read_features, text_batches
 from itm.methods.interface import Embedded
 from itm.methods.method import Method
-from itm.methods.saved import load_model
+from itm.methods.saved import load_model, method_parameters
 from itm.methods.scoring import Scores, all_scores, shortlist_scores
 from itm.towers.base import Features, Towers
 from itm.towers.build import build_towers, check_same
@@ -82,6 +83,7 @@ def encode_split(
     model: Path,
     clean: Path,
     features: Path,
+    descriptions: Path,
     parameters: EncodeParameters,
     threads: int,
     device: str,
@@ -89,10 +91,12 @@ def encode_split(
 ) -> Embeddings:
     """Embeddings of a split's images and captions, of other benchmarks' photos, and of hierarchy and empty texts.
 
-    A pairwise method's scores are computed for the split's images and captions.
+    A pairwise method's scores are computed for the split's images and captions. The folder `descriptions` is read for
+    a method that adds them.
 
     Raises:
         ModelError: the cached features are missing or come from other towers.
+        DataError: the descriptions are missing.
     """
     torch.set_num_threads(threads)
     method, towers, card = load_model(model, with_towers=False)
@@ -115,6 +119,13 @@ def encode_split(
             chosen = texts["text"].iloc[text_rows].tolist()
             image_batches = _image_batches(ImageStore(clean, images), image_rows, towers, size, device, progress)
             caption_batches = _text_batches(chosen, towers, size, device, progress)
+        if (added := method_parameters(card).add.descriptions) is not None:
+            side = read_side(descriptions / SIDE)
+            image_batches = _beside(
+                image_batches, "description", side.of_images(len(images), added.several)[image_rows]
+            )
+            if side.captions is not None:
+                caption_batches = _beside(caption_batches, "caption", side.captions[text_rows])
         pairwise = method.kind == "pairwise"
         scored_images = np.flatnonzero((images["split"] == split).to_numpy()[image_rows]) if pairwise else _NONE
         scored_texts = np.flatnonzero(text_rows < len(captions)) if pairwise else _NONE
@@ -213,6 +224,13 @@ def _cached(path: Path, tokens: bool, card: dict[str, Any], rows: Rows, batch_si
             values, mask = found.tokens.padded(rows[places])
             features.tokens, features.mask = torch.from_numpy(values).float(), torch.from_numpy(mask)
         yield places, features.to(device)
+
+
+def _beside(batches: Batches, name: str, vectors: Floats) -> Batches:
+    """The batches with side vectors (rows, width) of the rows asked for."""
+    for places, features in batches:
+        features.side[name] = torch.from_numpy(vectors[places]).to(features.pooled.device)
+        yield places, features
 
 
 def _image_batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from itm.methods.scoring import all_scores
 
 Photo = str | Path | bytes | NDArray[np.uint8]
 Floats = NDArray[np.float32]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,8 @@ class Model:
         self.device, self.batch_size = torch.device(device), batch_size
         self.method, self.towers = method.to(self.device), towers.to(self.device)
         self.kind = method.kind
+        if "descriptions" in method.added:
+            log.warning("%s adds descriptions; photos and texts are encoded here without any", folder)
 
     def encode_images(self, photos: Sequence[Photo]) -> Encoded:
         """Encoded photos: each a path, a file's bytes, or pixels (height, width, 3) uint8. The centre square counts.

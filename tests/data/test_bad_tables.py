@@ -70,9 +70,13 @@ def scored() -> pd.DataFrame:
 
 
 def descriptions() -> pd.DataFrame:
-    rows = [("i0", "train", 0, "a dog", "m"), ("i0", "train", 1, "a brown dog", "m"), ("i1", "test", 0, "a cat", "m")]
-    table = pd.DataFrame(rows, columns=["image_id", "split", "position", "text", "generator"])
-    return table.astype({"position": "int8"})
+    rows = [
+        ("i0", "train", 0, "a dog", "m", "p", "gt_caption", 7),
+        ("i0", "train", 1, "a brown dog", "m", "", "none", None),
+        ("i1", "test", 0, "a cat", "m", "p", "generated_caption", None),
+    ]
+    columns = ["image_id", "split", "desc_id", "text", "generator", "prompt_id", "conditioned_on", "caption_id"]
+    return pd.DataFrame(rows, columns=columns).astype({"desc_id": "int8", "caption_id": "Int64"})
 
 
 GOOD = {
@@ -315,13 +319,19 @@ BAD: list[tuple[str, Change, str]] = [
     ("descriptions", put(0, "text", ""), "descriptions.text: must be not empty [value], 1 row: row 0 = ''"),
     (
         "descriptions",
-        put(2, "position", 1),
-        "descriptions.position: must count 0, 1, 2 ... inside an image [order], 1 row: row 2 = 1",
+        put(2, "desc_id", 1),
+        "descriptions.desc_id: must count 0, 1, 2 ... inside an image [order], 1 row: row 2 = 1",
     ),
     (
         "descriptions",
         put(2, "split", "all"),
-        "descriptions.split: must be one of train, dev, test [value], 1 row: row 2 = 'all'",
+        "descriptions.split: must be one of train, dev, test, hierarcaps [value], 1 row: row 2 = 'all'",
+    ),
+    (
+        "descriptions",
+        put(2, "conditioned_on", "gt_caption"),
+        "descriptions.image_id: outside train a description must not be written from the image's own captions "
+        "(gt_caption) [leak], 1 row: row 2 = 'i1'",
     ),
     ("descriptions", put(2, "generator", None), "descriptions.generator: must not be null [null], 1 row: row 2 = nan"),
 ]
@@ -355,7 +365,7 @@ def test_all_faults_of_a_table_are_told_at_once_and_recorded(tmp_path, monkeypat
 
 
 def test_many_cases_are_counted_and_few_shown():
-    table = pd.concat([descriptions()] * 10, ignore_index=True).assign(image_id="", position=0)
+    table = pd.concat([descriptions()] * 10, ignore_index=True).assign(image_id="", desc_id=0)
     fault = next(fault for fault in check_table("descriptions", table) if fault.reason == "value")
     assert (fault.count, len(fault.cases)) == (30, 10)
     assert str(fault).endswith("30 rows: row 0 = '', row 1 = '', row 2 = '' and 27 more")

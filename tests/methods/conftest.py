@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from itm.config import load
-from itm.config.methods import BASES, DitmParameters
+from itm.config.methods import BASES, DitmParameters, MethodParameters
 from itm.methods.build import build_method
 from itm.methods.interface import Context, Embedded, Labels, Widths
 from itm.methods.method import Method
@@ -17,7 +18,7 @@ from itm.towers.base import Features
 ROOT = Path(__file__).parents[2]
 PARAMETERS = load(ROOT / "params.yaml")
 IMAGES, CAPTIONS_EACH, IMAGE_WIDTH, TEXT_WIDTH = 6, 2, 10, 7
-WIDTHS = Widths(IMAGE_WIDTH, TEXT_WIDTH, 5, 4)
+WIDTHS = Widths(IMAGE_WIDTH, TEXT_WIDTH, 5, 4, side=3, prototypes=4)
 POSITIONS = 6
 
 
@@ -44,6 +45,20 @@ def variant(**changes: object) -> DitmParameters:
     return DitmParameters.model_validate({**PARAMETERS.method["ditm"].model_dump(), **changes})
 
 
+# The addition `descriptions` on other bases and with its other options.
+ADDED: dict[str, dict[str, object]] = {
+    "gate": {"fusion": "gate"},
+    "images-only": {"captions": False, "prototype_weight": 0.0},
+    "mean": {"several": "mean", "weight": 0.5},
+}
+
+
+def described(base: str, **changes: object) -> MethodParameters:
+    options = {**PARAMETERS.method["vsd"].model_dump()["add"]["descriptions"], **changes}
+    entry = {**PARAMETERS.method[base].model_dump(), "add": {"descriptions": options}}
+    return TypeAdapter(MethodParameters).validate_python(entry)
+
+
 METHODS = dict(PARAMETERS.method) | {f"ditm:{name}": variant(**changes) for name, changes in VARIANTS.items()}
 METHODS["esl-token:batch-norm"] = PARAMETERS.method["esl-token"].model_copy(
     update={
@@ -52,12 +67,17 @@ METHODS["esl-token:batch-norm"] = PARAMETERS.method["esl-token"].model_copy(
         )
     }
 )
+METHODS |= {f"descriptions:{name}": described("clip", **changes) for name, changes in ADDED.items()}
+METHODS |= {f"descriptions:{base}": described(base) for base in ("vse", "vse-inf", "ditm-margin")}
 
 
 @pytest.fixture(params=sorted(METHODS))
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
-    return build_method(METHODS[request.param], PARAMETERS.embedding, WIDTHS)
+    method = build_method(METHODS[request.param], PARAMETERS.embedding, WIDTHS)
+    for addition in method.added.values():
+        addition.start({"prototypes": torch.randn(WIDTHS.prototypes, WIDTHS.side)})
+    return method
 
 
 def features(rows: int, width: int, seed: int) -> Features:
@@ -68,13 +88,16 @@ def features(rows: int, width: int, seed: int) -> Features:
     tokens = torch.randn(rows, POSITIONS, WIDTHS.image_tokens if image else WIDTHS.text_tokens, generator=generator)
     lengths = torch.randint(1, POSITIONS + 1, (rows, 1), generator=generator)
     mask = torch.ones(rows, POSITIONS, dtype=torch.bool) if image else torch.arange(POSITIONS) < lengths
-    return Features(pooled, tokens, mask)
+    side = torch.nn.functional.normalize(torch.randn(rows, WIDTHS.side, generator=generator), dim=1)
+    side[rows // 2 :: 3] = 0  # nothing is known of some
+    return Features(pooled, tokens, mask, {"description" if image else "caption": side})
 
 
 def part(given: Features, rows: slice) -> Features:
     assert given.tokens is not None
     assert given.mask is not None
-    return Features(given.pooled[rows], given.tokens[rows], given.mask[rows])
+    side = {name: values[rows] for name, values in given.side.items()}
+    return Features(given.pooled[rows], given.tokens[rows], given.mask[rows], side)
 
 
 def labels(owner: torch.Tensor | None = None, images: int = IMAGES) -> Labels:

@@ -82,6 +82,8 @@ def test_copies_of_an_image_are_never_negatives(method: Method) -> None:
     truth.positives = torch.ones_like(truth.positives)
     truth.score = torch.zeros_like(truth.score)  # no order between captions either
     leaves = [each for each in (images.embedding, images.tokens) if each is not None and each.requires_grad]
+    if not leaves:
+        pytest.skip("embeddings that nothing trains")
     for leaf in leaves:
         leaf.retain_grad()
     losses = method.losses(images, texts, truth, context)

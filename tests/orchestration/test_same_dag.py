@@ -80,7 +80,7 @@ def test_both_runners_see_the_same_pipeline(unstubbed):
     assert by_snakemake(unstubbed) == expected
 
 
-ALL = {"download", "clean", "score", "features", "train", "encode", "evaluate", "report"}
+ALL = {"download", "clean", "score", "features", "describe", "train", "encode", "evaluate", "report"}
 RULES, DAG = "workflow/rules/", "src/itm/orchestration/dag.py"
 IDF_LEFT_OUT = 'outputs("score")[:2] + pipeline.outputs("score")[3:]'
 PLANTED = {

@@ -1,4 +1,28 @@
-# A model for every method and seed, and what it makes of the evaluation split.
+# Descriptions for every method, a model for every method and seed, and what it makes of the evaluation split.
+
+
+# Only descriptions that are written and encoded need a device; for other methods the stage writes empty files.
+describers = {
+    name: gpus_of_job(parameters.device) for name in parameters.methods if parameters.method[name].add.descriptions
+}
+
+
+use rule stage as describe with:
+    input:
+        pipeline.inputs("describe"),
+    output:
+        pipeline.outputs("describe"),
+    log:
+        "logs/describe/{method}.log",
+    benchmark:
+        "logs/describe/{method}.tsv"
+    threads: parameters.train.threads
+    resources:
+        gpu=lambda wildcards: describers.get(wildcards.method, 0),
+        mem_mb=16000,
+        runtime=720,
+    params:
+        **pipeline.facts("describe"),
 
 
 use rule stage as train with:

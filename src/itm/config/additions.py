@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from itm.config.base import Section
+from itm.config.describe import DescriptionsParameters
 
 
 class PrototypesParameters(Section):
@@ -75,3 +76,6 @@ class Additions(Section):
     prototypes: PrototypesParameters | None = Field(default=None, description="soft positives by shared prototypes")
     graph: GraphParameters | None = Field(default=None, description="relations within a batch, by an instance graph")
     queue: QueueParameters | None = Field(default=None, description="negatives beyond the batch, from a slow twin")
+    descriptions: DescriptionsParameters | None = Field(
+        default=None, description="descriptions of the images (stage `describe`) as further knowledge of them"
+    )

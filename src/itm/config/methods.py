@@ -47,6 +47,16 @@ class MethodSection(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _described(self) -> Self:
+        added = self.add.descriptions
+        if added is not None and added.fusion == "only" and self.similarity.type not in ("heads", "gpo"):
+            raise ValueError(
+                "add.descriptions.fusion 'only' compares vectors by cosine, and similarity "
+                f"'{self.similarity.type}' does not"
+            )
+        return self
+
 
 class ClipParameters(MethodSection):
     """Symmetric InfoNCE (CLIP)."""

@@ -12,6 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from itm.config.base import Section
 from itm.config.data import CleanParameters, DataParameters, DatasetsParameters, ScoreParameters
+from itm.config.describe import DescribeParameters
 from itm.config.evaluate import EvaluateParameters, ReportParameters
 from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters, EncodeParameters, TowersParameters, TrainParameters
@@ -43,6 +44,7 @@ class Parameters(Section):
     clean: CleanParameters
     score: ScoreParameters
     towers: TowersParameters
+    describe: DescribeParameters
     embedding: EmbeddingParameters
     train: TrainParameters
     method: dict[str, MethodParameters]
@@ -90,6 +92,12 @@ class Parameters(Section):
             cached = self.towers.frozen or self.towers.kind == "open_clip"
             if self.method[name].needs_tokens and cached and not self.towers.tokens:
                 raise ValueError(f"method.{name} compares tokens, and towers.tokens is false; set it to true")
+        describing = any(self.method[name].add.descriptions for name in self.methods)
+        if describing and self.describe.needs_space and self.describe.space == "towers" and not self.towers.frozen:
+            raise ValueError(
+                "describe.space 'towers' needs the features of frozen towers, and these are trained; set it to "
+                "'offline' or 'pixels'"
+            )
         if min(self.seeds) < 0:
             raise ValueError(f"seeds: {min(self.seeds)} is negative")
         return self

@@ -97,7 +97,27 @@ class AahrParameters(SimilaritySection):
         return True
 
 
+class GpoParameters(SimilaritySection):
+    """Tokens pooled by a learned operator over their sorted values (VSE-infinity); cosine."""
+
+    type: Literal["gpo"] = Field(description="which similarity this is")
+    hidden: int = Field(
+        ge=2, description="hidden width of the second map of image tokens, which is added to the linear"
+    )
+    position_width: int = Field(
+        ge=2, description="width of the codes and of the recurrent layer of the pooling weights"
+    )
+    temperature: float = Field(gt=0, description="temperature of the pooling weights")
+    drop: float = Field(ge=0, lt=1, description="chance of a token to be left out in training")
+
+    @property
+    def needs_tokens(self) -> bool:
+        """The pooling is over tokens."""
+        return True
+
+
 SimilarityParameters = Annotated[
-    HeadsParameters | EslGlobalParameters | EslTokenParameters | AahrParameters, Field(discriminator="type")
+    HeadsParameters | EslGlobalParameters | EslTokenParameters | AahrParameters | GpoParameters,
+    Field(discriminator="type"),
 ]
 """Any of the similarities; `type` tells which."""

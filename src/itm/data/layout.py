@@ -14,6 +14,9 @@ TEXT_FEATURES = "texts.safetensors"
 MODEL_WEIGHTS = "model.safetensors"
 MODEL_CARD = "model.json"
 EMBEDDINGS = "embeddings.npz"
+DESCRIPTIONS = "descriptions.jsonl"
+SIDE = "vectors.safetensors"
+COVERAGE = "coverage.json"
 
 SPLITS = ("train", "dev", "test")
 

@@ -14,9 +14,11 @@ from itm.config.similarities import (
     AahrParameters,
     EslGlobalParameters,
     EslTokenParameters,
+    GpoParameters,
     HeadsParameters,
     SimilarityParameters,
 )
+from itm.errors import ModelError
 from itm.methods.interface import Addition, Loss, Similarity, Widths
 from itm.methods.method import Method
 
@@ -24,7 +26,7 @@ from itm.methods.method import Method
 def build_method(parameters: MethodParameters, embedding: EmbeddingParameters, widths: Widths) -> Method:
     """A new method of the loss, similarity and additions that `parameters` name, for towers of the given widths."""
     similarity = build_similarity(parameters.similarity, embedding, widths)
-    return Method(similarity, build_loss(parameters), build_additions(parameters, similarity, embedding))
+    return Method(similarity, build_loss(parameters), build_additions(parameters, similarity, widths))
 
 
 def build_similarity(parameters: SimilarityParameters, embedding: EmbeddingParameters, widths: Widths) -> Similarity:
@@ -45,6 +47,10 @@ def build_similarity(parameters: SimilarityParameters, embedding: EmbeddingParam
         from itm.methods.aahr.similarity import AahrSimilarity
 
         return AahrSimilarity(parameters, embedding, widths)
+    if isinstance(parameters, GpoParameters):
+        from itm.methods.pooling import PooledTokens
+
+        return PooledTokens(parameters, embedding, widths)
     raise TypeError(f"no similarity for {type(parameters).__name__}")
 
 
@@ -69,22 +75,50 @@ def build_loss(parameters: MethodParameters) -> Loss:
     raise TypeError(f"no loss for {type(parameters).__name__}")
 
 
-def build_additions(
-    parameters: MethodParameters, similarity: Similarity, embedding: EmbeddingParameters
-) -> dict[str, Addition]:
-    """The additions that an entry of `method` asks for, by name, for a similarity with its first weights."""
+def build_additions(parameters: MethodParameters, similarity: Similarity, widths: Widths) -> dict[str, Addition]:
+    """The additions that an entry of `method` asks for, by name, for a similarity with its first weights.
+
+    Raises:
+        ModelError: an addition does not go with the similarity (reason "pairwise").
+    """
     found: dict[str, Addition] = {}
-    add, dimension = parameters.add, embedding.dimension
-    if add.prototypes is not None:
+    added, dimension = parameters.add, embedding_width(similarity, widths)
+    if added.descriptions is not None:
+        from itm.methods.additions.descriptions import Descriptions
+
+        if similarity.kind != "dot":
+            raise ModelError(
+                f"add.descriptions: similarity '{parameters.similarity.type}' compares tokens, and descriptions change "
+                "embeddings; use a similarity with index vectors",
+                reason="pairwise",
+            )
+        found["descriptions"] = Descriptions(added.descriptions, widths.side, dimension, widths.prototypes)
+    if added.prototypes is not None:
         from itm.methods.additions.prototypes import Prototypes
 
-        found["prototypes"] = Prototypes(add.prototypes, dimension)
-    if add.graph is not None:
+        found["prototypes"] = Prototypes(added.prototypes, dimension)
+    if added.graph is not None:
         from itm.methods.additions.graph import Graph
 
-        found["graph"] = Graph(add.graph, dimension)
-    if add.queue is not None:
+        found["graph"] = Graph(added.graph, dimension)
+    if added.queue is not None:
         from itm.methods.additions.queue import Queues
 
-        found["queue"] = Queues(add.queue, similarity, dimension)
+        found["queue"] = Queues(added.queue, similarity, dimension)
     return found
+
+
+def embedding_width(similarity: Similarity, widths: Widths) -> int:
+    """The width of the embeddings that a similarity makes, found by embedding one text of zeros."""
+    import torch
+
+    from itm.towers.base import Features
+
+    training = similarity.training
+    similarity.eval()
+    with torch.no_grad():
+        mask = torch.ones(1, 2, dtype=torch.bool)
+        text = Features(torch.zeros(1, widths.text), torch.zeros(1, 2, widths.text_tokens), mask)
+        width = similarity.encode_text(text).embedding.shape[1]
+    similarity.train(training)
+    return int(width)

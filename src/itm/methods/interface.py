@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
@@ -34,12 +34,17 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Widths:
-    """Widths of what a pair of towers gives: pooled features and tokens, of images and texts."""
+    """Widths of what a pair of towers gives: pooled features and tokens, of images and texts.
+
+    side: width of the vectors of descriptions, and prototypes: how many there are, for methods that add those.
+    """
 
     image: int
     text: int
     image_tokens: int
     text_tokens: int
+    side: int = 0
+    prototypes: int = 0
 
 
 @dataclass
@@ -191,6 +196,9 @@ class Addition(nn.Module):
 
     requires = Requirements()
     train_only = False
+
+    def start(self, constants: Mapping[str, Tensor]) -> None:
+        """Called once before training with what is given for the whole run, by name."""
 
     def image(self, embedded: Embedded, features: Features) -> Embedded:
         """What becomes of embedded images; row by row."""

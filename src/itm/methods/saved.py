@@ -77,9 +77,8 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
     folder = Path(folder)
     card = read_json(folder / MODEL_CARD)
     towers_parameters = TowersParameters.model_validate(card["towers"])
-    method_parameters: MethodParameters = TypeAdapter(MethodParameters).validate_python(card["method"])
     embedding = EmbeddingParameters.model_validate(card["embedding"])
-    method = build_method(method_parameters, embedding, Widths(**card["widths"]))
+    method = build_method(method_parameters(card), embedding, Widths(**card["widths"]))
     towers = None
     if with_towers or not towers_parameters.frozen:
         towers = build_towers(towers_parameters, vocabulary=card["towers_description"].get("vocabulary"))
@@ -92,6 +91,12 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
     if towers is not None:
         towers.eval()
     return method, towers, card
+
+
+def method_parameters(card: dict[str, Any]) -> MethodParameters:
+    """The options of the method that a model's card tells."""
+    found: MethodParameters = TypeAdapter(MethodParameters).validate_python(card["method"])
+    return found
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ def encode(
     model: Annotated[Path, typer.Option(help="folder of the trained model")],
     clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
     features: Annotated[Path, typer.Option(help="folder of the cached features")],
+    descriptions: Annotated[Path, typer.Option(help="folder of the descriptions for this method")],
     out: Annotated[Path, typer.Option(help="folder for the embeddings")],
 ) -> None:
     """Embed the evaluation split, other benchmarks' photos, and all texts that are evaluated."""
@@ -29,6 +30,7 @@ def encode(
             model,
             clean,
             features,
+            descriptions,
             parameters.encode,
             parameters.train.threads,
             device,

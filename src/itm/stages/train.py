@@ -28,6 +28,7 @@ def train(
     clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
     scored: Annotated[Path, typer.Option(help="folder of the scored captions")],
     features: Annotated[Path, typer.Option(help="folder of the cached features")],
+    descriptions: Annotated[Path, typer.Option(help="folder of the descriptions for this method")],
     out: Annotated[Path, typer.Option(help="folder for the model")],
     results: Annotated[Path, typer.Option(help="folder for history.csv and train.json")],
 ) -> None:
@@ -42,7 +43,7 @@ def train(
     with pick_device(parameters.device) as name, join(torch.device(name)) as group:
         if not group.leads:
             logging.getLogger("itm").setLevel(logging.WARNING)
-        _train(parameters, method, seed, clean, scored, features, out, results, torch.device(name), group)
+        _train(parameters, method, seed, clean, scored, features, descriptions, out, results, torch.device(name), group)
 
 
 def _train(
@@ -52,12 +53,14 @@ def _train(
     clean: Path,
     scored: Path,
     features: Path,
+    descriptions: Path,
     out: Path,
     results: Path,
     device: torch.device,
     group: Group,
 ) -> None:
     from itm.data.catalogue import load_catalogue
+    from itm.data.layout import SIDE
     from itm.methods.build import build_method
     from itm.methods.saved import save_model
     from itm.training.card import write_card
@@ -70,8 +73,11 @@ def _train(
     options = parameters.method[name]
     seed_everything(seed, parameters.train.threads)
     decoding = Decoding.of(parameters.train, seed, pinned=device.type == "cuda")
-    data = load_training_data(clean, scored, features, parameters.towers, options, seed, decoding)
+    side = descriptions / SIDE
+    data = load_training_data(clean, scored, features, parameters.towers, options, seed, decoding, side)
     method = build_method(options, parameters.embedding, data.widths).to(device)
+    for addition in method.added.values():
+        addition.start(data.constants)
     towers = data.towers.to(device) if data.towers is not None else None
     encoder = Encoder(method, towers, device, parameters.train.precision, parameters.train.compile)
     facts = {
@@ -82,7 +88,7 @@ def _train(
         "seed": seed,
         "device": device.type,
         "processes": group.size,
-        "inputs": _fingerprints(clean, scored, features),
+        "inputs": _fingerprints(clean, scored, side),
     }
     checkpoint = Checkpoint(key(facts))
     with Progress(f"train {name} seed {seed}", shown=group.leads) as progress:
@@ -123,11 +129,11 @@ def _train(
     checkpoint.delete()
 
 
-def _fingerprints(clean: Path, scored: Path, features: Path) -> dict[str, str]:
+def _fingerprints(clean: Path, scored: Path, side: Path) -> dict[str, str]:
     """Hashes of the small tables; they name the large files (image hashes, towers) that go with them."""
     from itm.data.layout import CAPTIONS, IMAGES, KEYWORDS, TEXTS
 
-    files = [clean / CAPTIONS, clean / IMAGES, clean / TEXTS, scored / CAPTIONS, scored / KEYWORDS]
+    files = [clean / CAPTIONS, clean / IMAGES, clean / TEXTS, scored / CAPTIONS, scored / KEYWORDS, side]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,22 @@ class Features:
     """What a tower knows of a batch of images or texts.
 
     pooled: (batch, width) float. tokens: (batch, positions, token width) float, or None where the tower
-    was asked for pooled features only. mask: (batch, positions) bool, True where a token is real.
+    was asked for pooled features only. mask: (batch, positions) bool, True where a token is real. side: what is known
+    beside the towers, (batch, ...) by name; for a method that asks for it.
     """
 
     pooled: Tensor
     tokens: Tensor | None = None
     mask: Tensor | None = None
+    side: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Features:
         """The same features on a device."""
-        rest = (None if value is None else value.to(device, non_blocking=True) for value in (self.tokens, self.mask))
-        return Features(self.pooled.to(device, non_blocking=True), *rest)
+        tokens, mask = (
+            None if value is None else value.to(device, non_blocking=True) for value in (self.tokens, self.mask)
+        )
+        side = {name: value.to(device, non_blocking=True) for name, value in self.side.items()}
+        return Features(self.pooled.to(device, non_blocking=True), tokens, mask, side)
 
 
 class Towers(nn.Module):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from torch import Tensor
 
 from itm.config.methods import MethodParameters
 from itm.config.model import TowersParameters, TrainParameters
@@ -17,6 +18,7 @@ from itm.data.images import ImageStore
 from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
 from itm.data.loader import Augment
 from itm.data.tables import read_captions, read_images, read_texts
+from itm.descriptions.side import read_side
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
 from itm.methods.interface import Widths
@@ -26,6 +28,7 @@ from itm.training.batches import Rows
 from itm.training.inputs import Inputs, Split
 from itm.training.photos import Photos
 from itm.training.relations import Relations, caption_scores
+from itm.training.side import add_side, constants_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Decoding:
 
 @dataclass
 class TrainingData:
-    """Everything a training run reads. towers is None where they are frozen (their features are cached)."""
+    """Everything a training run reads. towers is None where they are frozen (their features are cached). constants:
+    what a method is given once before training."""
 
     train: Split
     dev: Split
@@ -56,6 +60,7 @@ class TrainingData:
     towers: Towers | None
     towers_description: dict[str, Any]
     widths: Widths
+    constants: dict[str, Tensor] = field(default_factory=dict)
 
 
 def load_training_data(
@@ -66,10 +71,12 @@ def load_training_data(
     method: MethodParameters,
     seed: int,
     decoding: Decoding | None = None,
+    described: Path | None = None,
 ) -> TrainingData:
     """The train and dev splits of the pipeline's tables.
 
-    `decoding` says how photos become pixels; without it all are decoded at once, as centre squares.
+    `decoding` says how photos become pixels; without it all are decoded at once, as centre squares. `described` is the
+    file of vectors that a method with descriptions reads.
 
     Raises:
         DataError: cached features are missing, do not fit the tables, or tables disagree in their rows.
@@ -104,7 +111,18 @@ def load_training_data(
         widths = tower_widths(towers)
     splits = {name: _split(name, captions, images, source, len(texts) - 1) for name in ("train", "dev")}
     relations = _relations(captions, images, scores, scored, method, seed)
-    return TrainingData(splits["train"], splits["dev"], relations, towers, description, widths)
+    data = TrainingData(splits["train"], splits["dev"], relations, towers, description, widths)
+    if method.add.descriptions is not None:
+        if described is None:
+            raise DataError("the method adds descriptions, and no file of them is given", reason="no-side")
+        side = read_side(described)
+        for name, split in splits.items():
+            image_rows, caption_rows, _ = _rows(captions, images, name)
+            add_side(split, side, method.add.descriptions.several, image_rows, caption_rows, len(texts) - 1, seed)
+        data.constants = constants_of(side)
+        clusters = 0 if side.prototypes is None else len(side.prototypes)
+        data.widths = replace(widths, side=side.width, prototypes=clusters)
+    return data
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,19 @@ from itm.training.photos import Photos
 
 
 @dataclass
+class Raw:
+    """Raw inputs of a tower, and what is known beside it."""
+
+    values: Tensor
+    side: dict[str, Tensor]
+
+
+@dataclass
 class Inputs:
     """Images or texts as rows. Either `features` (rows, width) float32 from frozen towers, and their `tokens` if a
     method needs them; row i of the inputs has those of row `token_rows[i]`. Or `raw`: pixels (rows, size, size, 3)
     uint8 for images, token ids (rows, context length) int64 for texts; or `photos`, which are decoded batch by batch.
+    `side`: what is known beside the towers, (rows, ...) by name; `redraw` gives it anew for an epoch of training.
     """
 
     features: Tensor | None = None
@@ -31,17 +40,31 @@ class Inputs:
     photos: Photos | None = None
     tokens: TokenRows | None = None
     token_rows: Rows | None = None
+    side: dict[str, Tensor] = field(default_factory=dict)
+    redraw: Callable[[int], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
         return len(next(rows for rows in (self.features, self.raw, self.photos) if rows is not None))
 
     def start(self, epoch: int, batches: Iterable[Rows]) -> None:
-        """Announce the rows of an epoch's batches, so that photos are decoded ahead."""
+        """Announce the rows of an epoch's batches, so that photos are decoded ahead and side inputs drawn."""
+        if self.redraw is not None:
+            self.side = self.redraw(epoch)
         if self.photos is not None:
             self.photos.start(epoch, batches)
 
-    def batch(self, rows: np.ndarray[Any, Any], device: torch.device) -> Features | Tensor:
-        """The rows as features, or as raw inputs that a tower must see first."""
+    def batch(self, rows: np.ndarray[Any, Any], device: torch.device) -> Features | Tensor | Raw:
+        """The rows as features, or as raw inputs that a tower must see first, with their side inputs if there are."""
+        found = self._batch(rows, device)
+        if not self.side:
+            return found
+        side = {name: values[torch.from_numpy(rows)].to(device) for name, values in self.side.items()}
+        if isinstance(found, Features):
+            found.side = side
+            return found
+        return Raw(found, side)
+
+    def _batch(self, rows: np.ndarray[Any, Any], device: torch.device) -> Features | Tensor:
         if self.features is not None:
             pooled = self.features[torch.from_numpy(rows)]
             if self.tokens is None or self.token_rows is None:
@@ -92,26 +115,30 @@ class Encoder:
         if compiled:
             self._images, self._texts = torch.compile(self._encode_images), torch.compile(self._encode_texts)
 
-    def images(self, batch: Features | Tensor) -> Embedded:
+    def images(self, batch: Features | Tensor | Raw) -> Embedded:
         """Embedded images of a batch."""
         with torch.autocast(self.device.type, self.type or torch.bfloat16, enabled=self.type is not None):
             return self._images(batch)
 
-    def texts(self, batch: Features | Tensor) -> Embedded:
+    def texts(self, batch: Features | Tensor | Raw) -> Embedded:
         """Embedded texts of a batch."""
         with torch.autocast(self.device.type, self.type or torch.bfloat16, enabled=self.type is not None):
             return self._texts(batch)
 
-    def _encode_images(self, batch: Features | Tensor) -> Embedded:
-        if isinstance(batch, Tensor):
+    def _encode_images(self, batch: Features | Tensor | Raw) -> Embedded:
+        if not isinstance(batch, Features):
             assert self.towers is not None
-            batch = self.towers.image(self.towers.preprocess(batch))
+            values, side = (batch.values, batch.side) if isinstance(batch, Raw) else (batch, {})
+            batch = self.towers.image(self.towers.preprocess(values))
+            batch.side = side
         return self.method.encode_image(batch)
 
-    def _encode_texts(self, batch: Features | Tensor) -> Embedded:
-        if isinstance(batch, Tensor):
+    def _encode_texts(self, batch: Features | Tensor | Raw) -> Embedded:
+        if not isinstance(batch, Features):
             assert self.towers is not None
-            batch = self.towers.text(batch)
+            values, side = (batch.values, batch.side) if isinstance(batch, Raw) else (batch, {})
+            batch = self.towers.text(values)
+            batch.side = side
         return self.method.encode_text(batch)
 
     def train(self, mode: bool = True) -> None:

@@ -1,0 +1,63 @@
+"""What a captioner is asked, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to describe. row: of images.parquet; sha256: of its bytes, the same for copies."""
+
+    row: int
+    image_id: str
+    split: str
+    sha256: str
+
+
+def pictures_of(images: pd.DataFrame) -> list[Picture]:
+    """The pictures of images.parquet, in its order."""
+    columns = (images[name].tolist() for name in ("image_id", "split", "sha256"))
+    return [Picture(row, *facts) for row, facts in enumerate(zip(*columns, strict=True))]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about one picture; `key` names it in the journal, `seed` its sample."""
+
+    key: str
+    picture: Picture
+    prompt: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said, and the tokens that it took (also those of attempts that gave nothing); 0 where not told."""
+
+    text: str
+    tokens_read: int = 0
+    tokens_written: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No answer. final: asking again is useless (the model refuses this image)."""
+
+    reason: str
+    final: bool = False
+
+
+class Asked(Protocol):
+    """A model that answers questions about pictures, in whatever order it likes."""
+
+    name: str
+    """What `generator` says in the descriptions."""
+
+    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer | Failure]]:
+        """Each question with its answer, as soon as it is there."""
+        ...

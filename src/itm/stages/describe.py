@@ -1,0 +1,58 @@
+"""`describe`: descriptions of the images and their vectors, for a method that adds them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from itm.config import load
+from itm.data.layout import COVERAGE, DESCRIPTIONS, SIDE
+from itm.stages.harness import Progress, run
+
+log = logging.getLogger(__name__)
+
+
+def describe(
+    method: Annotated[str, typer.Option(help="entry of `method` in params.yaml")],
+    clean: Annotated[Path, typer.Option(help="folder of the clean tables and image shards")],
+    features: Annotated[Path, typer.Option(help="folder of the cached features")],
+    out: Annotated[Path, typer.Option(help="folder for the descriptions")],
+) -> None:
+    """Describe every image and make vectors of the descriptions; write empty files for a method without need."""
+    parameters = load()
+    from itm.data.files import atomic_path, write_json
+    from itm.descriptions.side import write_side
+
+    wanted = parameters.method[method].add.descriptions
+    if wanted is None:
+        log.info("%s adds no descriptions: there is nothing to write", method)
+        with atomic_path(out / DESCRIPTIONS) as temporary:
+            temporary.touch()
+        write_side(out / SIDE, None)
+        write_json(out / COVERAGE, {})
+        return
+    from itm.descriptions.records import write_descriptions
+    from itm.descriptions.run import Tables, coverage_of, describe_images, side_of
+    from itm.orchestration.devices import device as pick_device
+
+    options, towers = parameters.describe, parameters.towers
+    tables = Tables.read(clean, features)
+    with pick_device(parameters.device) as device, Progress(f"describe for {method}") as progress:
+        import torch
+
+        torch.set_num_threads(parameters.train.threads)
+        descriptions, usage = describe_images(tables, options, towers, device, progress.update)
+        write_descriptions(out / DESCRIPTIONS, descriptions)
+        side = side_of(tables, descriptions, options, wanted, towers, device, progress.update)
+    write_side(out / SIDE, side)
+    coverage = coverage_of(tables, descriptions, side, usage)
+    write_json(out / COVERAGE, coverage)
+    for split, facts in coverage["coverage"].items():
+        log.info("%s: %d of %d images have a description", split, facts["described"], facts["images"])
+
+
+if __name__ == "__main__":
+    run(describe)

@@ -250,7 +250,7 @@ def measured(names: tuple[str, ...], given: argparse.Namespace) -> None:
             words += ["--threads", str(given.threads)] + (["--scratch", str(given.scratch)] if given.scratch else [])
             done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=False)
             if done.returncode:
-                print(f"{name}: failed", file=sys.stderr)
+                print(f"{name}: failed (status {done.returncode})", file=sys.stderr)
                 continue
             with RESULTS.open("a") as file:
                 file.write(done.stdout.splitlines()[-1] + "\n")

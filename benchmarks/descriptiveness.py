@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from generated_captions import write_parquet
+from results_page import commit, machine
 
 LARGE = 10_000_000
 
@@ -105,7 +106,8 @@ def watch(pid: int, peak: list[int]) -> None:
         return
 
 
-def compare(folder: Path, captions: int, workers: list[int], repeat: int) -> dict[str, float]:
+def compare(folder: Path, captions: int, workers: list[int], repeat: int) -> list[str]:
+    """Lines of the page's table: the best of the repeats of the peer and of ours, with each number of threads."""
     path = folder / f"{captions}.parquet"
     write_parquet(path, captions)
     runs = [("peer", 1), *(("ours", count) for count in workers)]
@@ -115,15 +117,45 @@ def compare(folder: Path, captions: int, workers: list[int], repeat: int) -> dic
             found[what, count].append(measured(what, path, count))
     best = {run: {key: min(one[key] for one in ones) for key in ones[0]} for run, ones in found.items()}
     peer_best = best["peer", 1]
+    lines = []
     for (what, count), one in best.items():
         name = "scikit-learn" if what == "peer" else f"itm, {count} thread{'s' * (count > 1)}"
+        factor = "" if what == "peer" else f"{peer_best['seconds'] / one['seconds']:.1f}"
+        lines.append(
+            f"| {captions:,} | {name} | {one['seconds']:.1f} | {one['cpu']:.1f} | {one['gigabytes']:.2f} | {factor} |"
+        )
         print(
             f"{captions:>11,}  {name:<18} {one['seconds']:8.2f} s {one['cpu']:8.2f} CPU s {one['gigabytes']:6.2f} GB"
-            + ("" if what == "peer" else f"   {peer_best['seconds'] / one['seconds']:.1f}x faster"),
+            + (f"   {factor}x faster" if factor else ""),
             flush=True,
         )
     path.unlink()
-    return {"captions": captions, **{f"seconds_{w}_{c}": one["seconds"] for (w, c), one in best.items()}}
+    return lines
+
+
+PAGE = """\
+<!-- Written by benchmarks/descriptiveness.py. Do not edit. -->
+
+# Speed and memory of the score
+
+At commit {commit} on {machine}, all in one run of
+
+```
+{command}
+```
+
+The peer is `TfidfVectorizer(norm=None).fit_transform(captions).sum(axis=1)` with the captions in a list that is ready;
+ours reads a Parquet file and writes scores to another. Each run is a process of its own, its imports not counted;
+they take turns, and the best of the repeats counts (10,000,000 captions: one run each). Memory: the most that a process
+and its children held at once. Captions are generated (`benchmarks/generated_captions.py`).
+
+| captions | | seconds | CPU seconds | GB | times as fast |
+|---:|---|---:|---:|---:|---:|
+{lines}
+
+Equality with scikit-learn: `python benchmarks/descriptiveness.py --equality --captions 1000000` prints the largest
+difference of any score with the same tokens and options.
+"""
 
 
 def main() -> None:
@@ -133,6 +165,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--large", action="store_true", help=f"{LARGE:,} captions too, once (minutes; 8 GB)")
     parser.add_argument("--equality", action="store_true", help="only the largest difference from scikit-learn")
+    parser.add_argument("--page", type=Path, help="write the results page to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.equality:
@@ -141,10 +174,15 @@ def main() -> None:
                 write_parquet(path, captions)
                 print(f"{captions:>11,}  largest difference {measured('same_tokens', path)['difference']:.1e}")
             return
+        lines: list[str] = []
         for captions in arguments.captions:
-            compare(Path(folder), captions, arguments.workers, arguments.repeat)
+            lines += compare(Path(folder), captions, arguments.workers, arguments.repeat)
         if arguments.large:
-            compare(Path(folder), LARGE, arguments.workers[-1:], 1)
+            lines += compare(Path(folder), LARGE, arguments.workers[-1:], 1)
+    if arguments.page:
+        command = " ".join(["python benchmarks/descriptiveness.py", *sys.argv[1:]])
+        filled = PAGE.format(commit=commit(), machine=machine(), command=command, lines="\n".join(lines))
+        arguments.page.write_text(filled, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_every_yaml_reader_finds_the_same_values(tmp_path):
     parameters = compose("flickr8k-vitb32", ["train.tower_learning_rate=1e-7"], root=ROOT)
     file = tmp_path / "params.yaml"
     file.write_text(render(parameters, "flickr8k-vitb32"))
-    expected = parameters.model_dump()
+    expected = parameters.model_dump(exclude_none=True)
     assert YAML(typ="safe").load(file) == expected
     assert yaml.safe_load(file.read_text()) == expected
     assert OmegaConf.to_container(OmegaConf.load(file)) == expected

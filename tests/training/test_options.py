@@ -53,20 +53,20 @@ def test_the_average_is_evaluated_and_kept_and_the_steps_are_those_without_it() 
     engine, plain = trainer("clip", epochs=1, weight_average=0.9), trainer("clip", epochs=1)
     seen: list[torch.Tensor] = []
     stepped: list[torch.Tensor] = []
-    engine.progress = lambda *_: stepped.append(weights(engine)["image_head.1.weight"])
+    engine.progress = lambda *_: stepped.append(weights(engine)["similarity.image_head.1.weight"])
     figures = engine.dev_figures
-    engine.dev_figures = lambda images, texts: (
-        seen.append(weights(engine)["image_head.1.weight"]) or figures(images, texts)
+    engine.dev_figures = lambda scorer: (
+        seen.append(weights(engine)["similarity.image_head.1.weight"]) or figures(scorer)
     )
     engine.run()
     plain.run()
     assert engine.average is not None
-    kept = weights(engine)["image_head.1.weight"]
+    kept = weights(engine)["similarity.image_head.1.weight"]
     assert torch.equal(kept, seen[0])
-    assert torch.equal(kept, engine.average.average["method.image_head.1.weight"])
+    assert torch.equal(kept, engine.average.average["method.similarity.image_head.1.weight"])
     assert engine.average.steps == engine.steps
     # the weights themselves went the way they go without an average
-    assert torch.equal(stepped[-1], weights(plain)["image_head.1.weight"])
+    assert torch.equal(stepped[-1], weights(plain)["similarity.image_head.1.weight"])
     assert not torch.equal(kept, stepped[-1])
 
 
@@ -101,7 +101,7 @@ def test_a_stopped_run_with_options_resumes_to_the_same_bits(
 def test_patience_ends_training_and_keeps_the_best_epoch(tmp_path: Path, patience: int, epochs: int) -> None:
     figures = iter([10.0, 50.0, 30.0, 50.0, 20.0, 40.0])
     engine = trainer("clip", epochs=6, patience=patience, checkpoint=Checkpoint("run", tmp_path))
-    engine.dev_figures = lambda images, texts: {"rsum": next(figures)}
+    engine.dev_figures = lambda scorer: {"rsum": next(figures)}
     outcome = engine.run()
     assert (outcome.epoch, len(outcome.history)) == (2, epochs)
     # started again after its end, it has nothing left to do

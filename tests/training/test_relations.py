@@ -38,7 +38,7 @@ def test_copies_of_an_image_share_their_captions() -> None:
 
 
 def test_containment_equals_a_literal_loop() -> None:
-    found = relations().containment(ROWS)
+    found = relations().containment(ROWS.images, ROWS.captions)
     for i, image in enumerate(ROWS.images):
         held = HOLDS[image == OWNER].any(0)
         for j, caption in enumerate(ROWS.captions):

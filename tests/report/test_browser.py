@@ -5,7 +5,6 @@ Pictures of what was seen are left in .artefacts/report (not in git).
 
 import io
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,19 +20,6 @@ SECTIONS = ("results", "retrieval", "cxc", "hierarcaps", "false_negatives", "cha
 HARD = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser driver is not installed")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        # without a sandbox, which containers seldom allow; the only page is ours
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

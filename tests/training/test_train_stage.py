@@ -19,6 +19,7 @@ from itm.config.render import render
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train-stage")]  # the group shares costly fixtures
 FOLDERS = ["--clean", "data/clean", "--scored", "data/scored", "--features", "data/features"]
+FOLDERS += ["--descriptions", "data/descriptions"]
 SMALL = [
     "device=cpu",
     "datasets.scenes.train_images=96",
@@ -53,6 +54,8 @@ class Project:
         self.stage("clean", "--raw", "data/raw", "--out", "data/clean", "--quality", "quality.json")
         self.stage("score", "--clean", "data/clean", "--out", "data/scored", "--metrics", "score.json")
         self.stage("features", "--clean", "data/clean", "--out", "data/features")
+        folders = ["--clean", "data/clean", "--features", "data/features"]
+        self.stage("describe", "--method", "ditm", *folders, "--out", "data/descriptions")
 
     def start(self, stage: str, *options: str, runner: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         return subprocess.Popen(

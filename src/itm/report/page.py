@@ -15,6 +15,7 @@ from itm.report.aggregate import Summary, aggregate
 from itm.report.chance import chance_levels
 from itm.report.columns import Column, column, columns
 from itm.report.compare import compare
+from itm.report.cost import Cost, costs
 from itm.report.dataset import Dataset, load_dataset
 from itm.report.headline import claims, featured_method, headline
 from itm.report.hierarchy import PathExample, path_examples
@@ -60,6 +61,7 @@ class Page:
     baseline: str
     featured: str
     parts: list[BenchmarkPart]
+    costs: list[Cost]
     order: OrderPart
     shares: dict[str, dict[str, float]]
     relaxed: list[Relaxed]
@@ -119,6 +121,7 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
         baseline=baseline,
         featured=featured,
         parts=parts,
+        costs=costs(results),
         order=order_part,
         shares=shares,
         relaxed=relaxed,

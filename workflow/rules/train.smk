@@ -3,7 +3,9 @@
 
 # Only descriptions that are written and encoded need a device; for other methods the stage writes empty files.
 describers = {
-    name: gpus_of_job(parameters.device) for name in parameters.methods if parameters.method[name].add.descriptions
+    name: gpus_of_job(parameters.device)
+    for name in parameters.methods
+    if parameters.method[name].add.descriptions
 }
 
 

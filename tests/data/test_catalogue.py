@@ -57,21 +57,31 @@ def test_published_checksums_come_with_a_size(catalogue):
     for entry in catalogue.values():
         for name, file in entry.files.items():
             assert (file.sha256 is None) == (file.bytes is None), name
-            assert all(url.startswith("http") for url in file.urls)
+            # without a reason there is no plain address, and none without a checksum is the only one
+            assert all(url.startswith("https://") for url in file.urls) or (
+                file.plain_http and (file.sha256 or file.urls[0].startswith("https://"))
+            )
 
 
 BASE = {"title": "t", "use": "u", "licence": "l", "citation": "c"}
 BAD = {
     "no addresses": ({"a.zip": {}}, "set.files.a.zip: needs at least one of urls, mirror, manual, package, generated"),
     "wrong address": ({"a.zip": {"urls": ["ftp://x/a"]}}, "address 'ftp://x/a' must start with http:// or https://"),
-    "short checksum": ({"a.zip": {"urls": ["http://x"], "sha256": "abc"}}, "sha256 'abc' is not 64 hexadecimal digits"),
+    "plain address": ({"a.zip": {"urls": ["http://x/a"]}}, "'http://x/a' starts with http://, where anybody on the"),
+    "short checksum": (
+        {"a.zip": {"urls": ["https://x"], "sha256": "abc"}},
+        "sha256 'abc' is not 64 hexadecimal digits",
+    ),
     "upper-case checksum": (
-        {"a.zip": {"urls": ["http://x"], "sha256": "A" * 64}},
+        {"a.zip": {"urls": ["https://x"], "sha256": "A" * 64}},
         "is not 64 hexadecimal digits in lower",
     ),
-    "negative size": ({"a.zip": {"urls": ["http://x"], "bytes": -1}}, "set.files.a.zip.bytes: Input should be greater"),
+    "negative size": (
+        {"a.zip": {"urls": ["https://x"], "bytes": -1}},
+        "set.files.a.zip.bytes: Input should be",
+    ),
     "unknown key": ({"a.zip": {"url": "http://x"}}, "set.files.a.zip.url: Extra inputs are not permitted"),
-    "name with a path": ({"../a.zip": {"urls": ["http://x"]}}, "file name '../a.zip' may hold letters, digits"),
+    "name with a path": ({"../a.zip": {"urls": ["https://x"]}}, "file name '../a.zip' may hold letters, digits"),
     "mirror path that leaves": (
         {"a.zip": {"mirror": [{"path": "../a"}]}},
         "must be relative and stay inside the mirror",

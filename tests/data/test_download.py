@@ -215,6 +215,26 @@ def test_redirect_is_followed(get, tmp_path):
     assert final(tmp_path).read_bytes() == BODY
 
 
+@pytest.mark.parametrize(("target", "fault"), [("http://b.example/x", "is sent on to http://b.example/x"), ("", "")])
+def test_no_redirect_leaves_https(get, tmp_path, monkeypatch, target, fault):
+    import httpx
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "a.example" and target:
+            return httpx.Response(302, headers={"location": target})
+        return httpx.Response(200, stream=httpx.ByteStream(BODY))
+
+    transport = httpx.MockTransport(answer)
+    monkeypatch.setattr(httpx, "Client", functools.partial(httpx.Client, transport=transport))
+    if fault:
+        with pytest.raises(DataError, match=fault):
+            get("https://a.example/x")
+        assert not final(tmp_path).exists()
+    else:
+        get("https://a.example/x")
+        assert final(tmp_path).read_bytes() == BODY
+
+
 def test_right_file_is_left_alone_and_wrong_one_replaced(get, tmp_path):
     final(tmp_path).parent.mkdir(parents=True)
     final(tmp_path).write_bytes(BODY)

@@ -15,6 +15,7 @@ CATALOGUE = Path("data/catalogue.yaml")
 """Where the catalogue lies, from the root of the repository."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -55,6 +56,8 @@ class SourceFile(Contents):
 
     urls: list[str] = []
     mirror: list[Copy] = []
+    plain_http: str = ""
+    """Why an address starts with http://, where one does; all others start with https://."""
     manual: str = ""
     package: str = ""
     """An installed Python package that holds the file, and the path inside it."""
@@ -66,6 +69,12 @@ class SourceFile(Contents):
         bad = [url for url in self.urls if not url.startswith(("http://", "https://"))]
         if bad:
             raise ValueError(f"address '{bad[0]}' must start with http:// or https://")
+        open_ = [url for url in self.urls if url.startswith("http://") and not _LOOPBACK.match(url)]
+        if open_ and not self.plain_http:
+            raise ValueError(
+                f"address '{open_[0]}' starts with http://, where anybody on the way may change the file; give an "
+                "https:// address, or say under `plain_http` why there is none"
+            )
         if not (self.urls or self.mirror or self.manual or self.package or self.generated):
             raise ValueError("needs at least one of urls, mirror, manual, package, generated")
         return self

@@ -64,7 +64,8 @@ def receive(url: str, part: Path, wanted: int | None, any_copy: bool, policy: Po
         Whether the file was put together from more than one answer.
 
     Raises:
-        Refused: an answer that will not change: 4xx, a redirect loop, an HTML page, a wrong length.
+        Refused: an answer that will not change: 4xx, a redirect loop or one from https to http, an HTML page, a wrong
+            length.
         Cut: all attempts ended early.
     """
     import httpx
@@ -108,6 +109,8 @@ def _attempt(
         if same and note.get("validator"):
             headers["If-Range"] = note["validator"]
     with client.stream("GET", url, headers=headers) as answer:
+        if url.startswith("https://") and answer.url.scheme != "https":
+            raise Refused(f"is sent on to {answer.url}, where anybody on the way may change the file")
         if answer.status_code == 416 and have and answer.headers.get("content-range", "").strip() == f"bytes */{have}":
             return True  # nothing is left to send: the part is the whole
         try:

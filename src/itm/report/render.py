@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from itm.report import plots
 from itm.report.gallery import SHOWN, by_reason
@@ -57,7 +57,7 @@ def _helpers(page: Page) -> dict[str, object]:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("itm.report", "templates"),
-        autoescape=lambda name: bool(name) and ".html" in str(name),
+        autoescape=select_autoescape(("html.j2",)),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,

@@ -7,7 +7,6 @@ chunks, the words' frequencies, and d itself (8 bytes a caption) for the exact q
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +30,7 @@ from itm.text.descriptiveness import Scores, descriptiveness
 from itm.text.frequencies import DocumentFrequencies, merge
 from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
+from itm.text.tables import read_idf, write_idf
 
 
 class FrequencySum:
@@ -110,8 +110,9 @@ def score_files(
             sizes.append(captions)
             progress(captions)
         idf = idf_table(frequencies.total(), parameters)
-        kept = scratch / "idf.pickle"
-        kept.write_bytes(pickle.dumps(idf.above_cap()))
+        kept = scratch / "idf.parquet"
+        common = idf.above_cap()
+        write_idf(kept, common, common.words)
         again = ((scratch / f"{number}.npy", kept) for number in range(len(sizes)))
         parts = []
         for scores in _in_order(pool, _second_pass, again, workers):
@@ -165,8 +166,7 @@ def _first_pass(chunk: Chunk, scratch: Path) -> tuple[int, DocumentFrequencies]:
 
 @lru_cache(maxsize=1)
 def _idf(path: Path) -> IdfTable:
-    table: IdfTable = pickle.loads(path.read_bytes())
-    return table
+    return read_idf(path)
 
 
 def _second_pass(scratch: Path, idf: Path) -> Scores:

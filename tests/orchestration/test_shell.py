@@ -1,0 +1,69 @@
+"""Values of params.yaml reach a stage as they are written: the shell that DVC and Snakemake start runs none of them."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from itm.config import load
+from itm.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+EVIL = ["x; touch pwned", "$(touch pwned)", "`touch pwned`", "two words", "a && touch pwned #", "> pwned", "*"]
+PYTHON = '#!/bin/sh\nfor each in "$@"; do printf "%s\\n" "$each"; done\n'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The project's dvc.yaml, and a `python` that prints its arguments, one a line."""
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text(PYTHON)
+    (tmp_path / "bin/python").chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_no_value_is_run(root: Path, evil: str) -> None:
+    from dvc.repo import Repo
+
+    values = yaml.safe_load((root / "params.yaml").read_text())
+    values["methods"] = values["benchmarks"] = values["data"]["files"] = [evil]
+    values["data"]["name"] = evil
+    (root / "params.yaml").write_text(yaml.safe_dump(values))
+    stages = [stage for stage in Repo(str(root)).index.stages if stage.cmd]
+    assert {stage.name.split("@")[0] for stage in stages} >= {"download", "clean", "train", "encode", "evaluate"}
+    for stage in stages:
+        done = subprocess.run(
+            stage.cmd,
+            shell=True,
+            cwd=root,
+            env={**os.environ, "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        given = done.stdout.splitlines()
+        assert given[:2] == ["-m", f"itm.stages.{stage.name.split('@')[0]}"]
+        if "@" in stage.name:
+            assert any(evil in argument for argument in given)
+            assert stage.cmd.count(evil) == sum(argument.count(evil) for argument in given)
+    assert not (root / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", [*EVIL, "it's", "../up", "-option", "Upper"])
+def test_no_such_name_is_taken(tmp_path: Path, name: str) -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["method"][name] = values["method"]["clip"]
+    values["methods"] = [name]
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match="a method's name is lower-case letters and digits joined by '-'"):
+        load(path)

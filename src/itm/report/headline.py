@@ -15,9 +15,9 @@ from itm.report.words import TITLES, counted, listed
 
 
 def featured_method(parameters: Parameters) -> str:
-    """The method whose examples are chosen: the last of type ditm, or the last."""
+    """The method whose examples are chosen: the first whose loss is ditm (controls come later), or the last."""
     graded = [name for name in parameters.methods if parameters.method[name].loss == "ditm"]
-    return (graded or parameters.methods)[-1]
+    return graded[0] if graded else parameters.methods[-1]
 
 
 def headline(results: Results, parameters: Parameters, data: Dataset) -> str:

@@ -19,21 +19,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from results_page import commit, machine
 from torch import Tensor
 
 from itm.config import load
 from itm.config.model import EmbeddingParameters
-from itm.methods.build import build_similarity
+from itm.methods.build import build_method, build_similarity
 from itm.methods.esl.fragments import EslToken
 from itm.methods.esl.pyramid import unit
 from itm.methods.esl.whole import EslGlobal
 from itm.methods.interface import Embedded, Widths
+from itm.methods.padding import concatenate as whole_of
+from itm.methods.scoring import all_scores
 from itm.towers.base import Features
 
 ROOT = Path(__file__).parents[1]
 DIMENSION, REGIONS, WORDS = 512, 36, (8, 20)
+EMBEDDING = EmbeddingParameters(dimension=DIMENSION, layers=1, hidden=DIMENSION, dropout=0.0)
+WIDTHS = Widths(DIMENSION, DIMENSION, DIMENSION, DIMENSION)
 SAID: list[str] = []
 
 
@@ -45,16 +50,16 @@ def say(line: str) -> None:
 def similarity(entry: str) -> EslToken | EslGlobal:
     """The similarity of an entry of params.yaml in the published size, with contributions that are not all the same."""
     torch.manual_seed(0)
-    embedding = EmbeddingParameters(dimension=DIMENSION, layers=1, hidden=DIMENSION, dropout=0.0)
-    widths = Widths(DIMENSION, DIMENSION, DIMENSION, DIMENSION)
-    found = build_similarity(load(ROOT / "params.yaml").method[entry].similarity, embedding, widths).eval()
+    found = build_similarity(load(ROOT / "params.yaml").method[entry].similarity, EMBEDDING, WIDTHS).eval()
     assert isinstance(found, EslToken | EslGlobal)
     with torch.no_grad():
         found.correspondence.contribution.degrees += 0.01 * torch.randn(len(found.correspondence.matrices))
     return found
 
 
-def gallery(model: EslToken | EslGlobal, images: int, captions: int, batch: int = 250) -> tuple[Embedded, Embedded]:
+def gallery(
+    model: EslToken | EslGlobal, images: int, captions: int, batch: int = 100
+) -> tuple[list[Embedded], list[Embedded]]:
     """Random images and captions, embedded batch by batch."""
     generator = torch.Generator().manual_seed(1)
 
@@ -63,15 +68,13 @@ def gallery(model: EslToken | EslGlobal, images: int, captions: int, batch: int 
 
     whole = torch.ones(images, REGIONS, dtype=torch.bool)
     words = torch.arange(WORDS[1]) < torch.randint(WORDS[0], WORDS[1] + 1, (captions, 1), generator=generator)
-    found = []
-    for encode, mask in ((model.encode_image, whole), (model.encode_text, words)):
-        parts = [
+    found = [
+        [
             encode(Features(torch.randn(len(some), DIMENSION, generator=generator), tokens(*some.shape), some))
             for some in torch.split(mask, batch)
         ]
-        kept = [part.tokens for part in parts if part.tokens is not None]
-        embedding = torch.cat([part.embedding for part in parts])
-        found.append(Embedded(embedding, torch.cat(kept), mask) if kept else Embedded(embedding))
+        for encode, mask in ((model.encode_image, whole), (model.encode_text, words))
+    ]
     return found[0], found[1]
 
 
@@ -142,15 +145,17 @@ def peak() -> float:
 def score_gallery(images: int, captions: int) -> dict[str, float]:
     model = similarity("esl-token")
     assert isinstance(model, EslToken)
+    method = build_method(load(ROOT / "params.yaml").method["esl-token"], EMBEDDING, WIDTHS).eval()
+    method.similarity = model
     given = gallery(model, images, captions)
     before, began = peak(), time.process_time()
-    found = model.score(*given)
+    found = all_scores(method, *given)
     return {
         "seconds": time.process_time() - began,
         "before": before,
         "peak": peak(),
-        "multiply_adds": model.multiply_adds(*given),
-        "finite": float(torch.isfinite(found).all()),
+        "multiply_adds": found.multiply_adds,
+        "finite": float(np.isfinite(found.values).all()),
     }
 
 
@@ -174,9 +179,9 @@ def main() -> None:
         token, whole = similarity("esl-token"), similarity("esl-global")
         assert isinstance(token, EslToken)
         assert isinstance(whole, EslGlobal)
-        pairs = gallery(token, given.images, given.captions)
+        pairs = [whole_of(each) for each in gallery(token, given.images, given.captions)]
         compare("esl-token", size, lambda: token.score(*pairs), lambda: loop_tokens(token, *pairs), given.repeat)
-        vectors = gallery(whole, given.images, given.captions)
+        vectors = [whole_of(each) for each in gallery(whole, given.images, given.captions)]
         compare("esl-global", size, lambda: whole.score(*vectors), lambda: loop_global(whole, *vectors), given.repeat)
     job = [sys.executable, __file__, "--job", "--threads", str(given.threads), "--gallery", *map(str, given.gallery)]
     found = json.loads(subprocess.run(job, capture_output=True, text=True, check=True).stdout)

@@ -32,6 +32,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "sum": {"base": "hinge", "refinement": "triplet_weight", "mining": "sum"},
     "no-gate": {"gate": "none"},
     **{f"soft-{mixing}": {"refinement": "soft_targets", "soft_mixing": mixing} for mixing in ("added", "share")},
+    **{f"label-slope-{mixing}": {"label_slope": 3.0, "soft_mixing": mixing} for mixing in ("added", "share")},
+    "label-slope-alone": {"label_slope": 3.0, "soft_weight": 0.0},
     "text-cosine": {"gate": "text_cosine", "soft_threshold": 0.2},
     "gate-only-margin": {"base": "hinge", "refinement": "absolute_margin", "direction": False},
     "mined": {"mined_captions": 3, "mined_threshold": 0.3},
@@ -42,7 +44,9 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 
 def variant(**changes: object) -> DitmParameters:
-    return DitmParameters.model_validate({**PARAMETERS.method["ditm"].model_dump(), **changes})
+    """`ditm` with an order term on similarities, and labels that all count alike, but for `changes`."""
+    plain = {**PARAMETERS.method["ditm"].model_dump(), "order_weight": 1.0, "label_slope": 0.0}
+    return DitmParameters.model_validate({**plain, **changes})
 
 
 # The addition `descriptions` on other bases and with its other options.

@@ -282,6 +282,26 @@ def test_mined_captions_pass_the_gate_and_are_more_generic() -> None:
     assert members == [[0], [1, 0], [2, 1]]
 
 
+@pytest.mark.parametrize(("mixing", "weight"), [("added", 0.0), ("added", 0.4), ("share", 0.4)])
+def test_label_slope_by_hand(mixing: str, weight: float) -> None:
+    """One image, captions with dn 0 and 1, kappa 3: they count 1 and 4, and nothing is there beside them."""
+    options = variant(label_slope=3.0, soft_weight=weight, soft_mixing=mixing, soft_threshold=0.0)
+    truth = labels(images=1)
+    truth.score = torch.tensor([0.0, 1.0])
+    refinement = refine(options, truth, evidence(options, truth, None), 0)
+    assert refinement.label_weight is not None
+    assert refinement.label_weight.tolist() == [1.0, 4.0]
+    found = Matching(options, lambda s: s).losses(torch.tensor([[0.5, -0.5]]), truth.positives, refinement, "sum")
+    normaliser = math.log(math.exp(0.5) + math.exp(-0.5))
+    # the captions' side has one image to choose from and costs nothing
+    assert found.total().item() == pytest.approx((normaliser - 0.2 * 0.5 + 0.8 * 0.5) / 2)
+
+
+def test_without_a_slope_labels_count_alike() -> None:
+    assert refine(variant(), labels(), evidence(variant(), labels(), None), 0).label_weight is None
+    assert refine(variant(soft_weight=0.0), labels(), evidence(variant(), labels(), None), 0).relaxed is None
+
+
 # --- gradients -------------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +358,7 @@ def _check(**changes: object) -> Callable[[], object]:
             {"refinement": "relative_margin"},
             r"method.ditm: refinement 'relative_margin' does not go with base 'info_nce'; it goes with hinge",
         ),
+        ({"base": "sigmoid", "label_slope": 1.0}, "label_slope weighs the targets of a softmax, and base 'sigmoid'"),
         ({"base": "hinge"}, r"refinement 'soft_targets' does not go with base 'hinge'; it goes with info_nce, sigmoid"),
         (
             {"refinement": "masked", "gate": "none", "direction": False},
@@ -348,7 +369,10 @@ def _check(**changes: object) -> Callable[[], object]:
             r"order_weight and radius_weight are both 0",
         ),
         ({"mined_captions": 2, "gate": "none"}, r"mined_captions need a gate"),
-        ({"order_form": "kl", "order_margin": 0.0}, r"order_form 'kl' with order_margin 0 asks for equal values"),
+        (
+            {"order_form": "kl", "order_margin": 0.0, "order_weight": 1.0},
+            r"order_form 'kl' with order_margin 0 asks for equal values",
+        ),
         ({"order_form": "kl", "radius_margin": 0.0}, r"order_form 'kl' with radius_margin 0"),
         (
             {"captions": 1},

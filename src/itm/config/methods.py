@@ -161,6 +161,11 @@ class DitmParameters(MethodSection):
     soft_threshold: float = Field(
         ge=0, lt=1, description="relevance below this counts as none (soft_targets, masked, pseudo_positives)"
     )
+    label_slope: float = Field(
+        ge=0,
+        description="kappa: among an image's targets a labelled caption counts 1 + kappa dn, so that the one that says "
+        "more comes first; 0 = all labels count alike (soft_targets, not with the base sigmoid)",
+    )
     order_form: Literal["pairwise", "ladder", "listmle", "kl"] = Field(
         description="A7: hinge on pairs with a margin by score difference, fixed margins between rungs, likelihood of "
         "the order, or divergence from softmax(margin * dn / temperature)"
@@ -191,6 +196,8 @@ class DitmParameters(MethodSection):
             raise ValueError(
                 f"refinement '{self.refinement}' does not go with base '{self.base}'; it goes with {', '.join(bases)}"
             )
+        if self.label_slope and self.refinement == "soft_targets" and self.base == "sigmoid":
+            raise ValueError("label_slope weighs the targets of a softmax, and base 'sigmoid' has none; set it to 0")
         if self.gate == "none" and not self.direction and self.refinement not in ("none", "soft_targets"):
             raise ValueError(
                 f"refinement '{self.refinement}' has nothing to go by: gate is 'none' and direction false, so that "

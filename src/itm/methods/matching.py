@@ -34,7 +34,7 @@ class Matching:
         """
         options = self.options
         if refinement.relevance is not None:
-            losses = self._soft_targets(similarities, positives, refinement.relevance)
+            losses = self._soft_targets(similarities, positives, refinement.relevance, refinement.label_weight)
         elif refinement.pseudo is None:
             losses = Losses({options.base: Term(self._base(similarities, positives, refinement, mining))})
         else:
@@ -55,13 +55,15 @@ class Matching:
             similarities = torch.where(positives, similarities, similarities + margin)
         return symmetric_info_nce(self.logits(similarities), positives, weight)
 
-    def _soft_targets(self, similarities: Tensor, positives: Tensor, relevance: Tensor) -> Losses:
+    def _soft_targets(
+        self, similarities: Tensor, positives: Tensor, relevance: Tensor, label_weight: Tensor | None
+    ) -> Losses:
         logits, share = self.logits(similarities), self.options.soft_weight
         if self.options.base == "sigmoid":
             targets = torch.where(positives, torch.ones_like(relevance), share * relevance)
             return Losses({"soft_targets": Term(sigmoid_loss(logits, targets))})
         targets_of = added_targets if self.options.soft_mixing == "added" else graded_targets
-        images_to_texts = soft_cross_entropy(logits, targets_of(positives, relevance, share))
+        images_to_texts = soft_cross_entropy(logits, targets_of(positives, relevance, share, label_weight))
         texts_to_images = soft_cross_entropy(logits.T, targets_of(positives.T, relevance.T, share))
         return Losses({"soft_targets": Term((images_to_texts + texts_to_images) / 2)})
 

@@ -36,6 +36,7 @@ class Refinement:
     margin: Tensor | None = None
     weight: Tensor | None = None
     relevance: Tensor | None = None
+    label_weight: Tensor | None = None
     pseudo: Tensor | None = None
     relaxed: Tensor | None = None
 
@@ -54,13 +55,14 @@ def evidence(options: DitmParameters, labels: Labels, texts: Tensor | None) -> E
 def refine(options: DitmParameters, labels: Labels, found: Evidence, step: int) -> Refinement:
     """What `options.refinement` makes of a batch; the step decides what negative_sampling leaves out."""
     kind = options.refinement
-    if kind == "none" or (kind == "soft_targets" and options.soft_weight == 0):
+    if kind == "none" or (kind == "soft_targets" and options.soft_weight == 0 and options.label_slope == 0):
         return Refinement()
     if kind in ("soft_targets", "masked", "pseudo_positives"):
         relevance = relevance_of(options, found)
         likely = (relevance > 0) & ~labels.positives
         if kind == "soft_targets":
-            return Refinement(relevance=relevance, relaxed=relevance > 0)
+            weight = 1 + options.label_slope * labels.score if options.label_slope else None
+            return Refinement(relevance=relevance, label_weight=weight, relaxed=relevance > 0)
         if kind == "masked":
             return Refinement(weight=(~likely).to(relevance.dtype), relaxed=likely)
         return Refinement(pseudo=likely, relaxed=likely)

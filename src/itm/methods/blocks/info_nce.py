@@ -77,31 +77,40 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return (torch.logsumexp(logits, dim=1) - (targets * logits).sum(1)).mean()
 
 
-def graded_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tensor:
+def graded_targets(positives: Tensor, relevance: Tensor, weight: float, counted: Tensor | None = None) -> Tensor:
     """Target distributions of the rows: (1 - weight) on the labelled positives, weight by relevance.
 
-    y = (1 - eps) * P / |P| + eps * r / sum(r), with r set to 1 on labelled positives (docs: ditm, soft targets;
-    inferred, no published formula). Shapes (rows, columns); every row of the result sums to 1.
+    y = (1 - eps) * w P / sum(w P) + eps * r / sum(r), with r set to w on labelled positives (docs: ditm, soft
+    targets; inferred, no published formula). Shapes (rows, columns); every row of the result sums to 1. `counted`:
+    w, positive, for each column; None = 1.
 
     >>> graded_targets(torch.tensor([[True, False]]), torch.tensor([[0.0, 1.0]]), 0.5).tolist()
     [[0.75, 0.25]]
     """
-    labelled = positives.to(relevance.dtype)
-    relevance = torch.where(positives, torch.ones_like(relevance), relevance)
+    labelled = _labelled(positives, relevance, counted)
+    relevance = torch.where(positives, labelled, relevance)
     hard = labelled / labelled.sum(1, keepdim=True)
     return (1 - weight) * hard + weight * relevance / relevance.sum(1, keepdim=True)
 
 
-def added_targets(positives: Tensor, relevance: Tensor, weight: float) -> Tensor:
-    """Target distributions of the rows: 1 for each labelled positive, weight x relevance for every other pair, scaled.
+def added_targets(positives: Tensor, relevance: Tensor, weight: float, counted: Tensor | None = None) -> Tensor:
+    """Target distributions of the rows: w for each labelled positive, weight x relevance for every other pair, scaled.
 
-    y = t / sum(t), t = 1 on labelled positives and eps * r elsewhere (inferred, no published formula): with many
-    relevant pairs the labels of a row keep less than in `graded_targets`, never less than each of the others.
-    Shapes (rows, columns).
+    y = t / sum(t), t = w on labelled positives and eps * r elsewhere (inferred, no published formula): with many
+    relevant pairs the labels of a row keep less than in `graded_targets`, with w = 1 never less than each of the
+    others. Shapes (rows, columns). `counted`: w, positive, for each column; None = 1.
 
     >>> relevance = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
     >>> added_targets(torch.tensor([[True, False, False]]), relevance, 0.25).tolist()
     [[0.8, 0.2, 0.0]]
+    >>> added_targets(torch.tensor([[True, False, True]]), relevance, 0.5, torch.tensor([1.0, 1.0, 2.5])).tolist()
+    [[0.25, 0.125, 0.625]]
     """
-    counted = torch.where(positives, torch.ones_like(relevance), weight * relevance)
-    return counted / counted.sum(1, keepdim=True)
+    values = torch.where(positives, _labelled(positives, relevance, counted), weight * relevance)
+    return values / values.sum(1, keepdim=True)
+
+
+def _labelled(positives: Tensor, like: Tensor, counted: Tensor | None) -> Tensor:
+    """w on labelled positives, 0 elsewhere."""
+    labelled = positives.to(like.dtype)
+    return labelled if counted is None else labelled * counted.to(like.dtype)

@@ -1,0 +1,238 @@
+"""What descriptiveness does for matching, with seeds and paired tests: the page docs/results/ditm.md.
+
+    itm preset scenes 'methods=[clip,vse,ditm,ditm-order,ditm-gate-only,ditm-shuffled]' 'seeds=[0,1,2,3,4]' && dvc repro
+    python benchmarks/ditm_evidence.py Scenes=. "Flickr8k=../other clone" --page
+
+Each NAME=FOLDER is a clone in which the pipeline has run; its results/ and evaluations/ are read. Differences are
+paired query by query, resampled image by image and over seeds (`itm compare`), with Holm's correction over the rows of
+a column; that of RSUM, which is no mean over queries, is paired by seed (t-test). --oracle adds what
+benchmarks/oracle.py wrote with --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from results_page import ROOT, machine
+from scipy.stats import ttest_rel
+
+from itm.evaluation.compare import Row, compare
+
+SAMPLES, CERTAIN, RSUM_LOSS = 10_000, 0.01, 0.5
+FALSE, FOUND = "false_negatives", "unlabelled_recall"
+AGAINST = (("ditm", "clip"), ("ditm", "vse"), ("ditm", "ditm-gate-only"), ("ditm-order", "clip"))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line: what it is called, where results/ and `itm compare` have it, and what it is multiplied by."""
+
+    title: str
+    path: tuple[str, ...]
+    query: str
+    times: float = 100.0
+    graded: bool = True
+
+
+FIGURES = (
+    Figure("RSUM", ("retrieval", "rsum"), "", 1, False),
+    Figure("image to text R@1", ("retrieval", "i2t", "r1"), "retrieval/i2t/r1", graded=False),
+    Figure("text to image R@1", ("retrieval", "t2i", "r1"), "retrieval/t2i/r1", graded=False),
+    Figure(
+        "all true pairs: image to text mAP@R", ("false_negatives", "i2t", "map_at_r"), "false_negatives/i2t/map_at_r"
+    ),
+    Figure(
+        "all true pairs: text to image mAP@R", ("false_negatives", "t2i", "map_at_r"), "false_negatives/t2i/map_at_r"
+    ),
+    Figure("unlabelled true pairs found, image to text", (FALSE, "i2t", FOUND), f"{FALSE}/i2t/{FOUND}"),
+    Figure("unlabelled true pairs found, text to image", (FALSE, "t2i", FOUND), f"{FALSE}/t2i/{FOUND}"),
+    Figure("order τ within an image", (FALSE, "order", "level"), f"{FALSE}/order_level", 1),
+    Figure("ratings of image and caption (SITS) ρ", ("cxc", "sits", "spearman_all_pairs"), "cxc/sits/spearman*", 1),
+    Figure("Expert ρ", ("judgements", "expert", "spearman"), "judgements/expert/spearman*", 1),
+    Figure("CrowdFlower ρ", ("judgements", "crowdflower", "spearman"), "judgements/crowdflower/spearman*", 1),
+    Figure("HierarCaps precision", ("hierarcaps", "radius_levels", "precision"), "hierarcaps/radius_levels_precision"),
+    Figure("HierarCaps recall", ("hierarcaps", "radius_levels", "recall"), "hierarcaps/radius_levels_recall"),
+    Figure("HierarCaps τd", ("hierarcaps", "tau_d"), "hierarcaps/tau_d", 1),
+)
+
+
+class Run:
+    """The results of one clone."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        # by YAML alone: the clone may be at a commit whose parameters were others
+        values = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+        self.methods: list[str] = values["methods"]
+        self.seeds: list[int] = values["seeds"]
+
+    def values(self, method: str, figure: Figure) -> np.ndarray[Any, Any] | None:
+        """The figure for each seed, times its factor."""
+        found = []
+        for seed in self.seeds:
+            value = _file(self.folder / f"results/runs/{method}/seed{seed}/{figure.path[0]}.json")
+            for key in figure.path[1:]:
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is None:
+                return None
+            found.append(float(value))
+        return figure.times * np.array(found)
+
+    def figures(self) -> list[Figure]:
+        return [figure for figure in FIGURES if self.values("clip", figure) is not None]
+
+    def rows(self, method: str, base: str) -> dict[str, Row]:
+        """The paired comparison with `base`, by the figure's title."""
+        figures = [figure for figure in self.figures() if figure.query]
+        evaluations = self.folder / "evaluations"
+        rows = compare(evaluations / base, evaluations / method, [f.query for f in figures], samples=SAMPLES)
+        found = {}
+        for figure in figures:
+            matching = [row for row in rows if _matches(row.metric, figure.query)]
+            if matching:
+                found[figure.title] = matching[0]
+        return found
+
+
+@cache
+def _file(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _matches(metric: str, query: str) -> bool:
+    return metric.startswith(query[:-1]) if query.endswith("*") else metric == query
+
+
+def means(run: Run) -> list[str]:
+    methods = run.methods
+    lines = ["| | " + " | ".join(f"`{name}`" for name in methods) + " |", "|:--|" + "--:|" * len(methods)]
+    for figure in run.figures():
+        digits = 1 if figure.times == 100 or figure.title == "RSUM" else 3
+        cells = []
+        for name in methods:
+            values = run.values(name, figure)
+            cells.append("" if values is None else f"{values.mean():.{digits}f} ±{values.std(ddof=1):.{digits}f}")
+        lines.append(f"| {figure.title} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def differences(run: Run) -> tuple[list[str], list[str]]:
+    """The table of paired differences, and in words what the bounds of the project make of it."""
+    pairs = [pair for pair in AGAINST if set(pair) <= set(run.methods)]
+    rows = {pair: run.rows(*pair) for pair in pairs}
+    lines = ["| | " + " | ".join(f"`{a}` − `{b}`" for a, b in pairs) + " |", "|:--|" + "--:|" * len(pairs)]
+    rsum = FIGURES[0]
+    cells, said = [], []
+    for a, b in pairs:
+        gain = _known(run, a, rsum) - _known(run, b, rsum)
+        p = float(ttest_rel(_known(run, a, rsum), _known(run, b, rsum)).pvalue)
+        cells.append(f"{gain.mean():+.1f} (p {p:.2g})")
+        graded = {f.title: rows[a, b][f.title] for f in run.figures() if f.graded and f.title in rows[a, b]}
+        up = [t for t, row in graded.items() if row.comparison.difference > 0 and row.holm_p < CERTAIN]
+        down = [t for t, row in graded.items() if row.comparison.difference < 0 and row.holm_p < CERTAIN]
+        level = [title for title in graded if title not in up + down]
+        said.append(
+            f"- `{a}` against `{b}`: better in {len(up)} of {len(graded)} graded figures with p < {CERTAIN}"
+            + (f"; worse in {', '.join(down)}" if down else "")
+            + (f"; neither in {', '.join(level)}" if level else "")
+            + f". RSUM {gain.mean():+.1f}"
+            + (f", within the {RSUM_LOSS} allowed." if gain.mean() >= -RSUM_LOSS else f", more than {RSUM_LOSS} lost.")
+        )
+    lines.append("| RSUM (by seed) | " + " | ".join(cells) + " |")
+    for figure in run.figures()[1:]:
+        digits = 1 if figure.times == 100 else 3
+        cells = []
+        for pair in pairs:
+            row = rows[pair].get(figure.title)
+            cells.append("" if row is None else _cell(row, figure.times, digits))
+        lines.append(f"| {figure.title} | " + " | ".join(cells) + " |")
+    return lines, said
+
+
+def _known(run: Run, method: str, figure: Figure) -> np.ndarray[Any, Any]:
+    values = run.values(method, figure)
+    assert values is not None
+    return values
+
+
+def _cell(row: Row, times: float, digits: int) -> str:
+    found = row.comparison
+    low, high = times * found.low, times * found.high
+    p = f"p {row.holm_p:.2g}" if row.holm_p >= 0.001 else "p < 0.001"
+    return f"{times * found.difference:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}] {p}"
+
+
+def oracle_table(path: Path) -> list[str]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    keys = ("rsum", "i2t_map_at_r", "t2i_map_at_r", "order_tau")
+    mean = {name: {key: float(np.mean([run[key] for run in runs])) for key in keys} for name, runs in found.items()}
+    top = next(values["i2t_map_at_r"] for name, values in mean.items() if name.startswith("oracle"))
+    base = mean["clip"]["i2t_map_at_r"]
+    lines = ["| | RSUM | i2t mAP@R | t2i mAP@R | share of the oracle's gain | order τ |", "|:--|--:|--:|--:|--:|--:|"]
+    for name, values in mean.items():
+        share = (values["i2t_map_at_r"] - base) / (top - base)
+        lines.append(
+            f"| {name} | {values['rsum']:.1f} | {100 * values['i2t_map_at_r']:.1f} | "
+            f"{100 * values['t2i_map_at_r']:.1f} | {share:.2f} | {values['order_tau']:.3f} |"
+        )
+    return [f"Dev split, {len(next(iter(found.values())))} seeds, means.", "", *lines]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def page(runs: list[Run], oracle: Path | None, remark: str) -> str:
+    lines = ["<!-- Written by benchmarks/ditm_evidence.py. Do not edit. -->", "# What descriptiveness does", ""]
+    lines += [remark.strip(), ""] if remark else []
+    for run in runs:
+        seeds = len(run.seeds)
+        first = (run.folder / "params.yaml").read_text(encoding="utf-8").splitlines()[0].split("`")[1]
+        table, said = differences(run)
+        lines += [
+            f"## {run.name}",
+            "",
+            f"{seeds} seeds, test split, commit {_git(run.folder, 'rev-parse', '--short', 'HEAD')}, {machine()}; "
+            f"`{first} 'methods=[{','.join(run.methods)}]' 'seeds={list(run.seeds)}'`, then "
+            "`dvc repro` or `snakemake --cores 2`. Means and sample standard deviations over seeds; R@K, mAP and "
+            "HierarCaps' precision and recall in per cent.",
+            "",
+            *said,
+            "",
+            *means(run),
+            "",
+            f"Differences, with 95 % intervals and p after Holm's correction ({SAMPLES:,} resamples):",
+            "",
+            *table,
+            "",
+        ]
+    if oracle:
+        lines += ["## Against an oracle that is told the true relation", "", *oracle_table(oracle), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER")
+    parser.add_argument("--oracle", type=Path, help="JSON of benchmarks/oracle.py --out")
+    parser.add_argument("--remark", type=Path, help="Markdown that comes first")
+    parser.add_argument("--page", action="store_true", help="write docs/results/ditm.md, not the terminal")
+    given = parser.parse_args()
+    runs = [Run(name, Path(folder)) for name, folder in (each.split("=", 1) for each in given.runs)]
+    text = page(runs, given.oracle, given.remark.read_text(encoding="utf-8") if given.remark else "")
+    if given.page:
+        (ROOT / "docs/results/ditm.md").write_text(text, encoding="utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

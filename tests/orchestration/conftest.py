@@ -136,7 +136,7 @@ def unstubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root.mkdir()
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
-    for name in ("workflow", "conf", "src", "data/subsets"):
+    for name in ("workflow", "conf", "src", "data/subsets", "data/regions"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "data/catalogue.yaml", root / "data")
     (root / ".dvc").mkdir()

@@ -77,10 +77,7 @@ def test_a_run_comes_back_from_a_remote_or_says_that_it_must_train(two, tmp_path
     two.run("dvc", "checkout")
     two.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"), "--local")
     two.run("dvc", "push", "--all-commits")
-    for path in (two.root / ".dvc/cache").iterdir():
-        import shutil
-
-        shutil.rmtree(path)
+    two.run("dvc", "gc", "-w", "-f")
     lost = next(run for run in runs(two) if run["where"] == first["where"] and run["method"] == "clip")
     assert lost["state"] == "remote"
     assert lost["missing"] > 0
@@ -88,8 +85,7 @@ def test_a_run_comes_back_from_a_remote_or_says_that_it_must_train(two, tmp_path
     restore(two, lost["restore"])
     assert two.results() == expected
     assert two.ran() == []
-    for path in (two.root / ".dvc/cache").iterdir():
-        shutil.rmtree(path)
+    two.run("dvc", "gc", "-w", "-f")
     two.run("dvc", "remote", "remove", "store", "--local")
     lost = next(run for run in runs(two) if run["state"] == "train")
     assert lost["restore"].endswith("&& dvc repro")

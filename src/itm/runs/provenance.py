@@ -66,9 +66,10 @@ class JobEntry:
 class Stages:
     """dvc.yaml and params.yaml of a project, read without DVC (which takes as long as a short stage)."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, parameters: Mapping[str, Any] | None = None) -> None:
+        """`parameters`: values in place of those of params.yaml."""
         self.root = root
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, Any] = {} if parameters is None else {"params.yaml": parameters}
         dvc = self.file("dvc.yaml")
         self._stages: Mapping[str, Any] = dvc.get("stages") or {}
         self._values: dict[str, Any] = dict(self.file("params.yaml"))

@@ -27,7 +27,8 @@ def _recalls(
 
 
 _ESL = "README of CrossmodalGroup/ESL"
-_VSD = "README of the code of VSD (arXiv 2507.08590); its descriptions are by MiniCPM-V 2.6"
+_VSD_BASE = "README of the code of VSD (arXiv 2507.08590)"
+_VSD = f"{_VSD_BASE}; descriptions by MiniCPM-V 2.6"
 _AAHR = "README of Image-Text-Matching/AAHR (arXiv 2507.09256)"
 _ALIGN = "ALIGN (arXiv 2102.05918), Tables 2-3"
 _CORRELATION = "cxc/sts/spearman", "cxc/sis/spearman", "cxc/sits/spearman"
@@ -63,7 +64,7 @@ QUOTED = (
         "coco",
         "VSE-infinity (GPO), BUTD regions + BERT",
         _recalls("coco_5k", (58.3, 85.3, 92.3), (42.4, 72.7, 83.2), 434.3),
-        _VSD,
+        _VSD_BASE,
     ),
     Quoted(
         "coco",
@@ -75,7 +76,7 @@ QUOTED = (
         "coco",
         "CLIP ViT-B/32, fine-tuned",
         _recalls("coco_5k", (60.1, 83.8, 90.9), (45.3, 72.9, 82.1), 435.1),
-        _VSD,
+        _VSD_BASE,
     ),
     Quoted(
         "coco",
@@ -138,7 +139,7 @@ QUOTED = (
         "flickr30k",
         "VSE-infinity (GPO), BUTD regions + BERT",
         _recalls("flickr30k", (81.7, 95.4, 97.6), (61.4, 85.9, 91.5), 513.5),
-        _VSD,
+        _VSD_BASE,
     ),
     Quoted(
         "flickr30k",
@@ -150,7 +151,7 @@ QUOTED = (
         "flickr30k",
         "CLIP ViT-B/32, fine-tuned",
         _recalls("flickr30k", (86.3, 96.7, 98.8), (69.9, 90.1, 94.3), 536.1),
-        _VSD,
+        _VSD_BASE,
     ),
     Quoted(
         "flickr30k",

@@ -234,11 +234,12 @@ def _read_cache(root: Path) -> _Cache:
             }
             runs_folder = Path(repo.stage_cache.cache_dir)
             runs = {path: _run_outputs(path) for path in sorted(runs_folder.glob("*/*/*")) if path.is_file()}
-            everything: set[Any] = set()
-            for scope in ({}, {"all_commits": True, "all_branches": True, "all_tags": True, "all_experiments": True}):
-                for ids in repo.used_objs(**scope).values():
-                    everything |= ids
-            used = {each.value for each in everything}
+            used: set[str] = set()
+            # the workspace comes first; of an output that git keeps, a copy may be in the cache for the run-cache
+            for _ in repo.brancher(all_commits=True, all_branches=True, all_tags=True, all_experiments=True):
+                for ids in repo.index.used_objs().values():
+                    used |= {each.value for each in ids}
+                used |= {out.hash_info.value for out in repo.index.outs if out.hash_info}
             kept = set(used)
             for _, outs in runs.values():
                 if any(md5 in used for md5 in outs):

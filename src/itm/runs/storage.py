@@ -21,8 +21,9 @@ from itm.errors import PipelineError, first_few
 from itm.runs.provenance import Stages, read_yaml
 
 RUNNING = ".itm/running"
-RUN_FOLDERS = ("data/descriptions", "models", "embeddings", "evaluations")
-"""Folders of outputs by method, in which a method that no longer runs leaves its files."""
+RUN_FOLDERS = ("data/descriptions", "models", "embeddings")
+"""Folders of outputs by method, in which a method that no longer runs leaves its files. `evaluations` is left alone: the
+report depends on the folder as a whole, and would have to run again."""
 DAY = 86400.0
 
 
@@ -103,7 +104,7 @@ def survey(root: Path, days: int | None) -> tuple[list[Area], list[Garbage]]:
         ),
         Area("DVC's run-cache", cache.place, runs_size, len(cache.runs), by_name.get("run-cache", 0)),
     ]
-    for folder in ("data/raw", "data/clean", "data/scored", "data/features", *RUN_FOLDERS):
+    for folder in ("data/raw", "data/clean", "data/scored", "data/features", *RUN_FOLDERS, "evaluations"):
         size, files = _measure(root / folder)
         unused = by_name.get(f"leftovers in {folder}", 0)
         areas.append(Area("workspace", folder, size, files, unused))

@@ -22,7 +22,7 @@ from itm.runs.provenance import Stages, read_yaml
 
 RUNNING = ".itm/running"
 RUN_FOLDERS = ("data/descriptions", "models", "embeddings")
-"""Folders of outputs by method, in which a method that no longer runs leaves its files. `evaluations` is left alone: the
+"""Folders of outputs by method, in which a method that no longer runs leaves its files. Not `evaluations`: the
 report depends on the folder as a whole, and would have to run again."""
 DAY = 86400.0
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -170,7 +171,8 @@ def _pipeline(root: Path, names: list[str]) -> Iterator[Item]:
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root)) as repo:
+        # DVC looks for a stage by its name in the present folder
+        with chdir(root), Repo() as repo:
             every = {stage.addressing for name in names for stage in repo.stage.collect(name, with_deps=True)}
             found = repo.status(targets=names, with_deps=True)
     except LockError as error:

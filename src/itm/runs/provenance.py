@@ -217,6 +217,15 @@ def read_yaml(path: Path) -> Any:
     return values
 
 
+def md5_of(path: Path) -> str:
+    """The MD5 of a file, by which DVC names it; "missing" where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except FileNotFoundError:
+        return "missing"
+
+
 class _Lock:
     """The hashes and sizes of outputs in dvc.lock, read when first asked for."""
 
@@ -246,12 +255,9 @@ def _md5(path: Path, name: str, lock: _Lock | None) -> str:
     try:
         size = path.stat().st_size
         known = lock.md5(name, size) if lock is not None and size >= FROM_LOCK else None
-        if known:
-            return known
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest()
     except FileNotFoundError:
         return "missing"
+    return known or md5_of(path)
 
 
 def _digest(hashes: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, first_few
-from itm.runs.provenance import Stages, read_yaml
+from itm.runs.provenance import Stages, md5_of, read_yaml
 
 RUNNING = ".itm/running"
 RUN_FOLDERS = ("data/descriptions", "models", "embeddings")
@@ -301,7 +301,7 @@ def _orphans(cache: _Cache) -> Iterator[Garbage]:
 def _leftovers(root: Path, cache: _Cache) -> Iterator[Garbage]:
     """Files of methods and seeds that params.yaml no longer names, where the cache holds them for a commit."""
     for folder in RUN_FOLDERS:
-        safe = [path for path in _stale(root, folder) if _md5(path) in cache.used & cache.objects.keys()]
+        safe = [path for path in _stale(root, folder) if md5_of(path) in cache.used & cache.objects.keys()]
         if safe and not cache.shared:
             delete = _deleter(safe, root / folder)
             size = sum(path.stat().st_size for path in safe)
@@ -313,7 +313,7 @@ def _leftovers(root: Path, cache: _Cache) -> Iterator[Garbage]:
 def _only_copies(root: Path, cache: _Cache) -> list[str]:
     safe = cache.used & cache.objects.keys()
     stale = [path for folder in RUN_FOLDERS for path in _stale(root, folder)]
-    return [path.relative_to(root).as_posix() for path in stale if cache.shared or _md5(path) not in safe]
+    return [path.relative_to(root).as_posix() for path in stale if cache.shared or md5_of(path) not in safe]
 
 
 def _stale(root: Path, folder: str) -> list[Path]:
@@ -378,10 +378,3 @@ def _measure(folder: Path) -> tuple[int, int]:
             size += path.stat().st_size
             files += 1
     return size, files
-
-
-def _md5(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

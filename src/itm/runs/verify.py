@@ -26,7 +26,7 @@ import numpy as np
 from itm.data.files import read_json
 from itm.errors import ConfigError, DataError, PipelineError, ProjectError, first_few, nearest
 from itm.report.results import flatten
-from itm.runs.provenance import FOLDER, JobEntry, Stages, installed, record_of
+from itm.runs.provenance import FOLDER, JobEntry, Stages, installed, md5_of, record_of
 
 RUNS = "results/runs"
 EQUAL, DIFFERENT, MISSING = "equal", "different", "missing"
@@ -135,7 +135,7 @@ def _provenance(job: JobEntry, stages: Stages) -> Iterator[Item]:
     yield _item(group, "parameters", [] if same else ["their hash"], f"{tracked} sections")
     yield _item(group, "code", [] if code == now["code"]["sha256"] else ["its hash"], f"{len(job.dependencies)} paths")
     yield _hashes(group, "inputs", inputs, now["inputs"])
-    made = {name: _md5(stages.root / name) for name in job.metrics}
+    made = {name: md5_of(stages.root / name) for name in job.metrics}
     yield _hashes(group, "metrics file", metrics, made)
     now_installed = installed(versions)
     changed = [
@@ -156,12 +156,6 @@ def _item(group: str, name: str, changed: list[str], note: str) -> Item:
     if changed:
         return Item(group, name, DIFFERENT, f"{len(changed)}: {first_few(changed)}")
     return Item(group, name, EQUAL, note)
-
-
-def _md5(path: Path) -> str:
-    import hashlib
-
-    return hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
 def _pipeline(root: Path, names: list[str]) -> Iterator[Item]:

@@ -205,9 +205,11 @@ def _runs(root: Path, place: Place, cache: Path | None, remote: bool) -> Iterabl
                 f"{place.name}: {path} holds no metrics; `git checkout -- {path}` or `dvc repro`", reason="damaged"
             ) from None
         found.setdefault((method, int(seed)), {}).update(values)
-    for (method, seed), metrics in found.items():
-        state, restore, missing = _restore(root, place, _needed(hashes, method, seed), cache, remote)
-        yield Run((place.name,), place.commit, method, seed, metrics, _own(parameters, method), state, restore, missing)
+    for (method, number), metrics in found.items():
+        state, restore, missing = _restore(root, place, _needed(hashes, method, number), cache, remote)
+        yield Run(
+            (place.name,), place.commit, method, number, metrics, _own(parameters, method), state, restore, missing
+        )
 
 
 def _needed(hashes: Mapping[str, str], method: str, seed: int) -> dict[str, str]:

@@ -118,7 +118,7 @@ class Project:
 
     def results(self) -> dict[str, str]:
         """What the runs left behind, apart from logs and the runners' own files."""
-        names = ("data", "models", "embeddings", "evaluations", "results", "report.md", "report.html")
+        names = ("data", "models", "embeddings", "evaluations", "provenance", "results", "report.md", "report.html")
         places = [place for name in names for place in [self.root / name, *(self.root / name).rglob("*")]]
         return {str(file.relative_to(self.root)): file.read_text() for file in places if file.is_file()}
 

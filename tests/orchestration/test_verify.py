@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 SMALL = ["scenes-smoke", "methods=[clip]", "benchmarks=[retrieval]", "train.epochs=1", "device=cpu"]
 SIZES = ["datasets.scenes.train_images=64", "datasets.scenes.dev_images=16", "datasets.scenes.test_images=16"]
 METRICS = "results/runs/clip/seed0/retrieval.json"
-RECORD = "results/provenance/runs/clip/seed0/retrieval.json"
+RECORD = "provenance/runs/clip/seed0/retrieval.json"
 PER_QUERY = "evaluations/clip/seed0/retrieval.npz"
 
 
@@ -48,7 +48,7 @@ def test_a_run_that_nobody_touched_is_equal_in_all(project) -> None:
     assert "torch" in json.loads(project.read(RECORD.replace("retrieval", "train")))["versions"]
     # git's results are bit for bit what DVC made, and every metrics file has its record
     for name in ("quality", "score", "metrics", "descriptions/clip", "runs/clip/seed0/train"):
-        assert json.loads(project.read(f"results/provenance/{name}.json"))["versions"]["python"]
+        assert json.loads(project.read(f"provenance/{name}.json"))["versions"]["python"]
 
 
 def edit_metrics(project) -> None:
@@ -67,11 +67,13 @@ def edit_code(project) -> None:
 
 def edit_record(project) -> None:
     values = json.loads(project.read(RECORD))
+    (project.root / RECORD).unlink()  # it may be a link into the cache
     values["versions"]["numpy"] = "0.1"
     (project.root / RECORD).write_text(json.dumps(values))
 
 
 def spoil_record(project) -> None:
+    (project.root / RECORD).unlink()
     (project.root / RECORD).write_text('{"job": 1}')
 
 
@@ -105,7 +107,7 @@ def remove_embeddings(project) -> None:
         (edit_code, DIFFERENT, {"code", "evaluate@clip-0-retrieval"}, "retrieval.py modified"),
         (edit_record, DIFFERENT, {"versions", "evaluate@clip-0-retrieval"}, "numpy 0.1, now"),
         (spoil_record, DIFFERENT, {RECORD, "evaluate@clip-0-retrieval"}, "not a provenance file"),
-        (remove_record, MISSING, {RECORD, "evaluate@clip-0-retrieval"}, "run `dvc repro evaluate@clip-0-retrieval`"),
+        (remove_record, MISSING, {RECORD, "evaluate@clip-0-retrieval"}, "or `dvc repro evaluate@clip-0-retrieval`"),
         (edit_per_query, DIFFERENT, {"evaluate@clip-0-retrieval", "per-query values"}, "output"),
         (remove_per_query, MISSING, {"evaluate@clip-0-retrieval", "per-query values"}, "`dvc checkout` or `dvc pull`"),
         (

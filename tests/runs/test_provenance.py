@@ -30,7 +30,7 @@ stages:
     metrics:
       - results/runs/${item.method}/seed${item.seed}/${item.benchmark}.json: {cache: false}
     outs:
-      - results/provenance/runs/${item.method}/seed${item.seed}/${item.benchmark}.json: {cache: false}
+      - provenance/runs/${item.method}/seed${item.seed}/${item.benchmark}.json
 """
 PARAMETERS = {
     "methods": ["clip", "ditm"],
@@ -41,7 +41,7 @@ PARAMETERS = {
 }
 ITEM = {"method": "ditm", "seed": 3, "benchmark": "retrieval"}
 WORDS = ["--method", "ditm", "--seed", "3", "--benchmark", "retrieval", "--data", "data/scenes"]
-RECORD = "results/provenance/runs/ditm/seed3/retrieval.json"
+RECORD = "provenance/runs/ditm/seed3/retrieval.json"
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """What a result was made of: a small file beside each metrics file, written when its stage ends.
 
 It holds hashes of the parameters, inputs and code that dvc.yaml names for the stage, and the versions of the libraries
-that the stage loaded. All of it is the same wherever the same things run, so it is an output of the stage, kept by git.
-The git commit cannot be in it: it would change with every commit, and with it everything that DVC has cached; the
+that the stage loaded. All of it is the same wherever the same things run, so it is an output of the stage, kept by
+DVC. The git commit cannot be in it: it would change with every commit, and with it everything that DVC has cached; the
 commit that brought a file is git's own knowledge (`itm verify` and `itm runs` ask for it).
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 from itm.data.files import write_json
 from itm.errors import PipelineError, nearest
 
-FOLDER = "results/provenance"
+FOLDER = "provenance"
 MODULE = "itm.stages."
 FROM_LOCK = 256 << 20
 """Bytes from which on a file's hash is the one that DVC has just recorded, if the size agrees: reading 20 GB takes a

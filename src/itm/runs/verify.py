@@ -120,7 +120,7 @@ def _provenance(job: JobEntry, stages: Stages) -> Iterator[Item]:
     group = f"provenance of {job.name}"
     path = stages.root / job.record
     if not job.record or not path.is_file():
-        yield Item(group, job.record or FOLDER, MISSING, f"run `dvc repro {job.name}`, or get it from git")
+        yield Item(group, job.record or FOLDER, MISSING, f"`dvc checkout`, `dvc pull`, or `dvc repro {job.name}`")
         return
     try:
         stored = read_json(path)

@@ -86,9 +86,7 @@ def survey(root: Path, days: int | None) -> tuple[list[Area], list[Garbage]]:
         PipelineError: there is no DVC project, or a commit's pipeline cannot be read.
     """
     cache = _read_cache(root)
-    garbage = [*_unused_objects(cache), *_orphans(cache), *_leftovers(root, cache)]
-    if days is not None:
-        garbage += _old(root, days)
+    garbage = _garbage(root, cache, days)
     by_name: dict[str, int] = {}
     for item in garbage:
         by_name[item.name] = by_name.get(item.name, 0) + item.size
@@ -120,6 +118,11 @@ def survey(root: Path, days: int | None) -> tuple[list[Area], list[Garbage]]:
     return [area for area in areas if area.files or area.name.startswith("DVC")], garbage
 
 
+def _garbage(root: Path, cache: _Cache, days: int | None) -> list[Garbage]:
+    found = [*_unused_objects(cache), *_orphans(cache), *_leftovers(root, cache)]
+    return found if days is None else [*found, *_old(root, days)]
+
+
 def clear(root: Path, *, days: int, apply: bool) -> tuple[list[Garbage], list[str]]:
     """What can be deleted; deleted if `apply`. Also remarks on what stays although it looks unneeded.
 
@@ -127,11 +130,11 @@ def clear(root: Path, *, days: int, apply: bool) -> tuple[list[Garbage], list[st
         PipelineError: `apply`, and a stage, DVC or Snakemake is at work here (nothing is deleted then).
     """
     if not apply:
-        _, found = survey(root, days)
-        return found, _notes(root, found)
+        cache = _read_cache(root)
+        return _garbage(root, cache, days), _notes(root, cache)
     with _alone(root):
-        _, found = survey(root, days)
-        notes = _notes(root, found)
+        cache = _read_cache(root)
+        found, notes = _garbage(root, cache, days), _notes(root, cache)
         for item in found:
             try:
                 item.delete()
@@ -143,9 +146,8 @@ def clear(root: Path, *, days: int, apply: bool) -> tuple[list[Garbage], list[st
     return found, notes
 
 
-def _notes(root: Path, found: list[Garbage]) -> list[str]:
+def _notes(root: Path, cache: _Cache) -> list[str]:
     notes = []
-    cache = _read_cache(root)
     if cache.shared:
         notes.append(
             f"{cache.place} lies outside of this project, and others may use it: nothing of it is deleted here; "

@@ -118,7 +118,7 @@ class Project:
 
     def results(self) -> dict[str, str]:
         """What the runs left behind, apart from logs and the runners' own files."""
-        names = ("data", "models", "embeddings", "evaluations", "results", "report.md", "report.html")
+        names = ("data", "models", "embeddings", "evaluations", "provenance", "results", "report.md", "report.html")
         places = [place for name in names for place in [self.root / name, *(self.root / name).rglob("*")]]
         return {str(file.relative_to(self.root)): file.read_text() for file in places if file.is_file()}
 
@@ -136,7 +136,7 @@ def unstubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root.mkdir()
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
-    for name in ("workflow", "conf", "src", "data/subsets"):
+    for name in ("workflow", "conf", "src", "data/subsets", "data/regions"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "data/catalogue.yaml", root / "data")
     (root / ".dvc").mkdir()

@@ -26,6 +26,7 @@ PLUMBING = {
     "itm.errors": "wording of faults; a result exists only where there was none",
     "itm.config": "the values it hands on are tracked one by one as parameters",
     "itm.stages.harness": "command line, log and progress",
+    "itm.runs.provenance": "says what a result was made of, beside it",
     "itm.data.files": "how bytes reach the disk, not which",
     "itm.data.layout": "file names; dvc.yaml states them again, and a wrong one stops the stage",
     "itm.data.progress": "progress bars",

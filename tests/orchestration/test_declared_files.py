@@ -10,8 +10,9 @@ import pytest
 from itm.orchestration.dag import Job, Pipeline, read_pipeline
 
 SMALL = ["scenes-smoke", "methods=[ditm]", "train.epochs=1", "device=cpu"]
-ALWAYS = ["params.yaml", "data/catalogue.yaml", "dvc.lock"]
-"""The parameters; and the report quotes the checksums of source files from dvc.lock."""
+ALWAYS = ["params.yaml", "dvc.yaml", "data/catalogue.yaml", "dvc.lock"]
+"""The parameters; the pipeline, of which a provenance tells the own entry; and the report quotes the checksums of
+source files from dvc.lock."""
 
 pytestmark = pytest.mark.slow
 

@@ -57,11 +57,11 @@ def read_revision(root: Path, name: str) -> Revision:
         DataError: it holds no params.yaml or no results.
     """
     commit = "" if name == WORKSPACE else resolve(root, name)
-    files = _workspace_files(root) if not commit else _committed_files(root, commit)
+    files = workspace_files(root) if not commit else committed_files(root, commit)
     if "params.yaml" not in files:
         raise DataError(f"{name}: has no params.yaml, so it holds no results of this pipeline", reason="no-parameters")
-    parameters = _yaml(files["params.yaml"])
-    lock = _yaml(files.get("dvc.lock", b""))
+    parameters = yaml_values(files["params.yaml"])
+    lock = yaml_values(files.get("dvc.lock", b""))
     metrics: dict[Triple, dict[str, float]] = {}
     for method in parameters.get("methods") or []:
         for seed in parameters.get("seeds") or []:
@@ -73,7 +73,7 @@ def read_revision(root: Path, name: str) -> Revision:
         asked = first_few([f"{RUNS}/{method}/seed*" for method in parameters.get("methods") or []])
         raise DataError(f"{name}: has no results ({asked}); run `dvc repro` there and commit", reason="missing-results")
     evaluations = _evaluations(root, list(metrics), lock, bool(commit))
-    sources = {path: md5 for path, md5 in _outputs(lock).items() if path.startswith("data/raw/")}
+    sources = {path: md5 for path, md5 in outputs_of(lock).items() if path.startswith("data/raw/")}
     return Revision(name, commit, parameters, metrics, evaluations, sources)
 
 
@@ -82,16 +82,10 @@ def resolve(root: Path, name: str) -> str:
 
     An experiment is the git reference refs/exps/<commit it started from>/<name>.
     """
-    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if found.returncode == 0:
         return found.stdout.decode().strip()
-    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").stdout.decode().splitlines()
-    experiments: dict[str, list[str]] = {}
-    for line in listed:
-        commit, reference = line.split(" ", 1)
-        parts = reference.split("/")
-        if len(parts) == 5:  # refs/exps/ab/cdef.../name; others are DVC's own
-            experiments.setdefault(parts[4], []).append(commit)
+    experiments = experiments_of(root)
     commits = experiments.get(name, [])
     if len(set(commits)) > 1:
         raise ConfigError(
@@ -101,11 +95,21 @@ def resolve(root: Path, name: str) -> str:
         )
     if commits:
         return commits[0]
-    branches = (
-        _git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").stdout.decode().split()
-    )
+    branches = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").stdout.decode().split()
     known = [*experiments, *branches, WORKSPACE]
     raise ConfigError(f"no revision or experiment '{name}'; {nearest(name, known)}", reason="unknown-revision")
+
+
+def experiments_of(root: Path) -> dict[str, list[str]]:
+    """The commits of the finished DVC experiments of a project, by name."""
+    listed = git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").stdout.decode().splitlines()
+    experiments: dict[str, list[str]] = {}
+    for line in listed:
+        commit, reference = line.split(" ", 1)
+        parts = reference.split("/")
+        if len(parts) == 5:  # refs/exps/ab/cdef.../name; others are DVC's own
+            experiments.setdefault(parts[4], []).append(commit)
+    return experiments
 
 
 def changed_code(root: Path, first: Revision, second: Revision) -> list[str]:
@@ -113,11 +117,16 @@ def changed_code(root: Path, first: Revision, second: Revision) -> list[str]:
     commits = [each.commit for each in (first, second) if each.commit]
     if not commits:
         return []
-    done = _git(root, "diff", "--name-only", *commits, "--", "src", "dvc.yaml")
+    done = git(root, "diff", "--name-only", *commits, "--", "src", "dvc.yaml")
     return done.stdout.decode().split("\n")[:-1]
 
 
-def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """A git command, run in `root`; its status is the caller's to judge.
+
+    Raises:
+        ConfigError: git is not installed.
+    """
     try:
         return subprocess.run(
             ["git", "-c", "core.quotePath=false", *arguments], cwd=root, capture_output=True, check=False
@@ -126,11 +135,11 @@ def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         raise ConfigError("git is not installed; revisions are read with it", reason="no-git") from None
 
 
-def _committed_files(root: Path, commit: str) -> dict[str, bytes]:
+def committed_files(root: Path, commit: str) -> dict[str, bytes]:
     """The small files of a commit that results are told from, in one call."""
-    listed = _git(root, "ls-tree", "--name-only", commit, "--", "params.yaml", "dvc.lock", "results").stdout
+    listed = git(root, "ls-tree", "--name-only", commit, "--", "params.yaml", "dvc.lock", "results").stdout
     wanted = listed.decode().split("\n")[:-1]
-    done = _git(root, "archive", "--format=tar", commit, "--", *wanted)
+    done = git(root, "archive", "--format=tar", commit, "--", *wanted)
     if not wanted or done.returncode:
         return {}
     files = {}
@@ -142,12 +151,14 @@ def _committed_files(root: Path, commit: str) -> dict[str, bytes]:
     return files
 
 
-def _workspace_files(root: Path) -> dict[str, bytes]:
+def workspace_files(root: Path) -> dict[str, bytes]:
+    """The same files of the workspace."""
     paths = [root / "params.yaml", root / "dvc.lock", *sorted((root / RUNS).glob("*/seed*/*.json"))]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.is_file()}
 
 
-def _yaml(content: bytes) -> dict[str, Any]:
+def yaml_values(content: bytes) -> dict[str, Any]:
+    """The keys of a YAML text; none where it is not one."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -158,7 +169,7 @@ def _yaml(content: bytes) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _outputs(lock: Mapping[str, Any]) -> dict[str, str]:
+def outputs_of(lock: Mapping[str, Any]) -> dict[str, str]:
     """The md5 of every file that a dvc.lock records."""
     stages = (lock.get("stages") or {}).values()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", []) if "md5" in out}
@@ -166,8 +177,8 @@ def _outputs(lock: Mapping[str, Any]) -> dict[str, str]:
 
 def _evaluations(root: Path, triples: list[Triple], lock: Mapping[str, Any], committed: bool) -> dict[Triple, Path]:
     """Files of per-query values: of the workspace, or those of DVC's cache that a dvc.lock names."""
-    known = _outputs(lock)
-    cache = _cache(root) if committed and known else None
+    known = outputs_of(lock)
+    cache = cache_folder(root) if committed and known else None
     found = {}
     for method, seed, benchmark in triples:
         name = PurePosixPath("evaluations", method, f"seed{seed}", f"{benchmark}.npz").as_posix()
@@ -182,7 +193,7 @@ def _evaluations(root: Path, triples: list[Triple], lock: Mapping[str, Any], com
     return found
 
 
-def _cache(root: Path) -> Path | None:
+def cache_folder(root: Path) -> Path | None:
     """The folder of DVC's cache that holds files by their md5; None where there is no DVC project."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -16,6 +16,7 @@ from itm.config.describe import DescribeParameters
 from itm.config.evaluate import EvaluateParameters, ReportParameters
 from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters, EncodeParameters, TowersParameters, TrainParameters
+from itm.config.regions import RegionsParameters
 from itm.config.similarities import SimilarityParameters
 from itm.errors import ConfigError, first_few, nearest
 
@@ -44,6 +45,7 @@ class Parameters(Section):
     clean: CleanParameters
     score: ScoreParameters
     towers: TowersParameters
+    regions: RegionsParameters
     describe: DescribeParameters
     embedding: EmbeddingParameters
     train: TrainParameters
@@ -92,6 +94,10 @@ class Parameters(Section):
             cached = self.towers.frozen or self.towers.kind == "open_clip"
             if self.method[name].needs_tokens and cached and not self.towers.tokens:
                 raise ValueError(f"method.{name} compares tokens, and towers.tokens is false; set it to true")
+        if self.regions.use and not (self.towers.frozen and self.towers.tokens):
+            raise ValueError(
+                "regions.use: regions are tokens beside frozen towers; set towers.frozen and towers.tokens to true"
+            )
         describing = any(self.method[name].add.descriptions for name in self.methods)
         if describing and self.describe.needs_space and self.describe.space == "towers" and not self.towers.frozen:
             raise ValueError(

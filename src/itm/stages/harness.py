@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import logging
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import typer
 
 from itm.errors import ProjectError
+from itm.runs.provenance import write_record
+
+RUNNING = Path(".itm/running")
+"""Every running stage holds a shared lock on this file; `itm gc` deletes nothing while one does."""
 
 
 def run(stage: Callable[..., None], log_name: str | None = None) -> None:
     """Run a stage function from the command line; its signature gives the options.
 
     A `ProjectError` is printed as one message and ends the process with status 1. What is logged goes
-    to standard error and to `logs/stages/<name>.log` (folder: environment variable ITM_LOGS).
+    to standard error and to `logs/stages/<name>.log` (folder: environment variable ITM_LOGS). What the results were
+    made of is written where dvc.yaml wants it (see `itm.runs.provenance`).
     """
     name = log_name or Path(sys.argv[0]).stem
     folder = Path(os.environ.get("ITM_LOGS", "logs/stages"))
@@ -32,13 +40,41 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
     )
     logging.getLogger(name).info("machine: %s", machine())
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(stage)
+    app.command()(_recorded(stage))
     try:
-        app(standalone_mode=True)
+        with _running():
+            app(standalone_mode=True)
     except ProjectError as error:
         logging.getLogger(name).debug("stopped", exc_info=True)
         print(f"itm {name}: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _recorded(stage: Callable[..., None]) -> Callable[..., None]:
+    """The stage function, which also leaves its provenance when it ends well."""
+
+    @functools.wraps(stage)
+    def recorded(**options: Any) -> None:
+        arguments = sys.argv[1:]
+        stage(**options)
+        write_record(stage.__name__, options, arguments)
+
+    return recorded
+
+
+@contextmanager
+def _running(path: Path = RUNNING) -> Iterator[None]:
+    """Hold a shared lock on `path`; where the place cannot be written or locked, go on without."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError:
+        yield
+        return
+    with file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
 
 
 def machine() -> str:

@@ -1,0 +1,150 @@
+"""Region features that a user supplies, one array an image, from the layouts that data/regions/README.md states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.errors import DataError, first_few
+
+IMAGES, IDS = "_ims.npy", "_ids.txt"
+KEYS = ("features", "feat", "x")
+Regions = NDArray[Any]
+"""Regions of one image (regions, width), any float type."""
+
+_COCO = re.compile(r"COCO_(?:train|val|test)\d{4}_(\d{12})")
+
+
+def read_regions(folder: Path, image_ids: Sequence[str]) -> list[Regions]:
+    """The regions of each image, in the order asked for; views of files that are read when they are used.
+
+    Raises:
+        DataError: there are no files; a file is damaged, of another form, or not of numbers; arrays differ in their
+            width; or images have no regions (the first three are named).
+    """
+    names = _names(image_ids)
+    found: dict[str, Regions] = {}
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; put region features there (data/regions/README.md)", reason="form")
+    arrays, singles = sorted(folder.glob(f"*{IMAGES}")), sorted(folder.glob("*.npz"))
+    if not arrays and not singles:
+        raise DataError(
+            f"{folder}: holds neither *{IMAGES} nor *.npz; put region features there (data/regions/README.md), or set "
+            "regions.use: false",
+            reason="no-regions",
+        )
+    for path in arrays:
+        for image_id, regions in _scan(path, names):
+            found.setdefault(image_id, regions)
+    for path in singles:
+        single = names.get(path.stem)
+        if single is not None and single not in found:
+            found[single] = _single(path)
+    missing = [image_id for image_id in image_ids if image_id not in found]
+    if missing:
+        raise DataError(
+            f"{folder}: {len(missing)} of {len(image_ids)} images have no regions ({first_few(missing)}); the files "
+            f"there name {len(found)} images of this data set. How images are named: data/regions/README.md",
+            reason="missing-regions",
+        )
+    widths = sorted({regions.shape[1] for regions in found.values()})
+    if len(widths) > 1:
+        odd = [name for name, regions in found.items() if regions.shape[1] != widths[-1]]
+        raise DataError(
+            f"{folder}: regions have {len(widths)} widths ({first_few(widths)}); {len(odd)} images are not as wide as "
+            f"the others ({first_few(odd)})",
+            reason="form",
+        )
+    return [found[image_id] for image_id in image_ids]
+
+
+def check_finite(regions: Sequence[Regions], image_ids: Sequence[str], limit: float = 65504.0) -> None:
+    """Raise for images with no regions, with values that are no numbers, or beyond what 16 bits hold (`limit`).
+
+    Raises:
+        DataError: such images, counted, the first three named.
+    """
+    bad = [
+        name
+        for name, each in zip(image_ids, regions, strict=True)
+        if not len(each) or not float(np.abs(each).max()) <= limit
+    ]
+    if bad:
+        raise DataError(
+            f"regions of {len(bad)} images are empty, not finite, or beyond {limit:g} ({first_few(bad)}); "
+            "compute them again",
+            reason="bad-regions",
+        )
+
+
+def _names(image_ids: Sequence[str]) -> Mapping[str, str]:
+    """The image by each name that a file may give it."""
+    names: dict[str, str] = {}
+    for image_id in image_ids:
+        coco = _COCO.fullmatch(image_id)
+        for name in (image_id, *([coco[1], str(int(coco[1]))] if coco else [])):
+            names[name] = image_id
+    return names
+
+
+def _scan(path: Path, names: Mapping[str, str]) -> Iterator[tuple[str, Regions]]:
+    """The images of one array that are asked for, each with its first row."""
+    ids = path.with_name(path.name.removesuffix(IMAGES) + IDS)
+    values = _load(path)
+    if values.ndim != 3 or values.dtype.kind != "f":
+        raise DataError(
+            f"{path}: expected an array of floats (images, regions, width), found {values.dtype} {values.shape}",
+            reason="form",
+        )
+    try:
+        lines = [line.strip() for line in ids.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise DataError(
+            f"{ids}: no such file; it must name the image of each row of {path.name}", reason="form"
+        ) from None
+    except UnicodeDecodeError:
+        raise DataError(f"{ids}: is not text", reason="form") from None
+    if len(lines) == 5 * len(values):
+        groups = [lines[start : start + 5] for start in range(0, len(lines), 5)]
+        mixed = [str(row) for row, group in enumerate(groups) if len(set(group)) > 1]
+        if mixed:
+            raise DataError(
+                f"{ids}: five lines a row of {path.name}, and those of {len(mixed)} rows name several images "
+                f"({first_few(mixed)})",
+                reason="form",
+            )
+        lines = [group[0] for group in groups]
+    if len(lines) != len(values):
+        raise DataError(f"{ids}: {len(lines)} lines for {len(values)} rows of {path.name}", reason="form")
+    for line, regions in zip(lines, values, strict=True):
+        image_id = names.get(line) or names.get(line.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+        if image_id is not None:
+            yield image_id, regions
+
+
+def _single(path: Path) -> Regions:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            name = next((key for key in KEYS if key in stored.files), None)
+            if name is None:
+                has = first_few(stored.files) or "nothing"
+                raise DataError(f"{path}: has no array {', '.join(KEYS)} (has: {has})", reason="form")
+            values: Regions = stored[name]
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error})", reason="damaged") from None
+    if values.ndim != 2 or values.dtype.kind != "f":
+        raise DataError(f"{path}: expected floats (regions, width), found {values.dtype} {values.shape}", reason="form")
+    return values
+
+
+def _load(path: Path) -> Regions:
+    try:
+        found: Regions = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error})", reason="damaged") from None
+    return found

@@ -1,0 +1,251 @@
+"""`itm runs`, `itm verify`, `itm du`, `itm gc` and `itm plan`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from itm.runs.verify import Item
+
+OPTIONS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False}
+runs_app, verify_app, du_app, gc_app, plan_app = (typer.Typer(**OPTIONS) for _ in range(5))
+
+
+@runs_app.command()
+def runs(
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", "-m", metavar="KEY", help="A metric, e.g. retrieval.rsum, or all below e.g. cxc."),
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method; may be repeated.")] = None,
+    revision: Annotated[
+        list[str] | None, typer.Option("--rev", metavar="REV", help="Also this commit; may be repeated.")
+    ] = None,
+    commits: Annotated[int, typer.Option(min=0, help="Also the last N commits that changed results.")] = 0,
+    sort: Annotated[str, typer.Option(metavar="COLUMN", help="where, method, seed, or a metric.")] = "method",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """All runs in one table: of the workspace, of branches, tags and commits, of DVC experiments.
+
+    Beside each: the parameters that differ within its method, and the command that brings it back. Queued and failed
+    experiments have no results: see `dvc queue status`.
+    """
+    from itm.config.presets import project_root
+    from itm.errors import ConfigError, nearest
+    from itm.runs.table import STATES, as_records, chosen_metrics, places, read_runs, sort_runs
+
+    if as_json and as_csv:
+        raise ConfigError("give --json or --csv, not both", reason="two-forms")
+    root = project_root()
+    found = read_runs(root, places(root, revision or [], commits))
+    known = {run.method for run in found}
+    for name in method or []:
+        if name not in known:
+            raise ConfigError(f"no run of the method '{name}'; {nearest(name, known)}", reason="unknown-method")
+    found = [run for run in found if not method or run.method in method]
+    metrics = chosen_metrics(found, metric or [])
+    found = sort_runs(found, sort)
+    records = as_records(found, metrics)
+    if as_json:
+        typer.echo(json.dumps(records, indent=2))
+    elif as_csv:
+        typer.echo(_csv(records, metrics), nl=False)
+    else:
+        console = _console()
+        console.print(_runs_table(records, metrics))
+        for state in dict.fromkeys(run.state for run in found):
+            console.print(f"{state}: {STATES[state]}", markup=False)
+
+
+@verify_app.command()
+def verify(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="METHOD/seedN, METHOD/seedN/BENCHMARK, or a metrics file.")],
+    evaluate: Annotated[bool, typer.Option(help="Measure again from the stored embeddings.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a run: its provenance, its stages against dvc.lock, its figures measured again.
+
+    Exit status 1 if anything differs or is not here to be compared. `itm verify ditm/seed0`.
+    """
+    from itm.config.presets import project_root
+    from itm.runs.verify import EQUAL, RUNS, commit_of, find_target
+    from itm.runs.verify import verify as check
+
+    root = project_root()
+    target = find_target(root, run)
+    commit = commit_of(root, f"{RUNS}/{target.method}/seed{target.seed}")
+    items: list[Item] = []
+    console = _console()
+    for item in check(root, target, evaluate=evaluate):
+        items.append(item)
+        if not as_json:
+            if len(items) == 1 or items[-2].group != item.group:
+                console.print(item.group, markup=False, style="bold")
+            console.print(f"  {item.verdict:9}  {item.name}{f': {item.note}' if item.note else ''}", markup=False)
+    differing = [item for item in items if item.verdict != EQUAL]
+    if as_json:
+        listed = [{"group": i.group, "name": i.name, "verdict": i.verdict, "note": i.note} for i in items]
+        typer.echo(json.dumps({"run": run, "commit": commit, "equal": not differing, "items": listed}, indent=2))
+    else:
+        console.print(f"commit of the results: {commit}", markup=False)
+        console.print(f"{len(items)} compared, {len(items) - len(differing)} equal, {len(differing)} not", markup=False)
+    raise typer.Exit(1 if differing else 0)
+
+
+@du_app.command()
+def du(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """What takes disk space here, and how much of it nothing needs (docs/storage.md)."""
+    from itm.config.presets import project_root
+    from itm.runs.storage import survey
+
+    areas, _ = survey(project_root(), days=None)
+    if as_json:
+        typer.echo(json.dumps([area.as_dict() for area in areas], indent=2))
+        return
+    table = _table("what", "where", "size", "files", "unused", "note", right=(2, 3, 4))
+    for area in areas:
+        unused = "unknown" if area.unused is None else size_text(area.unused)
+        table.add_row(area.name, area.path, size_text(area.size), f"{area.files:,}", unused, area.note)
+    _console().print(table)
+
+
+@gc_app.command()
+def gc(
+    apply: Annotated[bool, typer.Option("--apply", "--yes", help="Delete; without it nothing is deleted.")] = False,
+    days: Annotated[int, typer.Option(min=0, help="Keep logs and resume states that are not older.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List what nothing needs any more; with --apply, delete it (docs/storage.md).
+
+    Whatever the workspace, a commit or a DVC experiment refers to stays. Stops while a stage runs.
+    """
+    from itm.config.presets import project_root
+    from itm.runs.storage import clear
+
+    found, notes = clear(project_root(), days=days, apply=apply)
+    if as_json:
+        listed = [item.as_dict() for item in found]
+        typer.echo(json.dumps({"applied": apply, "items": listed, "notes": notes}, indent=2))
+        return
+    console = _console()
+    table = _table("what", "size", "files", "why", right=(1, 2))
+    for item in found:
+        table.add_row(item.name, size_text(item.size), f"{item.files:,}", item.why)
+    if found:
+        console.print(table)
+    for note in notes:
+        console.print(note, markup=False)
+    total = size_text(sum(item.size for item in found))
+    if not found:
+        console.print("nothing to delete")
+    elif apply:
+        console.print(f"deleted: {total}")
+    else:
+        console.print(f"{total} could be deleted; nothing was. `itm gc --apply` deletes it")
+
+
+@plan_app.command()
+def plan(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm presets` lists them.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for `itm preset`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What a preset would run, fetch and take, before anything does. Writes nothing."""
+    from itm.config.presets import compose, project_root
+    from itm.runs.plan import make_plan
+
+    root = project_root()
+    made = make_plan(root, preset, compose(preset, overrides or [], root=root))
+    if as_json:
+        typer.echo(json.dumps(made.as_dict(), indent=2))
+        return
+    console = _console()
+    for title, lines in made.sections():
+        console.print(title, style="bold", markup=False)
+        table = _table(right=(1,))
+        for line in lines:
+            table.add_row(f"  {line.name}", line.shown, line.basis)
+        console.print(table)
+
+
+def size_text(size: float) -> str:
+    """Bytes in the unit that suits them.
+
+    >>> size_text(0), size_text(1500), size_text(13.5e9)
+    ('0 B', '1.5 kB', '13.5 GB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _runs_table(records: list[dict[str, Any]], metrics: list[str]) -> Table:
+    table = _table(
+        "where", "method", "seed", *metrics, "parameters", "files", "restore", right=range(2, 3 + len(metrics))
+    )
+    for record in records:
+        table.add_row(
+            ", ".join(record["where"]),
+            record["method"],
+            str(record["seed"]),
+            *(_figure(record["metrics"][key]) for key in metrics),
+            ", ".join(f"{key}={value}" for key, value in record["parameters"].items()),
+            record["state"],
+            record["restore"],
+        )
+    return table
+
+
+def _csv(records: list[dict[str, Any]], metrics: list[str]) -> str:
+    keys = list(dict.fromkeys(key for record in records for key in record["parameters"]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["where", "commit", "method", "seed", *metrics, *keys, "files", "restore"])
+    for record in records:
+        writer.writerow(
+            [
+                " ".join(record["where"]),
+                *(record[key] for key in ("commit", "method", "seed")),
+                *("" if record["metrics"][key] is None else record["metrics"][key] for key in metrics),
+                *(record["parameters"].get(key, "") for key in keys),
+                record["state"],
+                record["restore"],
+            ]
+        )
+    return text.getvalue()
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def _table(*columns: str, right: Any = ()) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=bool(columns))
+    for place, column in enumerate(columns or ("", "", "")):
+        table.add_column(column, justify="right" if place in right else "left", overflow="fold")
+    return table
+
+
+def _console() -> Console:
+    """The terminal; elsewhere lines are as long as they need to be."""
+    import sys
+
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000, soft_wrap=False)

@@ -1,0 +1,153 @@
+"""`itm du` and `itm gc`: what a commit, an experiment or the workspace needs stays; the rest goes, when asked."""
+
+import fcntl
+import json
+import os
+import sys
+import time
+
+import pytest
+
+ITM = (sys.executable, "-m", "itm.cli")
+
+
+def gc(project, *arguments: str) -> dict[str, dict]:
+    found = json.loads(project.run(*ITM, "gc", "--json", *arguments).stdout)
+    return {item["name"]: item for item in found["items"]}
+
+
+def objects(project) -> set[str]:
+    return {path.parent.name + path.name for path in (project.root / ".dvc/cache/files/md5").glob("*/*")}
+
+
+@pytest.fixture
+def three(by_dvc):
+    """Results of three learning rates: the first committed, the second nowhere but in the cache, the third here."""
+    by_dvc.commit()
+    for rate in (0.002, 0.003):
+        by_dvc.set("train.learning_rate", rate)
+        by_dvc.repro()
+    by_dvc.ran()
+    return by_dvc
+
+
+def test_gc_deletes_what_nothing_names_and_nothing_else(three) -> None:
+    before = objects(three)
+    planned = gc(three)
+    assert planned["cache"]["files"] > 0
+    assert objects(three) == before, "a dry run deletes nothing"
+    done = gc(three, "--apply")
+    assert done["cache"]["files"] == planned["cache"]["files"] == len(before) - len(objects(three))
+    assert "cache" not in gc(three), "a second run finds nothing"
+    # the workspace is as it was
+    assert three.dvc_status() == {}
+    third = three.results()
+    # the committed results come back, without a stage
+    three.run("git", "checkout", "-q", "--force", ".")
+    three.run("dvc", "checkout", "--force")
+    assert three.dvc_status() == {}
+    # and the third from the run-cache or by running: it is in no commit now, but it was here when gc ran
+    three.set("train.learning_rate", 0.003)
+    three.repro()
+    assert three.ran() == ["report"], "DVC does not keep the report in its run-cache, since git does"
+    assert three.results() == third
+    # the second is really gone
+    three.set("train.learning_rate", 0.002)
+    three.repro()
+    assert any(name.startswith("train@") for name in three.ran())
+
+
+def test_du_counts_what_gc_would_delete(three) -> None:
+    areas = json.loads(three.run(*ITM, "du", "--json").stdout)
+    cache = next(area for area in areas if area["name"] == "DVC's cache")
+    sizes = [path.stat().st_size for path in (three.root / ".dvc/cache/files/md5").glob("*/*")]
+    assert (cache["size"], cache["files"]) == (sum(sizes), len(sizes))
+    assert cache["unused"] == gc(three)["cache"]["size"]
+    assert "DVC's cache" in three.run(*ITM, "du").stdout
+
+
+def test_gc_waits_for_nobody_and_deletes_nothing_while_a_stage_runs(three) -> None:
+    before = objects(three)
+    lock = three.root / ".itm/running"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        refused = three.run(*ITM, "gc", "--apply", ok=False)
+        assert gc(three)["cache"]["files"] > 0  # a dry run may look
+    assert refused.returncode == 1
+    assert "a stage is running" in refused.stderr
+    (three.root / ".snakemake/locks").mkdir(parents=True)
+    (three.root / ".snakemake/locks/0.input.lock").touch()
+    refused = three.run(*ITM, "gc", "--apply", ok=False)
+    assert "snakemake --unlock" in refused.stderr
+    (three.root / ".snakemake/locks/0.input.lock").unlink()
+    (three.root / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": {"pid": os.getpid(), "cmd": "repro"}}}))
+    refused = three.run(*ITM, "gc", "--apply", ok=False)
+    assert "DVC is at work" in refused.stderr
+    assert objects(three) == before
+
+
+def test_gc_takes_old_resume_states_and_logs_only(by_dvc) -> None:
+    old, new = (by_dvc.root / ".itm/checkpoints" / name for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "state.pt").write_bytes(b"x" * 1000)
+    answers = by_dvc.root / ".itm/descriptions/a.jsonl"
+    answers.parent.mkdir()
+    answers.write_text("{}")
+    log = by_dvc.root / "logs/old.log"
+    log.write_text("text")
+    past = time.time() - 8 * 86400
+    for path in (old / "state.pt", old, answers, log):
+        os.utime(path, (past, past))
+    found = gc(by_dvc, "--apply")
+    assert found["resume states"]["size"] == 1000
+    assert found["logs"]["files"] == 1
+    assert (old.exists(), new.exists(), answers.exists(), log.exists()) == (False, True, True, False)
+    assert gc(by_dvc, "--days", "0")["resume states"]["size"] == 1000
+
+
+def test_files_of_methods_that_no_longer_run_go_if_a_commit_has_them(by_dvc) -> None:
+    model = by_dvc.root / "models/clip/seed0/model.safetensors"
+    by_dvc.commit()
+    by_dvc.set("methods", ["ditm"])
+    by_dvc.repro()
+    by_dvc.ran()
+    stray = by_dvc.root / "models/other/seed0/model.safetensors"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("of nobody")
+    text = by_dvc.run(*ITM, "gc").stdout
+    assert "1 files of methods or seeds that params.yaml no longer names are kept" in text
+    assert model.exists()
+    found = gc(by_dvc, "--apply")
+    assert found["leftovers in models"]["files"] == 3
+    assert (model.exists(), stray.exists()) == (False, True)
+    assert by_dvc.dvc_status() == {}
+    by_dvc.set("methods", ["clip", "ditm"])
+    by_dvc.repro()
+    assert [name for name in by_dvc.ran() if name != "report"] == [], "restored, not trained"
+
+
+def test_a_cache_shared_with_other_projects_is_left_alone(by_dvc, tmp_path) -> None:
+    by_dvc.commit()
+    by_dvc.run("dvc", "cache", "dir", str(tmp_path / "shared"))
+    by_dvc.repro("--force")
+    by_dvc.set("train.learning_rate", 0.5)
+    by_dvc.repro()
+    count = len(list((tmp_path / "shared").rglob("*")))
+    done = by_dvc.run(*ITM, "gc", "--apply").stdout
+    assert "lies outside of this project" in done
+    assert len(list((tmp_path / "shared").rglob("*"))) == count
+
+
+def test_a_commit_that_cannot_be_read_stops_gc(by_dvc) -> None:
+    by_dvc.repro()
+    good = by_dvc.read("dvc.yaml")
+    (by_dvc.root / "dvc.yaml").write_text("stages: [")
+    by_dvc.commit()
+    (by_dvc.root / "dvc.yaml").write_text(good)
+    by_dvc.commit()
+    refused = by_dvc.run(*ITM, "gc", "--apply", ok=False)
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert "nothing was deleted" in refused.stderr

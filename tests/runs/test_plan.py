@@ -1,0 +1,182 @@
+"""`itm plan`: counts that can be checked by hand, and "unknown" where nothing is known."""
+
+import functools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from itm import cli
+from itm.config.presets import compose as compose_anew
+from itm.runs import plan
+from itm.runs.commands import size_text
+from itm.runs.expected import expected, setting
+from itm.runs.plan import Line, make_plan
+
+ROOT = Path(__file__).parents[2]
+compose = functools.cache(functools.partial(compose_anew))
+PAPERS = ("coco-vitb32", "flickr30k-vitb32", "coco-butd", "flickr30k-butd")
+
+
+def planned(monkeypatch, preset: str, *overrides: str, root: Path = ROOT, models: plan._Models | None = None) -> dict:
+    """The lines by section and name; models are not built, but for the test that is about them."""
+    if models is not None:
+        monkeypatch.setattr(plan, "_count_parameters", lambda _: models)
+    made = make_plan(root, preset, compose(preset, overrides))
+    return {title: {line.name: line for line in lines} for title, lines in made.sections()}
+
+
+@pytest.fixture
+def fake():
+    return plan._Models(1000, dict.fromkeys(compose("scenes").method, 10), (512, 512, 768, 512), 49)
+
+
+def test_jobs_are_those_of_the_matrix(monkeypatch, fake) -> None:
+    found = planned(monkeypatch, "scenes", "methods=[clip,vse]", "seeds=[0,1,2]", models=fake)["Stages"]
+    counts = {name: line.value for name, line in found.items()}
+    assert counts == {
+        **{"download": 2, "clean": 1, "score": 1, "features": 1, "describe": 2, "train": 6, "encode": 6},
+        **{"evaluate": 24, "report": 1, "in all": 44},
+    }
+
+
+def test_sizes_by_hand(monkeypatch, fake) -> None:
+    found = planned(monkeypatch, "flickr30k-butd", "methods=[clip,esl-token]", "seeds=[0,1]", models=fake)
+    images = 29000 + 1014 + 1000
+    texts = 5 * images
+    assert found["Downloads"]["region features"].value == images * 36 * 2048 * 4
+    tokens = 2 * (images * 36 * 2048 + texts * 77 * 512)
+    assert found["Disk"]["data/features"].value == 4 * (images + texts) * 512 + tokens
+    assert found["Disk"]["models"].value == 4 * 2 * 20  # frozen towers are not stored
+    assert found["Disk"]["embeddings"].value == 4 * 4 * 6000 * 1024 + 4 * 2 * 1000 * 5000
+    assert found["Time"]["steps of a training"].value == 25 * (29000 // 128)
+    memory = found["Memory of the GPU, or of the CPU without one"]
+    assert (memory["parameters trained"].value, memory["weights and AdamW"].value) == (10, 160)
+    assert memory["activations"].value is None
+    trained = planned(monkeypatch, "flickr30k-vitb32", "methods=[clip]", models=fake)
+    assert trained["Disk"]["data/features"].value == 0
+    assert trained["Disk"]["models"].value == 4 * 1010
+
+
+def test_what_is_here_need_not_be_fetched(monkeypatch, fake, tmp_path) -> None:
+    for name in ("conf", "data/subsets"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("dvc.yaml", "params.yaml", "data/catalogue.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.delenv("ITM_MIRROR", raising=False)
+    before = planned(monkeypatch, "coco-vitb32", models=fake, root=tmp_path)["Downloads"]
+    place = tmp_path / "data/raw/coco"
+    place.mkdir(parents=True)
+    (place / "train2014.zip").touch()
+    (tmp_path / "mirror/cxc").mkdir(parents=True)
+    (tmp_path / "mirror/cxc/sts_val.csv.gz").touch()
+    monkeypatch.setenv("ITM_MIRROR", str(tmp_path / "mirror"))
+    after = planned(monkeypatch, "coco-vitb32", models=fake, root=tmp_path)["Downloads"]
+    assert after["still to fetch"].value == before["still to fetch"].value - before["train2014.zip"].value
+    assert after["train2014.zip"].basis == "is in data/raw"
+    assert (before["sts_val.csv"].shown, after["sts_val.csv"].basis) == ("unknown", "is in the mirror (ITM_MIRROR)")
+    assert before["weights of the towers"].value is None
+    assert planned(monkeypatch, "scenes", models=fake, root=tmp_path)["Downloads"]["still to fetch"].value == 0
+    by_hand = planned(monkeypatch, "flickr30k-vitb32", models=fake, root=tmp_path)["Downloads"]
+    assert by_hand["flickr30k-images.tar.gz"].basis.startswith("by hand: fill in the form")
+
+
+def test_times_are_those_of_jobs_that_ran_here(monkeypatch, fake, tmp_path) -> None:
+    for name in ("conf", "data/subsets"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("dvc.yaml", "params.yaml", "data/catalogue.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    assert planned(monkeypatch, "scenes", models=fake, root=tmp_path)["Time"]["one job of train"].shown == "unknown"
+    for name, text in {"a": "s\th:m:s\n90.0\t0:01:30\n", "b": "s\n30.0\n", "c": "damaged", "d": "s\nNA\n"}.items():
+        path = tmp_path / f"logs/train/{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    line = planned(monkeypatch, "scenes", models=fake, root=tmp_path)["Time"]["one job of train"]
+    assert (line.shown, line.basis.split(" that")[0]) == ("60 s", "mean of 2 jobs")
+
+
+def test_towers_that_cannot_be_built_leave_sizes_unknown(monkeypatch) -> None:
+    lost = plan._Models(None, {}, None, None, "the towers cannot be built here: no package")
+    found = planned(monkeypatch, "flickr30k-butd", models=lost)
+    assert {found["Disk"][name].shown for name in ("models", "data/features")} == {"unknown"}
+    assert "no package" in found["Memory of the GPU, or of the CPU without one"]["parameters"].basis
+
+
+def test_models_are_counted_by_building_them(monkeypatch) -> None:
+    found = planned(monkeypatch, "scenes", "methods=[clip,esl-global]")
+    memory = found["Memory of the GPU, or of the CPU without one"]
+    assert memory["parameters trained"].basis.startswith("esl-global")
+    assert memory["parameters trained"].value > 128 * 128
+    assert memory["weights and AdamW"].value == 16 * memory["parameters trained"].value
+
+
+def test_published_figures_are_those_of_the_same_setting_only() -> None:
+    for name in PAPERS:
+        parameters = compose(name)
+        assert setting(parameters) == ("regions" if name.endswith("butd") else "fine-tuned")
+        rows = expected(parameters)
+        assert set(rows) == set(parameters.methods)
+        assert rows["ditm"] is None, "DITM has published no figures"
+        named = {method for method, row in rows.items() if row is not None}
+        assert named == ({"esl-token", "vse-inf", "vse-inf-vsd", "aahr"} if name.endswith("butd") else {"clip", "vsd"})
+        assert all(row.benchmark == parameters.data.name for row in rows.values() if row is not None)
+    assert set(expected(compose("flickr8k")).values()) == {None}
+
+
+def test_presets_of_the_papers_run_every_kind_of_method() -> None:
+    for name in PAPERS:
+        parameters = compose(name)
+        assert {"clip", "vse", "ditm", "esl-global", "esl-token", "aahr"} <= set(parameters.methods)
+        assert {"vsd", "vse-inf-vsd"} & set(parameters.methods)
+        batch = {"coco-butd": 256}.get(name, 128)
+        assert (parameters.train.batch_images, parameters.train.learning_rate) == (batch, 0.0005)
+        steps = parameters.train.epochs * ({"coco": 113287, "flickr30k": 29000}[parameters.data.name] // batch)
+        graph = parameters.method["aahr"].add.graph
+        published = {"coco": 8000 / (40 * 2212), "flickr30k": 8000 / (40 * 1132)}[parameters.data.name]
+        assert graph is not None
+        assert graph.start / steps == pytest.approx(published, rel=0.02)
+
+
+def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(plan, "_count_parameters", lambda _: fake)
+    before = (ROOT / "params.yaml").read_bytes()
+    from itm.runs.commands import plan_app
+
+    text = CliRunner().invoke(plan_app, ["coco-butd"])
+    assert text.exit_code == 0
+    assert "unknown" in text.output
+    assert "quoted from README of CrossmodalGroup/ESL" in text.output
+    made = json.loads(CliRunner().invoke(plan_app, ["coco-butd", "seeds=[0,1]", "--json"]).output)
+    train = next(line for line in made["sections"]["Stages"] if line["name"] == "train")
+    assert train["value"] == 16
+    assert (ROOT / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["coco-butt"], "no preset 'coco-butt'; did you mean 'coco-butd'?"),
+        (["scenes", "train.epoch=3"], "did you mean 'train.epochs'?"),
+        (["scenes", "regions.use=true"], "regions.use: regions are tokens beside frozen towers"),
+        (["scenes", "seeds=[]"], "seeds"),
+    ],
+)
+def test_bad_arguments(monkeypatch, capsys, arguments: list[str], message: str) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["itm", "plan", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_figures_are_shown_by_their_unit() -> None:
+    assert [Line("x", value, "", unit).shown for value, unit in ((7200, "seconds"), (3, "jobs"), (446.9, "rsum"))] == [
+        "2.0 h",
+        "3",
+        "446.9",
+    ]
+    assert size_text(2_500_000) == "2.5 MB"

@@ -13,6 +13,8 @@ from typing import Any
 
 from itm.errors import DataError
 
+WRITING = "while writing "
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -30,6 +32,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except Exception as error:
+        error.add_note(f"{WRITING}{path}")  # a full disk, and most libraries, do not say which file it was
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from typing import Self
 
 import typer
 
+from itm.data.files import WRITING
 from itm.errors import ProjectError
 from itm.orchestration.processes import end_with_runner
 
@@ -84,10 +85,11 @@ def disk_fault(error: BaseException) -> str | None:
     for cause in causes:
         number = cause.errno if isinstance(cause, OSError) else None
         if number not in REFUSALS:  # libraries that write by themselves give the number in the text only, or not at all
-            texts = {os.strerror(number): number for number in REFUSALS} | {"PytorchStreamWriter failed": errno.ENOSPC}
+            texts = {os.strerror(number): number for number in REFUSALS} | {"inline_container.cc": errno.ENOSPC}
             number = next((number for text, number in texts.items() if text in str(cause)), None)
         if number is not None:
-            where = getattr(cause, "filename2", None) or getattr(cause, "filename", None) or str(cause).strip()
+            notes = [note.removeprefix(WRITING) for note in getattr(cause, "__notes__", ()) if note.startswith(WRITING)]
+            where = notes[0] if notes else getattr(cause, "filename", None) or str(cause).strip()
             return f"{where}: {REFUSALS[number]}, and run the same command again"
     return None
 

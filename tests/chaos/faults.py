@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from chaos.project import (
     STAGES,
     Bases,
     Project,
+    itm,
     job_of,
     kill,
     kill_group,
@@ -31,7 +31,6 @@ from chaos.project import (
 )
 
 HOUR = 3_600_000_000_000
-DOCTOR = [sys.executable, "-m", "itm.cli", "doctor"]
 
 
 @dataclass
@@ -168,8 +167,9 @@ def torn_lock_file(case: Case, bases: Bases, folder: Path) -> Outcome:
     kept = case.random.randrange(1, len(content))
     (project.root / "dvc.lock").write_bytes(content[:kept])
     after = recover(project, case.runner)
-    if case.runner == "snakemake":  # it knows what ran without dvc.lock, which lost what it held
+    if project.dvc_status():  # Snakemake asks dvc.lock only for the inputs of what it runs
         project.repro()
+        after += "; `dvc repro` then recorded the rest again"
     return f"{kept} of {len(content)} bytes left", after, project, bases.results
 
 
@@ -355,20 +355,21 @@ def damaged_result(case: Case, bases: Bases, folder: Path) -> Outcome:
     """A damaged result in the workspace, whose time and size stayed."""
     project = bases.fresh(None, folder)
     path, _ = an_output(project, case)
+    project.dvc_status()  # DVC has seen the whole file here
     flip(project.root / path, case.random.random())
     after = recover(project, case.runner)
     return path, f"{after}, with the damaged file; {doctored(project, case.runner)}", project, bases.results
 
 
 def doctored(project: Project, runner: str) -> str:
-    found = project.run(*DOCTOR, ok=False)
+    found = itm(project, "doctor", ok=False)
     assert found.returncode == 1, found.stdout
-    project.run(*DOCTOR, "--repair")
+    itm(project, "doctor", "--repair")
     project.repro()
     if runner == "snakemake":
-        project.run(sys.executable, "-m", "itm.cli", "sync")
+        itm(project, "sync")
         recover(project, runner)
-    assert project.run(*DOCTOR).returncode == 0
+    assert itm(project, "doctor").returncode == 0
     return "`itm doctor` named it; after `itm doctor --repair` and `dvc repro` it is whole"
 
 
@@ -422,6 +423,7 @@ ONLY = {
     "two runs at once": ["dvc+dvc", "dvc+snakemake", "snakemake+dvc", "snakemake+snakemake"],
 }
 SOME = {
+    "`dvc commit` killed": ["all"],
     "disk full": ["features", "train@ditm-0", "encode@ditm-0"],
     "output folder read-only": ["features", "train@ditm-0", "encode@ditm-0"],
     "clock back, run killed": ["train@ditm-0", "encode@ditm-0"],

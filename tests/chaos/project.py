@@ -29,17 +29,17 @@ RUNNERS = {"dvc": ("dvc", "repro"), "snakemake": ("snakemake", "--cores", "2")}
 PATIENCE = 900
 """Seconds after which a run counts as hung; much for a loaded machine."""
 REMEDIES = {
-    "--unlock": ["snakemake", "--unlock"],
-    "itm doctor": [sys.executable, "-m", "itm.cli", "doctor", "--repair"],
+    "--unlock": ["snakemake --unlock"],
+    "`itm doctor`": ["itm doctor --repair"],
     # DVC's own words name the file, not the remedy: docs/reliability.md does
-    "RWLock-file": [sys.executable, "-m", "itm.cli", "doctor", "--repair"],
-    "'dvc.lock'": [sys.executable, "-m", "itm.cli", "doctor", "--repair"],
-    "`dvc repro` brings them back": ["dvc", "repro"],
-    "dvc repro`, then `itm sync": ["dvc", "repro"],
-    "run again": None,
-    "run the same command again": None,
+    "RWLock-file": ["itm doctor --repair"],
+    "dvc.lock' is invalid": ["itm doctor --repair"],
+    "unable to read: 'dvc.lock'": ["itm doctor --repair"],
+    "`dvc repro` brings them back, then `itm sync`": ["dvc repro", "itm sync"],
+    "run again": [],
+    "run the same command again": [],
 }
-"""What a message tells a user to do; None: only to run again."""
+"""What a message tells a user to do before the next run; the first that is found counts."""
 
 
 @dataclass(frozen=True)
@@ -153,18 +153,19 @@ def recover(project: Project, runner: str) -> str:
         output = run.stdout + run.stderr
         assert "Traceback" not in output, output
         if run.returncode == 0:
-            if runner == "snakemake" and done and "dvc repro" in done[-1]:
-                continue
             return ", then ".join([*done, "ran to the end"])
         remedy = next((words for words in REMEDIES if words in output), None)
         assert remedy, f"no word of what to do:\n{output}\n{project.logs()}"
-        command = REMEDIES[remedy]
-        if command:
-            project.run(*command)
-            done.append(f"said what to do: `{' '.join(Path(word).name if '/' in word else word for word in command)}`")
-        else:
-            done.append("said to run again")
+        for command in REMEDIES[remedy]:
+            itm(project, *command.split()[1:]) if command.startswith("itm ") else project.run(*command.split())
+        commands = " and ".join(f"`{command}`" for command in REMEDIES[remedy])
+        done.append(f"said what to do: {commands}" if commands else "said to run again")
     raise AssertionError(f"never done: {done}\n{output}\n{project.logs()}")
+
+
+def itm(project: Project, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    """One `itm` command in the project."""
+    return project.run(sys.executable, "-m", "itm.cli", *arguments, ok=ok)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class Finding:
 
     what: str
     remedy: str
-    repair: Callable[[], None]
+    repair: Callable[[], object]
 
 
 def examine(root: str | Path = ".") -> list[Finding]:
@@ -65,7 +65,7 @@ def _locks(root: Path) -> Iterator[Finding]:
         yield Finding(
             f"{SNAKEMAKE_LOCKS}: Snakemake was killed and left {len(locks)} lock(s)",
             "remove them, as `snakemake --unlock` does",
-            lambda: [lock.unlink() for lock in locks] and None,
+            lambda: [lock.unlink() for lock in locks],
         )
 
 
@@ -99,7 +99,7 @@ def _lock_file(root: Path) -> Iterator[Finding]:
     what = f"{LOCK}: DVC was killed while it wrote it"
     if kept.returncode == 0:
         remedy = f"take the committed one, as `git checkout {LOCK}` does; DVC's cache holds what ran since"
-        yield Finding(what, remedy, lambda: (root / LOCK).write_bytes(kept.stdout) and None)
+        yield Finding(what, remedy, lambda: (root / LOCK).write_bytes(kept.stdout))
     else:
         yield Finding(what, "remove it; DVC's cache holds what ran", (root / LOCK).unlink)
 

@@ -46,7 +46,7 @@ def run(name: str, fingerprint: str, command: str, *, force: bool = False, root:
     root = Path(root)
     pipeline = _as_planned(name, fingerprint, root, "since it was planned")
     job = pipeline.job(name)
-    recorder = _Recorder(job, root)
+    recorder = _Recorder(job, pipeline, root)
     with recorder.claim():
         recorder.check_inputs()
         if not force and recorder.restore():
@@ -105,11 +105,12 @@ class _Recorder:
     dvc.lock is read and written under the lock only: DVC itself does not write it in one piece.
     """
 
-    def __init__(self, job: Job, root: Path) -> None:
+    def __init__(self, job: Job, pipeline: Pipeline, root: Path) -> None:
         from dvc.repo import Repo
 
         self._name = job.name
         self._job = job
+        self._pipeline = pipeline
         self._root = root
         with self._locked(Repo(str(root), _wait_for_lock=True)) as repo:
             self._repo = repo
@@ -144,12 +145,13 @@ class _Recorder:
                 for entry in self._stage.dvcfile.lockfile_contents.get("stages", {}).values()
                 for out in entry.get("outs", ())
             }
-            made = [path for path in self._job.inputs if path in recorded]
-            different = [path for path in made if recorded[path] != self._checksum(path)]
+            outputs = {path for job in self._pipeline.jobs.values() for path in job.outputs}
+            made = [path for path in self._job.inputs if path in outputs]
+            different = [path for path in made if recorded.get(path) != self._checksum(path)]
         if different:
             raise PipelineError(
                 f"{self._name}: {len(different)} input(s) are not what dvc.lock says of them ({first_few(different)}): "
-                "damaged, edited by hand, or left by a run that was killed; `dvc repro` brings them back, then "
+                "damaged, edited by hand, or made by a run that recorded nothing; `dvc repro` brings them back, then "
                 "`itm sync`",
                 reason="input-not-recorded",
             )
@@ -178,7 +180,7 @@ class _Recorder:
             if damaged:
                 print(f"itm: {self._name}: damaged in DVC's cache, so made anew: {first_few(damaged)}")
                 return False
-            _keep_order(self._job, read_pipeline(self._root), self._root)
+            _keep_order(self._job, self._pipeline, self._root)
             self._write()
             return True
 

@@ -133,6 +133,33 @@ def sync() -> None:
     typer.echo(f"Snakemake agrees with DVC: {stages} stages are up to date")
 
 
+@app.command(rich_help_panel=PIPELINE)
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Clear what is found; without it nothing is changed.")
+    ] = False,
+) -> None:
+    """Find stale locks, a torn dvc.lock, and damaged results in DVC's cache and here; --repair clears them.
+
+    For after a crash, or when a runner refuses to start (docs/reliability.md). Reads every result once.
+    """
+    from itm.config.presets import project_root
+    from itm.orchestration.doctor import examine
+
+    findings = examine(project_root())
+    for finding in findings:
+        if repair:
+            finding.repair()
+        typer.echo(f"{finding.what}\n  {'done' if repair else 'to do'}: {finding.remedy}")
+    if not findings:
+        typer.echo("nothing found: no stale locks, and every result has its checksum")
+    elif repair:
+        typer.echo("run `dvc repro` or `snakemake` again (after `dvc repro`: `itm sync`)")
+    else:
+        typer.echo("`itm doctor --repair` does all of this")
+        raise typer.Exit(1)
+
+
 @app.command(rich_help_panel=PIPELINE, context_settings=PASS_ON, add_help_option=False)
 def stage(context: typer.Context) -> None:
     """Run one stage by hand, without DVC's bookkeeping; `itm stage NAME --help` lists its options."""

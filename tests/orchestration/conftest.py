@@ -1,182 +1,21 @@
-"""Temporary projects that run the real dvc and the real snakemake on this repository's dvc.yaml and rules.
+"""Temporary projects (see ../pipeline_project.py), made once a session and copied by each test."""
 
-Only the work inside the stages is replaced (stub.py), so a pipeline of 14 jobs takes seconds.
-"""
-
-import atexit
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from itm.orchestration.dag import read_pipeline
-
-ROOT = Path(__file__).parents[2]
-
-
-# byte code outside the project's folder, but kept: else each of hundreds of processes would compile DVC again
-BYTE_CODE = os.environ.get("PYTHONPYCACHEPREFIX") or tempfile.mkdtemp(prefix="itm-byte-code-")
-if "PYTHONPYCACHEPREFIX" not in os.environ:
-    atexit.register(shutil.rmtree, BYTE_CODE, ignore_errors=True)
-
-
-class Project:
-    """A project in a folder of its own."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": "src",
-            "PYTHONPYCACHEPREFIX": BYTE_CODE,
-            "DVC_SITE_CACHE_DIR": str(root / ".dvc/tmp/site"),
-        }
-
-    def run(self, *command: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            command, cwd=self.root, env=self.environment | environment, capture_output=True, text=True, timeout=300
-        )
-        if ok:
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
-        return done
-
-    def repro(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
-        return self.run("dvc", "repro", *arguments, **kwargs)
-
-    def snakemake(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
-        return self.run("snakemake", "--cores", "2", *arguments, **kwargs)
-
-    def sync(self, **kwargs) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-c", "from itm.orchestration.sync import sync; print(sync())", **kwargs)
-
-    def dvc_status(self) -> dict:
-        return json.loads(self.run("dvc", "status", "--json").stdout)
-
-    def nothing_to_do(self) -> bool:
-        """Whether Snakemake considers everything up to date."""
-        done = self.run("snakemake", "-n")
-        return "Nothing to be done" in done.stdout + done.stderr
-
-    def ran(self) -> list[str]:
-        """The jobs that ran since the last call, sorted."""
-        file = self.root / "logs/ran.txt"
-        names = sorted(file.read_text().splitlines())
-        file.write_text("")
-        return names
-
-    def commit(self) -> None:
-        """Commit everything to git."""
-        self.run("git", "add", "-A")
-        self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "test")
-
-    def clone(self, root: Path) -> "Project":
-        """What git alone keeps, elsewhere."""
-        self.run("git", "clone", "-q", ".", str(root))
-        (root / "logs").mkdir()
-        (root / "logs/ran.txt").touch()
-        return Project(root)
-
-    def logs(self) -> str:
-        return "\n".join(f"== {log}\n{log.read_text()}" for log in sorted((self.root / "logs").rglob("*.log")))
-
-    def read(self, path: str) -> str:
-        return (self.root / path).read_text()
-
-    def edit(self, path: str, old: str, new: str) -> None:
-        text = self.read(path)
-        assert text.count(old) >= 1, f"{path} holds no {old!r}"
-        (self.root / path).write_text(text.replace(old, new))
-
-    def append(self, path: str, text: str) -> None:
-        with (self.root / path).open("a") as file:
-            file.write(text)
-
-    def get(self, key: str) -> Any:
-        """One parameter."""
-        value = json.loads(self.read("params.yaml"))
-        for part in key.split("."):
-            value = value[part]
-        return value
-
-    def set(self, key: str, value: object) -> None:
-        """Change one parameter."""
-        parameters = json.loads(self.read("params.yaml"))
-        *sections, last = key.split(".")
-        place = parameters
-        for section in sections:
-            place = place[section]
-        assert last in place
-        place[last] = value
-        (self.root / "params.yaml").write_text(json.dumps(parameters, indent=2))
-
-    def results(self) -> dict[str, str]:
-        """What the runs left behind, apart from logs and the runners' own files."""
-        names = ("data", "models", "embeddings", "evaluations", "provenance", "results", "report.md", "report.html")
-        places = [place for name in names for place in [self.root / name, *(self.root / name).rglob("*")]]
-        return {str(file.relative_to(self.root)): file.read_text() for file in places if file.is_file()}
-
-    def copy(self, root: Path) -> "Project":
-        """The same project elsewhere, file times kept."""
-        shutil.copytree(self.root, root, symlinks=True)
-        return Project(root)
+from pipeline_project import Project, stand_in, unstubbed_project
 
 
 @pytest.fixture(scope="session")
 def unstubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """This repository's pipeline in a folder of its own, with its real stages and without data. Copy it."""
-    project = Project(tmp_path_factory.mktemp("orchestration") / "unstubbed")
-    root = project.root
-    root.mkdir()
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, root / name)
-    for name in ("workflow", "conf", "src", "data/subsets", "data/regions"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "data/catalogue.yaml", root / "data")
-    (root / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
-    (root / "logs").mkdir()
-    (root / "logs/ran.txt").touch()
-    project.run(sys.executable, "-m", "itm.cli", "preset", "scenes")  # whatever params.yaml says at present
-    project.run("git", "init", "-q")
-    return project
+    return unstubbed_project(tmp_path_factory.mktemp("orchestration") / "unstubbed")
 
 
 @pytest.fixture(scope="session")
 def blank(unstubbed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose stages never ran. Copy it; do not run in it."""
-    project = unstubbed.copy(tmp_path_factory.mktemp("orchestration") / "blank")
-    root = project.root
-    project.edit("dvc.yaml", "python -m itm.stages", "python -m stub")
-
-    from ruamel.yaml import YAML
-
-    parameters = YAML(typ="safe").load(root / "params.yaml")
-    parameters |= {"methods": ["clip", "ditm"], "benchmarks": ["retrieval"], "device": "cpu"}
-    (root / "params.yaml").write_text(json.dumps(parameters, indent=2))
-    stages = YAML(typ="safe").load(root / "dvc.yaml")["stages"]
-
-    (root / "src/stub").mkdir()
-    pipeline = read_pipeline(root)
-    facts = {}
-    for name, stage in pipeline.stages.items():
-        shutil.copy(Path(__file__).with_name("stub.py"), root / f"src/stub/{name}.py")
-        keys = [key for key in stages[name]["params"] if isinstance(key, str)]
-        facts[name] = {
-            "axes": stage.axes,
-            "params": [key.replace("${item.", "{").replace("${data.name}", "scenes") for key in keys],
-            "data": [path for path in stage.inputs if not path.startswith("src/")],
-            "outs": stage.outputs,
-        }
-    (root / "stub.json").write_text(json.dumps(facts, indent=2))
-    project.commit()
-    return project
+    return stand_in(unstubbed, tmp_path_factory.mktemp("orchestration") / "blank")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""A stand-in for every stage: writes the stage's outputs at once, as a function of its parameters and data.
+"""A stand-in for every stage: writes the stage's outputs as a function of its parameters and data.
 
-Started as `python -m stub.<stage> ...` in a temporary project (see conftest.py). stub.json states what
-dvc.yaml says of each stage; logs/ran.txt collects the jobs that really ran.
+Started as `python -m stub.<stage> ...` in a temporary project (see ../pipeline_project.py). stub.json states what
+dvc.yaml says of each stage; logs/ran.txt collects the jobs that really ran. With STUB_STEP=SECONDS it takes that long
+for each step, and notes the step in logs/steps.txt before: an output is written in two halves, as a step each.
 """
 
 import hashlib
@@ -12,6 +13,18 @@ import time
 from pathlib import Path
 
 from ruamel.yaml import YAML
+
+from itm.data.files import atomic_path
+from itm.stages.harness import guarded
+
+STEP = float(os.environ.get("STUB_STEP", "0"))
+
+
+def step(name: str, what: str) -> None:
+    if STEP:
+        with Path("logs", "steps.txt").open("a") as steps:
+            steps.write(f"{name}\t{os.getpid()}\t{what}\n")
+        time.sleep(STEP)
 
 
 def main() -> None:
@@ -25,6 +38,7 @@ def main() -> None:
         ran.write(name + "\n")
     if os.environ.get("STUB_FAIL") == name:
         sys.exit(f"{name}: told to fail")
+    step(name, "begun")
     digest = hashlib.sha256(name.encode())
     parameters = YAML(typ="safe").load(Path("params.yaml"))
     for key in facts["params"]:
@@ -37,14 +51,18 @@ def main() -> None:
     time.sleep(float(os.environ.get("STUB_SLEEP", "0")))
     for path in facts["outs"]:
         out = Path(path.format(**item))
-        out.parent.mkdir(parents=True, exist_ok=True)
         text = digest.hexdigest() + path
         if out.suffix == ".json":
             text = json.dumps({"value": int(digest.hexdigest()[:6], 16)})
         if out.suffix == ".csv":
             text = f"epoch,train_loss\n0,{int(digest.hexdigest()[:4], 16)}\n"
-        out.unlink(missing_ok=True)  # it may be a link into the cache
-        out.write_text(text)
+        with atomic_path(out) as temporary, temporary.open("w") as file:  # out may be a link into the cache
+            file.write(text[: len(text) // 2])
+            file.flush()
+            step(name, f"half of {out} written")
+            file.write(text[len(text) // 2 :])
+        step(name, f"{out} written")
 
 
-main()
+with guarded(Path(sys.argv[0]).stem):
+    main()

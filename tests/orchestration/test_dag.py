@@ -1,5 +1,6 @@
 """The facts that the rules take from dvc.yaml."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,6 +70,7 @@ def test_the_facts_of_a_job_are_those_of_dvc(root: Path) -> None:
     assert values.pop("name") == "fit@y-z-1"
     assert values.pop("command") == "python -m stage y-z 1"
     assert len(values.pop("fingerprint")) == 12
+    assert len(values.pop("code")) == 12
     assert list(values.values()) == [
         "fit.deep.er = [1, 2]",
         'fit.name = ""',
@@ -97,6 +99,25 @@ def test_the_fingerprint_changes_with_what_the_job_does(
     (root / file).write_text((root / file).read_text().replace(old, new))
     after = read_pipeline(root).jobs
     assert {job.stage for name, job in after.items() if job.fingerprint != before[name].fingerprint} == changed
+
+
+@pytest.mark.parametrize(
+    ("file", "changed"),
+    [
+        ("code/b.py", {"fit"}),
+        ("code.py", {"fit"}),
+        ("code/ignored.pyc", set()),
+        ("raw/a.csv", set()),
+        ("runs/x", set()),
+    ],
+)
+def test_a_job_knows_its_code_by_content_whatever_the_time_of_the_file(root: Path, file: str, changed: set) -> None:
+    before = read_pipeline(root).jobs
+    (root / file).parent.mkdir(exist_ok=True)
+    (root / file).write_text("# another content\n")
+    os.utime(root / file, (1, 1))
+    after = read_pipeline(root).jobs
+    assert {job.stage for name, job in after.items() if job.code != before[name].code} == changed
 
 
 def test_the_targets_are_what_no_other_job_needs(root: Path) -> None:

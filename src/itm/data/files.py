@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +13,48 @@ from typing import Any
 
 from itm.errors import DataError
 
+WRITING = "while writing "
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends without an error.
 
-    The temporary file keeps the suffix, so that libraries which look at it behave the same.
+    The temporary file keeps the suffix, so that libraries which look at it behave the same. Those that killed
+    processes left of the same file are removed. DVC and git ignore the names (.dvcignore, .gitignore): else one that
+    lies in a folder on which a stage depends would be taken for data.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    for left in leftovers(path.parent, path):
+        left.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
+    except Exception as error:
+        error.add_note(f"{WRITING}{path}")  # a full disk, and most libraries, do not say which file it was
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, of: Path | None = None) -> list[Path]:
+    """Temporary files in a folder whose process was killed: of one file, or of all."""
+    stem, suffix = (re.escape(of.stem), re.escape(of.suffix)) if of else (".*", r"(\..*)?")
+    pattern = re.compile(rf"\.{stem}\.(\d+)-[0-9a-f]{{8}}\.part{suffix}")
+    found = [(path, pattern.fullmatch(path.name)) for path in folder.iterdir()]
+    return sorted(path for path, match in found if match and not _alive(int(match[1])))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def write_json(path: str | Path, values: Any) -> None:

@@ -31,6 +31,8 @@ class Job:
     outputs: tuple[str, ...]
     tracked: tuple[str, ...]
     """The tracked parameters as "section.key = JSON value", one an entry."""
+    code: str
+    """A short hash of the inputs that no job writes: code, and data that git keeps."""
 
     @property
     def stage(self) -> str:
@@ -100,9 +102,10 @@ class Pipeline:
     def facts(self, stage: str) -> dict[str, Callable[[Wildcards], str]]:
         """What a rule hands to its shell command, and what Snakemake remembers to notice a change.
 
-        Name, command and fingerprint of the job and, as parameter_1, parameter_2, ..., its tracked parameters;
-        each a function from wildcards. One entry a parameter, so that Snakemake's reason for a re-run names the
-        one that changed.
+        Name, command and fingerprint of the job, its code and, as parameter_1, parameter_2, ..., its tracked
+        parameters; each a function from wildcards. One entry a parameter, so that Snakemake's reason for a re-run
+        names the one that changed. The code by its content: Snakemake takes a file for changed only when it is newer
+        than what was made from it, which an edit is not after the clock went back.
         """
         name = self.stage(stage).job_name
 
@@ -117,6 +120,7 @@ class Pipeline:
             "name": name,
             "command": lambda wildcards: job(wildcards).command,
             "fingerprint": lambda wildcards: job(wildcards).fingerprint,
+            "code": lambda wildcards: job(wildcards).code,
             **{f"parameter_{position + 1}": tracked(position) for position in range(longest)},
         }
 
@@ -169,6 +173,7 @@ def _read(repo: Any) -> Pipeline:
     templates = DataResolver(repo, repo.root_dir, text).resolve()["stages"]
 
     expand = _Expansion(repo, [path for entry in resolved.values() for path in _outputs(entry)])
+    code = _Contents(folder, {path for entry in resolved.values() for path in _outputs(entry)})
     jobs = {
         name: Job(
             name=name,
@@ -176,6 +181,7 @@ def _read(repo: Any) -> Pipeline:
             inputs=expand(entry.get("deps", ())),
             outputs=_outputs(entry),
             tracked=parameters.tracked(name, entry.get("params", ())),
+            code=code(expand(entry.get("deps", ()))),
         )
         for name, entry in resolved.items()
     }
@@ -267,6 +273,25 @@ class _Expansion:
             return [path]
         found = self._repo.dvcignore.find(self._repo.fs, str(root / path))
         return sorted(str(Path(file).relative_to(root)) for file in found)
+
+
+class _Contents:
+    """A short hash of the contents of several files, those apart that jobs write."""
+
+    def __init__(self, folder: Path, outputs: set[str]) -> None:
+        self._folder = folder
+        self._outputs = outputs
+        self._known: dict[str, str] = {}
+
+    def __call__(self, paths: Iterable[str]) -> str:
+        facts = [f"{path} {self._content(path)}" for path in paths if path not in self._outputs]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
+
+    def _content(self, path: str) -> str:
+        if path not in self._known:
+            file = self._folder / path  # a missing one is for the runner to complain of
+            self._known[path] = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+        return self._known[path]
 
 
 def _causes(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import itm.config
 from itm.errors import ConfigError, PipelineError, first_few, nearest
 from itm.orchestration.dag import Pipeline, read_pipeline
+from itm.orchestration.processes import at_work
 from itm.orchestration.run import FORCE
 
 
@@ -26,7 +27,7 @@ def start(
 
     Raises:
         ConfigError: params.yaml is invalid, or parameters come from --config, which DVC would not see.
-        PipelineError: dvc.yaml is invalid, or --workflow-profile names no profile.
+        PipelineError: dvc.yaml is invalid, --workflow-profile names no profile, or another run is at work here.
     """
     if config:
         raise ConfigError(
@@ -35,6 +36,7 @@ def start(
             reason="snakemake-config",
         )
     check_profile(arguments, workflow)
+    check_alone(arguments)
     if is_forced(arguments):
         os.environ[FORCE] = "1"
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -61,6 +63,26 @@ def check_profile(arguments: Sequence[str], workflow: str | Path) -> None:
         f"--workflow-profile {named}: no such profile in {profiles}; {nearest(Path(named).name, known)}",
         reason="unknown-profile",
     )
+
+
+def check_alone(arguments: Sequence[str], root: str | Path = ".") -> None:
+    """Check that no other run is at work in the project, before Snakemake removes files that it is writing.
+
+    Dry runs change nothing, and the calls that Snakemake makes on a cluster (--mode) are part of a run.
+
+    Raises:
+        PipelineError: stages of another runner are at work.
+    """
+    dry = any(argument in ("--dry-run", "--dryrun") or re.fullmatch(r"-[a-zA-Z]*n", argument) for argument in arguments)
+    if dry or "--mode" in arguments:
+        return
+    others = [f"process {pid}: {command}" for pid, command in at_work(root)]
+    if others:
+        raise PipelineError(
+            f"{len(others)} other run(s) at work in this folder ({first_few(others)}); wait for them to end, or end "
+            "them, and run again",
+            reason="busy",
+        )
 
 
 def is_forced(arguments: Sequence[str]) -> bool:

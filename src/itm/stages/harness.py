@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import logging
@@ -16,7 +17,9 @@ from typing import Any, Self
 
 import typer
 
+from itm.data.files import WRITING
 from itm.errors import ProjectError
+from itm.orchestration.processes import end_with_runner
 from itm.runs.provenance import write_record
 
 RUNNING = Path(".itm/running")
@@ -31,22 +34,37 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
     made of is written where dvc.yaml wants it (see `itm.runs.provenance`).
     """
     name = log_name or Path(sys.argv[0]).stem
-    folder = Path(os.environ.get("ITM_LOGS", "logs/stages"))
-    folder.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        handlers=[logging.FileHandler(folder / f"{name}.log", encoding="utf-8"), logging.StreamHandler()],
-    )
-    logging.getLogger(name).info("machine: %s", machine())
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(_recorded(stage))
-    try:
+    with guarded(name):
+        folder = Path(os.environ.get("ITM_LOGS", "logs/stages"))
+        folder.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(
+            level=logging.INFO,
+            format="%(asctime)s %(levelname)s %(message)s",
+            handlers=[logging.FileHandler(folder / f"{name}.log", encoding="utf-8"), logging.StreamHandler()],
+        )
+        logging.getLogger(name).info("machine: %s", machine())
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(_recorded(stage))
         with _running():
             app(standalone_mode=True)
-    except ProjectError as error:
+
+
+@contextmanager
+def guarded(name: str) -> Iterator[None]:
+    """End the process with status 1 and one message on a `ProjectError`, and when the disk refuses a file.
+
+    The process also ends when the runner that started it is gone: see `itm.orchestration.processes`.
+    """
+    logging.raiseExceptions = False  # a log that cannot be written (full disk) is no reason for a traceback
+    end_with_runner(logging.getLogger(name).warning)
+    try:
+        yield
+    except Exception as error:
+        message = str(error) if isinstance(error, ProjectError) else disk_fault(error)
+        if message is None:
+            raise
         logging.getLogger(name).debug("stopped", exc_info=True)
-        print(f"itm {name}: {error}", file=sys.stderr)
+        print(f"itm {name}: {message}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -75,6 +93,40 @@ def _running(path: Path = RUNNING) -> Iterator[None]:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_SH)
         yield
+
+
+REFUSALS = {
+    errno.ENOSPC: "the disk is full; free some space there",
+    errno.EDQUOT: "your quota of the disk is used up; free some space there",
+    errno.EFBIG: "the file is larger than allowed (`ulimit -f`); raise the limit",
+    errno.EROFS: "the file system is read-only; mount it writable",
+    errno.EACCES: "permission denied; make it accessible to you",
+    errno.EPERM: "operation not permitted; make it writable for you (`lsattr` shows files that nobody may change)",
+    errno.EIO: "the disk reports an error; check it, or work on another one",
+}
+
+
+def disk_fault(error: BaseException) -> str | None:
+    """What to do about an error of the disk, also of one that a library wrapped; None for any other error.
+
+    >>> disk_fault(OSError(errno.ENOSPC, "No space left on device", "models/model.bin"))
+    'models/model.bin: the disk is full; free some space there, and run the same command again'
+    >>> disk_fault(ValueError("no such thing")) is None
+    True
+    """
+    causes = [error]
+    while following := (causes[-1].__cause__ or causes[-1].__context__):
+        causes.append(following)
+    for cause in causes:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number not in REFUSALS:  # libraries that write by themselves give the number in the text only, or not at all
+            texts = {os.strerror(number): number for number in REFUSALS} | {"inline_container.cc": errno.ENOSPC}
+            number = next((number for text, number in texts.items() if text in str(cause)), None)
+        if number is not None:
+            notes = [note.removeprefix(WRITING) for note in getattr(cause, "__notes__", ()) if note.startswith(WRITING)]
+            where = notes[0] if notes else getattr(cause, "filename", None) or str(cause).strip()
+            return f"{where}: {REFUSALS[number]}, and run the same command again"
+    return None
 
 
 def machine() -> str:

@@ -84,7 +84,7 @@ def run(
     environment: dict[str, str],
     disturbances: list[Disturbance],
     jobs: int = 3,
-    limit: float = 600,
+    limit: float = 1800,
 ) -> Run:
     """Run `snakemake --workflow-profile workflow/profiles/slurm` in `root`, and disturb it."""
     seen = Run()

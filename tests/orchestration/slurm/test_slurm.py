@@ -55,7 +55,7 @@ def both(prepared, slurm: Slurm, tmp_path_factory):
     )
     try:
         seen = run(there.root, slurm, there.environment, [time_limit("clip"), scancel("ditm")])
-        said, _ = local.communicate(timeout=600)
+        said, _ = local.communicate(timeout=1800)
     finally:
         local.kill()
     assert local.returncode == 0, said + here.logs()

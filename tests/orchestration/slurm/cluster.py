@@ -48,8 +48,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
-# seconds that squeue remembers an ended job; from SIGTERM to SIGKILL
-MinJobAge=300
+# seconds: squeue remembers an ended job for a day; from SIGTERM to SIGKILL
+MinJobAge=86400
 KillWait=5
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:a100:2 State=UNKNOWN

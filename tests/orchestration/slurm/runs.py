@@ -20,7 +20,7 @@ AS_A_USER_WOULD = {
     "YOUR_CPU_PARTITION": "cpu",
     "YOUR_GPU_PARTITION": "gpu",
     "    # gpu_model: a100": "    gpu_model: a100",
-    "executor: slurm\n": "executor: slurm\nslurm-no-account: true\nslurm-status-command: squeue\n",
+    "executor: slurm\n": "executor: slurm\nslurm-status-command: squeue\n",
 }
 """What the profile's comments say to replace, for the cluster of cluster.py, which has no accounting."""
 

@@ -208,7 +208,7 @@ def _node_state(slurm: Slurm) -> str:
 
 def _cancel_all(slurm: Slurm) -> None:
     active = ("PENDING", "RUNNING", "COMPLETING")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while (jobs := slurm.jobs(*active)) and time.monotonic() < end:
         slurm.command("scancel", *jobs)
         time.sleep(0.5)

@@ -20,7 +20,7 @@ PROFILES = sorted(path.parent.name for path in WORKFLOW.glob("profiles/*/config.
     [
         (["--workflow-profile", "workflow/profiles/gpuu"], "no such profile in .*; did you mean 'gpu'"),
         (["--workflow-profile=slrm", "-n"], "did you mean 'slurm'"),
-        (["--workflow-profile", "elsewhere"], "known: default, gpu, slurm"),
+        (["--workflow-profile", "elsewhere"], "known: default, gpu, kubernetes, slurm"),
         (["--workflow-profile", "workflow/rules"], "no such profile"),
     ],
 )
@@ -53,7 +53,7 @@ def test_whether_jobs_are_forced(arguments: list[str], forced: bool) -> None:
 
 
 def test_every_line_of_a_profile_is_explained() -> None:
-    assert PROFILES == ["default", "gpu", "slurm"]
+    assert PROFILES == ["default", "gpu", "kubernetes", "slurm"]
     for profile in PROFILES:
         paragraphs = (WORKFLOW / "profiles" / profile / "config.yaml").read_text().split("\n\n")
         assert [text for text in paragraphs if not text.lstrip().startswith("#")] == [], profile
@@ -62,7 +62,7 @@ def test_every_line_of_a_profile_is_explained() -> None:
 def test_the_profiles_agree_where_they_repeat_each_other() -> None:
     settings = {name: YAML(typ="safe").load(WORKFLOW / "profiles" / name / "config.yaml") for name in PROFILES}
     own = {"cores", "resources"}
-    for profile in ("gpu", "slurm"):
+    for profile in ("gpu", "kubernetes", "slurm"):
         shared = {key: value for key, value in settings["default"].items() if key not in own}
         assert {key: settings[profile].get(key) for key in shared} == shared
 

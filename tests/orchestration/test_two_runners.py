@@ -3,7 +3,6 @@
 import resource
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -97,20 +96,6 @@ def test_links_into_the_cache_survive_both_runners(by_snakemake):
     by_snakemake.set("score.minimum_document_frequency", old)
     by_snakemake.repro()
     assert by_snakemake.results() == before  # the old objects in the cache were not written through
-
-
-def test_a_fresh_clone_with_dvc_pull_and_sync_has_nothing_to_do(by_snakemake, tmp_path: Path):
-    by_snakemake.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
-    by_snakemake.run("dvc", "push", "-q")
-    by_snakemake.commit()
-    clone = by_snakemake.clone(tmp_path / "clone")
-    clone.run("dvc", "pull", "-q")
-    assert clone.dvc_status() == {}
-    clone.sync()
-    assert clone.nothing_to_do()
-    clone.repro()
-    assert clone.ran() == []
-    assert clone.results() == by_snakemake.results()
 
 
 @pytest.mark.parametrize("runner", ["dvc", "snakemake"])

@@ -1,14 +1,15 @@
-"""What each of the processes of test_distributed.py runs: gradients of every method, then a short training."""
+"""What each of the processes of test_distributed.py runs: a short training, and the gradients of every method."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from itm.training.checkpoint import Checkpoint
-from itm.training.distributed import join
+from itm.training.distributed import Group, join
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import METHODS, gradients, trainer
@@ -16,22 +17,30 @@ from small import METHODS, gradients, trainer
 KINDS = ("features", "norms", "plain")
 
 
-def main(out: Path) -> None:
+def train(group: Group, out: Path) -> dict[str, Any]:
+    """A short training with a checkpoint; what it recorded, and the weights it ends with."""
+    engine = trainer("ditm", "norms", group=group, epochs=2, checkpoint=Checkpoint("run", out / str(group.rank)))
+    outcome = engine.run()
+    weights = {k: v for module in engine.modules.values() for k, v in module.state_dict().items()}
+    return {"history": outcome.history, "weights": weights}
+
+
+def compare(group: Group) -> dict[str, Any]:
+    """The gradients of every method, and the state of one that remembers batches."""
+    found = {f"{name} {kind}": gradients(name, kind, group=group) for name in METHODS for kind in KINDS} | {
+        f"{name} chunks": gradients(name, "plain", group=group, chunk_images=3) for name in METHODS
+    }
+    found["dropout"] = gradients("clip", "plain", dropout=0.5, group=group)
+    kept = trainer("aahr", "features", group=group, epochs=2)
+    state = {"history": kept.run().history, "state": kept.encoder.method.state_dict()}
+    return {"gradients": found, "aahr": state}
+
+
+def main(out: Path, only_train: bool) -> None:
     with join(torch.device("cpu")) as group:
-        found = {f"{name} {kind}": gradients(name, kind, group=group) for name in METHODS for kind in KINDS} | {
-            f"{name} chunks": gradients(name, "plain", group=group, chunk_images=3) for name in METHODS
-        }
-        found["dropout"] = gradients("clip", "plain", dropout=0.5, group=group)
-        engine = trainer("ditm", "norms", group=group, epochs=2, checkpoint=Checkpoint("run", out / str(group.rank)))
-        outcome = engine.run()
-        weights = {k: v for module in engine.modules.values() for k, v in module.state_dict().items()}
-        kept = trainer("aahr", "features", group=group, epochs=2)
-        state = {"history": kept.run().history, "state": kept.encoder.method.state_dict()}
-        torch.save(
-            {"gradients": found, "history": outcome.history, "weights": weights, "aahr": state},
-            out / f"rank{group.rank}.pt",
-        )
+        found = train(group, out) if only_train else compare(group) | train(group, out)
+        torch.save(found, out / f"rank{group.rank}.pt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), only_train="--only-train" in sys.argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,49 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     assert (out / "0/run/state.pt").is_file()
     assert not (out / "1").exists()  # only the first process writes
     return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def two_launchers(out: Path) -> list[dict[str, Any]]:
+    """What two processes have found that two launchers started, as on two machines (docs/clusters.md)."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    worker = str(Path(__file__).with_name("distributed_worker.py"))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    place = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    running = [
+        subprocess.Popen(
+            [*launcher, "--node-rank", str(node), *place, worker, str(out), "--only-train"],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for node in (0, 1)
+    ]
+    try:
+        said = [launched.communicate(timeout=300)[0] for launched in running]
+    finally:
+        for launched in running:
+            launched.kill()
+    assert [launched.returncode for launched in running] == [0, 0], "\n".join(said)
+    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.slow
+def test_two_machines_give_the_model_of_one_machine_and_of_one_process(
+    ranks: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    first, second = two_launchers(tmp_path)
+    assert not (tmp_path / "1").exists()  # only the first process writes, whatever machine it is on
+    assert first["history"] == second["history"] == ranks[0]["history"]
+    engine = trainer("ditm", "norms", epochs=2)
+    engine.run()
+    alone = {name: value for module in engine.modules.values() for name, value in module.state_dict().items()}
+    assert alone.keys() == first["weights"].keys()
+    for name, value in first["weights"].items():
+        assert torch.equal(value, second["weights"][name]), name
+        assert torch.equal(value, ranks[0]["weights"][name]), name
+        torch.testing.assert_close(value, alone[name], atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -134,3 +135,19 @@ def test_torchrun_writes_one_model_that_trained_as_one_process_does(project: Pro
     # dropout differs between the two, the first steps and the course of training hardly do
     assert losses["two"] == pytest.approx(losses["whole"], rel=0.1)
     assert project.states() == []
+
+
+def test_launchers_on_two_machines_write_the_model_that_one_launcher_writes(project: Project) -> None:
+    """The commands of docs/clusters.md; both launchers see one folder, as the machines of a cluster do."""
+    runner = ("-m", "torch.distributed.run")
+    project.stage(*project.training("one"), runner=(*runner, "--standalone", "--nproc-per-node", "2"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    place = ("--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port)
+    machines = [
+        project.start(*project.training("both"), runner=(*runner, *place, "--node-rank", rank)) for rank in ("0", "1")
+    ]
+    said = [machine.communicate(timeout=300)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], "\n".join(said)
+    assert [output.count("epoch 14/14: gradient_norm") for output in said] == [1, 0]  # the first process logs
+    assert project.bytes_of("both") == project.bytes_of("one")

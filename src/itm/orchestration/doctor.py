@@ -65,8 +65,13 @@ def _locks(root: Path) -> Iterator[Finding]:
         yield Finding(
             f"{SNAKEMAKE_LOCKS}: Snakemake was killed and left {len(locks)} lock(s)",
             "remove them, as `snakemake --unlock` does",
-            lambda: [lock.unlink() for lock in locks],
+            lambda: _remove(locks),
         )
+
+
+def _remove(files: list[Path]) -> None:
+    for file in files:
+        file.unlink()
 
 
 def _read_lock(root: Path) -> dict[str, Any]:

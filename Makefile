@@ -1,7 +1,7 @@
 # `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
 # to the commands that people and CI run.
 .DEFAULT_GOAL := help
-.PHONY: help environment repro real test fast lint lock docs clean
+.PHONY: help environment repro real test long fast lint lock docs clean
 SHELL := /bin/bash
 
 JOBS ?= auto
@@ -43,13 +43,16 @@ real: environment ## Run the pipeline on real photos (Flickr8k, HierarCaps)
 	$(BIN)/itm preset flickr8k
 	$(BIN)/dvc repro
 
-test: environment ## Run all tests, side by side (those of real data need ITM_MIRROR)
+test: environment ## Run all tests but the long ones, side by side (those of real data need ITM_MIRROR)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules src/itm
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not long'
+
+long: environment ## Run the tests of disturbed pipelines and of a real Slurm (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m long
 
 fast: environment ## Run the tests that take a moment each
 	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules src/itm
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not slow and not real'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not slow and not real and not long'
 
 lint: environment ## Check style, types, import floors, the workflow, and that generated docs are current
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ def bases(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.xdist_group("chaos")
 @pytest.mark.parametrize("case", plan(COUNT, SEED), ids=lambda case: case.name)
 def test_the_next_run_repairs_or_says_what_to_do(case: Case, bases, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from chaos.project import PATIENCE, RUNNERS, kill, kill_tree, recover
 from pipeline_project import Project, unstubbed_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos-real")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("chaos-real")]
 SMALL = [
     "device=cpu",
     "methods=[ditm]",

@@ -16,6 +16,7 @@ from runs import Run, fill_in_profile, run, scancel, time_limit, written
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.xdist_group("slurm"),  # the group shares one cluster and one run
     pytest.mark.skipif(unavailable() is not None, reason=unavailable() or ""),
 ]

@@ -118,7 +118,7 @@ def test_preset_runs_from_download_to_report(name, tmp_path):
     for part in ("src", "conf", "dvc.yaml"):
         (project / part).symlink_to(ROOT / part)
     (project / "data").mkdir()
-    for part in ("catalogue.yaml", "subsets"):
+    for part in ("catalogue.yaml", "subsets", "regions"):
         (project / "data" / part).symlink_to(ROOT / "data" / part)
     chosen = parameters(name)
     (project / "params.yaml").write_text(render(chosen, name), encoding="utf-8")

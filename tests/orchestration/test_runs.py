@@ -153,3 +153,18 @@ def test_damaged_and_absent_results(fresh) -> None:
     done = fresh.run(*ITM, "runs", ok=False)
     assert done.returncode == 1
     assert "results/runs/clip/seed0/retrieval.json holds no metrics" in done.stderr
+
+
+def test_results_of_former_parameters_are_not_of_the_run(by_dvc) -> None:
+    stale = by_dvc.root / "results/runs/clip/seed0/cxc.json"
+    stale.write_text('{"value": 1}')
+    by_dvc.edit(
+        "dvc.lock",
+        "stages:\n",
+        "stages:\n  old:\n    cmd: x\n    outs:\n    - path: evaluations/clip/seed0/cxc.npz\n      md5: "
+        + "0" * 32
+        + "\n",
+    )
+    found = runs(by_dvc, "--method", "clip")
+    assert [run["state"] for run in found] == ["here"]
+    assert not any(key.startswith("cxc") for key in found[0]["metrics"])

@@ -103,7 +103,7 @@ def remove_embeddings(project) -> None:
     ("tamper", "verdict", "names", "note"),
     [
         (edit_metrics, DIFFERENT, {"metrics file", "evaluate@clip-0-retrieval", "figures"}, "rsum"),
-        (edit_parameters, DIFFERENT, {"parameters", "evaluate@clip-0-retrieval"}, "bootstrap_samples modified"),
+        (edit_parameters, DIFFERENT, {"parameters", "evaluate@clip-0-retrieval"}, "evaluate modified"),
         (edit_code, DIFFERENT, {"code", "evaluate@clip-0-retrieval"}, "retrieval.py modified"),
         (edit_record, DIFFERENT, {"versions", "evaluate@clip-0-retrieval"}, "numpy 0.1, now"),
         (spoil_record, DIFFERENT, {RECORD, "evaluate@clip-0-retrieval"}, "not a provenance file"),

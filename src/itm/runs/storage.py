@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from itm.comparison.revisions import git
 from itm.errors import PipelineError, first_few
 from itm.runs.provenance import Stages, md5_of, read_yaml
 
@@ -25,6 +28,8 @@ RUN_FOLDERS = ("data/descriptions", "models", "embeddings")
 """Folders of outputs by method, in which a method that no longer runs leaves its files. Not `evaluations`: the
 report depends on the folder as a whole, and would have to run again."""
 DAY = 86400.0
+_TRACKING = ("dvc.lock", "*/dvc.lock", "*.dvc")
+_MD5 = re.compile(rb"\bmd5: ['\"]?([0-9a-f]{32}(?:\.dir)?)\b")
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class _Cache:
     shared: bool
     remote: bool
     place: str
+    runs_place: str
     collect: Callable[[], None]
 
 
@@ -83,7 +89,7 @@ def survey(root: Path, days: int | None) -> tuple[list[Area], list[Garbage]]:
     unneeded (None: those are left out).
 
     Raises:
-        PipelineError: there is no DVC project, or a commit's pipeline cannot be read.
+        PipelineError: there is no DVC project, or git lacks objects of its commits.
     """
     cache = _read_cache(root)
     garbage = _garbage(root, cache, days)
@@ -100,7 +106,7 @@ def survey(root: Path, days: int | None) -> tuple[list[Area], list[Garbage]]:
             None if cache.shared else by_name.get("cache", 0),
             "shared with other projects: they may need what this one does not" if cache.shared else "",
         ),
-        Area("DVC's run-cache", cache.place, runs_size, len(cache.runs), by_name.get("run-cache", 0)),
+        Area("DVC's run-cache", cache.runs_place, runs_size, len(cache.runs), by_name.get("run-cache", 0)),
     ]
     for folder in ("data/raw", "data/clean", "data/scored", "data/features", *RUN_FOLDERS, "evaluations"):
         size, files = _measure(root / folder)
@@ -237,12 +243,7 @@ def _read_cache(root: Path) -> _Cache:
             }
             runs_folder = Path(repo.stage_cache.cache_dir)
             runs = {path: _run_outputs(path) for path in sorted(runs_folder.glob("*/*/*")) if path.is_file()}
-            used: set[str] = set()
-            # the workspace comes first; of an output that git keeps, a copy may be in the cache for the run-cache
-            for _ in repo.brancher(all_commits=True, all_branches=True, all_tags=True, all_experiments=True):
-                for ids in repo.index.used_objs().values():
-                    used |= {each.value for each in ids}
-                used |= {out.hash_info.value for out in repo.index.outs if out.hash_info}
+            used = _named_objects(root, folder)
             kept = set(used)
             for _, outs in runs.values():
                 if any(md5 in used for md5 in outs):
@@ -256,7 +257,8 @@ def _read_cache(root: Path) -> _Cache:
 
             shared = not folder.resolve().is_relative_to(root.resolve())
             place = str(folder) if shared else folder.relative_to(root.resolve()).as_posix()
-            return _Cache(objects, kept, runs, shared, bool(repo.config["remote"]), place, collect)
+            runs_place = os.path.relpath(runs_folder, root.resolve())
+            return _Cache(objects, kept, runs, shared, bool(repo.config["remote"]), place, runs_place, collect)
     except LockError as error:
         raise PipelineError("another DVC command is at work here; wait for it to end", reason="locked") from error
     except DvcException as error:
@@ -264,6 +266,56 @@ def _read_cache(root: Path) -> _Cache:
         raise PipelineError(
             f"dvc: {error}{f': {cause}' if cause else ''}; nothing was deleted", reason="dvc"
         ) from error
+
+
+def _named_objects(root: Path, cache: Path) -> set[str]:
+    """The objects that dvc.lock or a .dvc file names: in the workspace, and in any commit or experiment git has.
+
+    Read from git's objects and not commit by commit through DVC, which takes half a second for each. Hashes of inputs
+    are among them: more is kept than needed, never less.
+    """
+    named = {root / "dvc.lock"}
+    texts: list[bytes] = []
+    if git(root, "rev-parse", "--git-dir").returncode == 0:
+        listed = _lines(root, "ls-files", "--cached", "--others", "--exclude-standard", "--", *_TRACKING)
+        named |= {root / name for name in listed}
+        head = ["HEAD"] if git(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode == 0 else []
+        changes = ["--all", *head, "--full-history", "-m", "--format=", "--raw", "--no-abbrev", "--", *_TRACKING]
+        blobs = {each for line in _lines(root, "log", *changes) for each in line.split()[2:4] if each.strip("0")}
+        texts += _blobs(root, sorted(blobs))
+    texts += [path.read_bytes() for path in named if path.is_file()]
+    found = {md5.decode() for text in texts for md5 in _MD5.findall(text)}
+    for name in [name for name in found if name.endswith(".dir")]:
+        try:
+            entries = json.loads((cache / name[:2] / name[2:]).read_text(encoding="utf-8"))
+            found |= {entry["md5"] for entry in entries}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a folder that is not in the cache keeps nothing there
+    return found
+
+
+def _lines(root: Path, *arguments: str) -> list[str]:
+    done = git(root, *arguments)
+    if done.returncode:
+        raise PipelineError(
+            f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}; nothing was deleted", reason="git"
+        )
+    return [line for line in done.stdout.decode().split("\n") if line]
+
+
+def _blobs(root: Path, names: list[str]) -> list[bytes]:
+    """The contents of git's objects, one after the other in one text (their hashes are all that is looked for)."""
+    if not names:
+        return []
+    asked = "".join(f"{name}\n" for name in names).encode()
+    done = subprocess.run(["git", "cat-file", "--batch"], cwd=root, input=asked, capture_output=True, check=False)
+    if done.returncode or b" missing\n" in done.stdout:
+        raise PipelineError(
+            "git cat-file: some versions of dvc.lock are missing here (a partial clone?), so what they need is not "
+            "known; fetch them: nothing was deleted",
+            reason="git",
+        )
+    return [done.stdout]
 
 
 def _run_outputs(path: Path) -> tuple[int, list[str]]:

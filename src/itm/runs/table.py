@@ -188,6 +188,7 @@ def _runs(root: Path, place: Place, cache: Path | None, remote: bool) -> Iterabl
     files = committed_files(root, place.commit) if place.commit else workspace_files(root)
     parameters = yaml_values(files.get("params.yaml", b""))
     hashes = outputs_of(yaml_values(files.get("dvc.lock", b"")))
+    benchmarks = ["train", *(parameters.get("benchmarks") or [])]
     found: dict[tuple[str, int], dict[str, float]] = {}
     for path, content in files.items():
         parts = path.removeprefix(f"{RUNS}/").split("/")
@@ -196,6 +197,8 @@ def _runs(root: Path, place: Place, cache: Path | None, remote: bool) -> Iterabl
         method, seed, name = parts[0], parts[1].removeprefix("seed"), parts[2].removesuffix(".json")
         if method not in (parameters.get("methods") or []) or not seed.isdigit():
             continue
+        if name not in benchmarks:
+            continue  # of former parameters
         if int(seed) not in (parameters.get("seeds") or []):
             continue
         try:
@@ -206,16 +209,17 @@ def _runs(root: Path, place: Place, cache: Path | None, remote: bool) -> Iterabl
             ) from None
         found.setdefault((method, int(seed)), {}).update(values)
     for (method, number), metrics in found.items():
-        state, restore, missing = _restore(root, place, _needed(hashes, method, number), cache, remote)
+        state, restore, missing = _restore(root, place, _needed(hashes, method, number, benchmarks), cache, remote)
         yield Run(
             (place.name,), place.commit, method, number, metrics, _own(parameters, method), state, restore, missing
         )
 
 
-def _needed(hashes: Mapping[str, str], method: str, seed: int) -> dict[str, str]:
-    """The run's own files that DVC keeps."""
-    folders = tuple(f"{name}/{method}/seed{seed}/" for name in ("models", "embeddings", "evaluations"))
-    return {path: md5 for path, md5 in hashes.items() if path.startswith(folders)}
+def _needed(hashes: Mapping[str, str], method: str, seed: int, benchmarks: Sequence[str]) -> dict[str, str]:
+    """The run's own files that DVC keeps; dvc.lock also remembers those of benchmarks that no longer run."""
+    folders = tuple(f"{name}/{method}/seed{seed}/" for name in ("models", "embeddings"))
+    measured = {f"evaluations/{method}/seed{seed}/{name}.npz" for name in benchmarks}
+    return {path: md5 for path, md5 in hashes.items() if path.startswith(folders) or path in measured}
 
 
 def _restore(

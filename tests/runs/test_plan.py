@@ -16,7 +16,7 @@ from itm.runs.expected import expected, setting
 from itm.runs.plan import Line, make_plan
 
 ROOT = Path(__file__).parents[2]
-compose = functools.cache(functools.partial(compose_anew))
+compose = functools.cache(functools.partial(compose_anew, root=ROOT))
 PAPERS = ("coco-vitb32", "flickr30k-vitb32", "coco-butd", "flickr30k-butd")
 
 

@@ -79,7 +79,7 @@ def test_two_machines_give_the_model_of_one_machine_and_the_losses_of_one_proces
     # Adam carries roundings of gradients that are nearly nothing into the weights, so these differ from one process's
     expected = trainer("ditm", "norms", epochs=2).run().history
     for found, record in zip(first["history"], expected, strict=True):
-        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=1e-3)
+        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=5e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,7 +108,7 @@ def test_training_is_that_of_one_process_and_the_models_stay_equal(ranks: list[d
     assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
     expected = trainer("ditm", "norms", epochs=2).run().history
     for found, record in zip(first["history"], expected, strict=True):
-        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=1e-3)
+        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=5e-3)
         assert found["learning_rate"] == record["learning_rate"]
 
 
@@ -118,7 +118,7 @@ def test_queues_prototypes_and_twins_stay_equal(ranks: list[dict[str, Any]]) -> 
     engine = trainer("aahr", epochs=2)
     expected = engine.run().history
     for found, record in zip(ranks[0]["aahr"]["history"], expected, strict=True):
-        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=1e-3)
+        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=5e-3)
     state = engine.encoder.method.state_dict()
     for name in ("images.rows", "texts.rows", "images.same", "texts.score", "texts.pushed"):
         assert torch.equal(first[f"additions.queue.{name}"], state[f"additions.queue.{name}"]), name

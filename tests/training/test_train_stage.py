@@ -54,7 +54,7 @@ class Project:
             self.stage("download", "--name", "scenes", "--file", file, "--out", "data/raw")
         self.stage("clean", "--raw", "data/raw", "--out", "data/clean", "--quality", "quality.json")
         self.stage("score", "--clean", "data/clean", "--out", "data/scored", "--metrics", "score.json")
-        self.stage("features", "--clean", "data/clean", "--out", "data/features")
+        self.stage("features", "--clean", "data/clean", "--regions", "data/regions", "--out", "data/features")
         folders = ["--clean", "data/clean", "--features", "data/features"]
         self.stage("describe", "--method", "ditm", *folders, "--out", "data/descriptions")
 

@@ -44,10 +44,11 @@ def leftovers(folder: Path, of: Path | None = None) -> list[Path]:
     stem, suffix = (re.escape(of.stem), re.escape(of.suffix)) if of else (".*", r"(\..*)?")
     pattern = re.compile(rf"\.{stem}\.(\d+)-[0-9a-f]{{8}}\.part{suffix}")
     found = [(path, pattern.fullmatch(path.name)) for path in folder.iterdir()]
-    return sorted(path for path, match in found if match and not _alive(int(match[1])))
+    return sorted(path for path, match in found if match and not alive(int(match[1])))
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process is there, also one of another user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

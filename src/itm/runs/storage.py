@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.comparison.revisions import git
+from itm.data.files import alive
 from itm.errors import PipelineError, first_few
 from itm.runs.provenance import Stages, md5_of, read_yaml
 
@@ -193,7 +194,7 @@ def _alone(root: Path) -> Iterator[None]:
                 "killed (then `snakemake --unlock`); nothing was deleted",
                 reason="running",
             )
-        users = [pid for pid in _dvc_users(root) if _alive(pid)]
+        users = [pid for pid in _dvc_users(root) if alive(pid)]
         if users:
             raise PipelineError(
                 f"DVC is at work here (process {first_few(users)}); wait for it to end: nothing was deleted",
@@ -214,16 +215,6 @@ def _dvc_users(root: Path) -> list[int]:
             listed = users if isinstance(users, list) else [users]
             found |= {user["pid"] for user in listed if isinstance(user, dict) and isinstance(user.get("pid"), int)}
     return sorted(found - {os.getpid()})
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _read_cache(root: Path) -> _Cache:

@@ -21,6 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from clone import Clone
 from results_page import commit, machine
 
 ROOT = Path(__file__).parents[1]
@@ -35,34 +36,6 @@ KEPT = re.compile(
     r"^(Job \d+ has been submitted|Finished jobid|Trying to restart|SLURM-job|\d+ of \d+ steps)|SLURM status"
 )
 UP_TO_DATE = {"dvc repro": "Data and pipelines are up to date.", "snakemake -n": "Nothing to be done"}
-
-
-class Clone:
-    """A clone of a repository, whose own code runs there."""
-
-    def __init__(self, source: Path, folder: Path) -> None:
-        self.root = folder
-        subprocess.run(["git", "clone", "--quiet", source, folder], check=True)
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
-
-    def run(self, *command: str, **environment: str) -> str:
-        """What a command that must succeed prints."""
-        done = subprocess.run(
-            command, cwd=self.root, env=self.environment | environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            sys.exit(f"{' '.join(command)} in {self.root}:\n{done.stdout}\n{done.stderr}")
-        return done.stdout + done.stderr
-
-    def preset(self) -> None:
-        """State the parameters."""
-        self.run(sys.executable, "-m", "itm.cli", "preset", *PRESET)
-
-    def commit(self) -> None:
-        """Commit all that git does not ignore."""
-        self.run("git", "add", "--all")
-        self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "results")
 
 
 def through_slurm(there: Clone) -> tuple[Run, list[tuple[str, str, str]], list[str]]:
@@ -115,20 +88,15 @@ def slurm_section(here: Clone, there: Clone) -> list[str]:
 
 
 def round_trip(name: str, there: Clone, remote: Remote, folder: Path) -> str:
-    def timed(project: Clone, *command: str) -> float:
-        start = time.monotonic()
-        project.run(*command, **remote.environment)
-        return time.monotonic() - start
-
     (there.root / ".dvc/config.local").unlink(missing_ok=True)  # what the remote before needed
     for command in remote.commands():
         there.run(*command)
-    push = timed(there, "dvc", "push", "--quiet")
+    push = there.timed("dvc", "push", "--quiet", **remote.environment)
     fresh = Clone(there.root, folder)
     for command in remote.commands():
         fresh.run(*command)
-    pull = timed(fresh, "dvc", "pull", "--quiet")
-    sync = timed(fresh, sys.executable, "-m", "itm.cli", "sync")
+    pull = fresh.timed("dvc", "pull", "--quiet", **remote.environment)
+    sync = fresh.timed(sys.executable, "-m", "itm.cli", "sync")
     objects = [file for file in (fresh.root / ".dvc/cache/files").rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in objects)
     same = written(fresh.root) == written(there.root)
@@ -164,7 +132,7 @@ def main() -> None:
         folder = Path(name)
         here, there = Clone(ROOT, folder / "here"), Clone(ROOT, folder / "there")
         for clone in (here, there):
-            clone.preset()
+            clone.preset(*PRESET)
         sections = [*slurm_section(here, there), *remotes_section(there, folder)]
     command = "python benchmarks/clusters.py --page docs/results/clusters.md"
     head = [

@@ -145,15 +145,15 @@ def unstubbed_project(root: Path) -> Project:
     return project
 
 
-def stand_in(unstubbed: Project, root: Path) -> Project:
-    """The same with a stand-in for the work of every stage, in a new folder, of two methods and one benchmark."""
+def stand_in(unstubbed: Project, root: Path, methods: tuple[str, ...] = ("clip", "ditm")) -> Project:
+    """The same with a stand-in for the work of every stage, in a new folder, of one benchmark."""
     project = unstubbed.copy(root)
     project.edit("dvc.yaml", "python -m itm.stages", "python -m stub")
 
     from ruamel.yaml import YAML
 
     parameters = YAML(typ="safe").load(root / "params.yaml")
-    parameters |= {"methods": ["clip", "ditm"], "benchmarks": ["retrieval"], "device": "cpu"}
+    parameters |= {"methods": list(methods), "benchmarks": ["retrieval"], "device": "cpu"}
     (root / "params.yaml").write_text(json.dumps(parameters, indent=2))
     stages = YAML(typ="safe").load(root / "dvc.yaml")["stages"]
 

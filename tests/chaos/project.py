@@ -59,9 +59,7 @@ class Bases:
 def prepare(root: Path) -> Bases:
     """Run the stand-in pipeline once, undisturbed, and keep a copy before each stage."""
     root.mkdir(parents=True, exist_ok=True)
-    project = stand_in(unstubbed_project(root / "unstubbed"), root / "project")
-    project.set("methods", ["ditm"])
-    project.commit()
+    project = stand_in(unstubbed_project(root / "unstubbed"), root / "project", methods=("ditm",))
     before = {}
     for stage, output in STAGES.items():
         before[stage] = project.copy(root / "before" / stage)

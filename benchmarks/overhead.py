@@ -1,0 +1,102 @@
+"""What the two runners cost: a sweep by each from nothing, and how long they take to find that nothing is to be done.
+
+    python benchmarks/overhead.py [--epochs N] [--page docs/results/overhead.md]
+
+Two clones of the last commit run the preset scenes with three methods and three seeds: `dvc repro`, one job after the
+other, and `snakemake --cores 2`. Both have the same parameters, a training with one thread, so that their results can
+be, and are, compared byte for byte. Then the clone is left with one seed, which is the default preset of 31 stages, and
+both runners are asked for what is up to date. Run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+from clone import Clone
+from results_page import ROOT, commit, machine
+
+SWEEP = ["scenes", "device=cpu", "train.threads=1", "methods=[clip,vse,ditm]"]
+SEEDS = "seeds=[0,1,2]"
+REPEAT = 5
+BOUNDS = {"dvc repro": 2.5, "snakemake -n": 3.0}
+"""Seconds, the project's own."""
+GAIN = 1.7
+
+
+def written(root: Path) -> dict[str, bytes]:
+    """Results and models, by path."""
+    names = ("models", "results", "report.md", "report.html")
+    places = [place for name in names for place in [root / name, *(root / name).rglob("*")]]
+    return {str(file.relative_to(root)): file.read_bytes() for file in places if file.is_file()}
+
+
+def sweep(serial: Clone, parallel: Clone, arguments: list[str]) -> str:
+    """Runs both from nothing; what came of it, in Markdown."""
+    for clone in (serial, parallel):
+        clone.preset(*arguments)
+    by_snakemake = parallel.timed("snakemake", "--cores", "2", "--quiet", "all")
+    by_dvc = serial.timed("dvc", "repro", "--quiet")
+    one, other = written(serial.root), written(parallel.root)
+    different = sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
+    return (
+        f"Nine trainings, from an empty cache to the report ({stages(serial)} stages):\n\n"
+        "| `dvc repro` | `snakemake --cores 2` | times as fast | bound |\n|---|---|---|---|\n"
+        f"| {by_dvc:.0f} s | {by_snakemake:.0f} s | **{by_dvc / by_snakemake:.2f}** | {GAIN} |\n\n"
+        f"Files of models, results and report that differ between the two: {len(different)} of {len(one)}"
+        + (f" ({', '.join(different[:3])})." if different else ".")
+    )
+
+
+def idle(clone: Clone, arguments: list[str]) -> str:
+    """Times of commands with nothing to do, in Markdown."""
+    clone.preset(*arguments)
+    clone.run("dvc", "repro", "--quiet")
+    clone.run("itm", "sync")
+    found = {command: [clone.timed(*command.split()) for _ in range(REPEAT)] for command in BOUNDS}
+    rows = [
+        f"| `{command}` | {statistics.median(times):.2f} s | {min(times):.2f}, {max(times):.2f} s | {BOUNDS[command]} s |"
+        for command, times in found.items()
+    ]
+    return (
+        f"Nothing to do, {stages(clone)} stages, {REPEAT} times each:\n\n"
+        "| | median | from, to | bound |\n|---|---|---|---|\n" + "\n".join(rows)
+    )
+
+
+def stages(clone: Clone) -> int:
+    """How many stages the pipeline has with its present parameters."""
+    return len([line for line in clone.run("dvc", "stage", "list", "--name-only").splitlines() if line.strip()])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, help="in place of the preset's train.epochs")
+    parser.add_argument("--page", type=Path, help="write the results there, too")
+    given = parser.parse_args()
+    shorter = [f"train.epochs={given.epochs}"] if given.epochs else []
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="itm-overhead-") as name:
+        serial, parallel = Clone(ROOT, Path(name) / "serial"), Clone(ROOT, Path(name) / "parallel")
+        sections = [
+            sweep(serial, parallel, [*SWEEP, SEEDS, *shorter]),
+            idle(parallel, [*SWEEP, "seeds=[0]", *shorter]),
+        ]
+    options = " ".join([*(["--epochs", str(given.epochs)] if given.epochs else []), "--page docs/results/overhead.md"])
+    head = [
+        "<!-- Written by benchmarks/overhead.py. Do not edit. -->",
+        "# What the runners cost",
+        f"Made at commit {commit()} on {machine()}, load {load:.1f} before, by\n\n"
+        f"```\npython benchmarks/overhead.py {options}\n```",
+    ]
+    text = "\n\n".join([*head, *sections]) + "\n"
+    print(text)
+    if given.page:
+        given.page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -58,12 +58,12 @@ def idle(clone: Clone, arguments: list[str]) -> str:
     clone.run("itm", "sync")
     found = {command: [clone.timed(*command.split()) for _ in range(REPEAT)] for command in BOUNDS}
     rows = [
-        f"| `{command}` | {statistics.median(times):.2f} s | {min(times):.2f}, {max(times):.2f} s | {BOUNDS[command]} s |"
+        f"| `{command}` | {statistics.median(times):.2f} | {min(times):.2f}, {max(times):.2f} | {BOUNDS[command]} |"
         for command, times in found.items()
     ]
     return (
         f"Nothing to do, {stages(clone)} stages, {REPEAT} times each:\n\n"
-        "| | median | from, to | bound |\n|---|---|---|---|\n" + "\n".join(rows)
+        "| seconds | median | least, most | bound |\n|---|---|---|---|\n" + "\n".join(rows)
     )
 
 

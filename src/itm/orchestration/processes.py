@@ -26,12 +26,8 @@ def is_runner(pid: int) -> bool:
     return any(Path(word).name in RUNNERS for word in words[:2])
 
 
-def at_work(root: str | Path = ".") -> list[tuple[int, str]]:
-    """The runners, as (process, command line), whose stages are at work in the project at `root`.
-
-    Processes that DVC's record names but that are gone (killed), or are another program by now, do not count; nor
-    does a record that is damaged.
-    """
+def recorded(root: str | Path = ".") -> list[tuple[int, str]]:
+    """The other processes, as (process, command line), that DVC's record of paths in use names, if it is whole."""
     try:
         record = json.loads((Path(root) / USE).read_text(encoding="utf-8"))
         entries = [
@@ -41,7 +37,15 @@ def at_work(root: str | Path = ".") -> list[tuple[int, str]]:
         found = {(int(entry["pid"]), str(entry["cmd"])) for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    return sorted(entry for entry in found if entry[0] != os.getpid() and is_runner(entry[0]))
+    return sorted(entry for entry in found if entry[0] != os.getpid())
+
+
+def at_work(root: str | Path = ".") -> list[tuple[int, str]]:
+    """The runners, as (process, command line), whose stages are at work in the project at `root`.
+
+    Processes that DVC's record names but that are gone (killed), or are another program by now, do not count.
+    """
+    return [entry for entry in recorded(root) if is_runner(entry[0])]
 
 
 def runners_in(root: str | Path) -> list[int]:

@@ -22,6 +22,7 @@ from typing import Any
 from itm.comparison.revisions import git
 from itm.data.files import alive
 from itm.errors import PipelineError, first_few
+from itm.orchestration.processes import recorded
 from itm.runs.provenance import Stages, md5_of, read_yaml
 
 RUNNING = ".itm/running"
@@ -194,27 +195,13 @@ def _alone(root: Path) -> Iterator[None]:
                 "killed (then `snakemake --unlock`); nothing was deleted",
                 reason="running",
             )
-        users = [pid for pid in _dvc_users(root) if alive(pid)]
+        users = [pid for pid, _ in recorded(root) if alive(pid)]
         if users:
             raise PipelineError(
                 f"DVC is at work here (process {first_few(users)}); wait for it to end: nothing was deleted",
                 reason="running",
             )
         yield
-
-
-def _dvc_users(root: Path) -> list[int]:
-    """Processes that DVC's list of files in use (.dvc/tmp/rwlock) names."""
-    try:
-        held = json.loads((root / ".dvc/tmp/rwlock").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    found: set[int] = set()
-    for kind in ("read", "write"):
-        for users in (held.get(kind) or {}).values() if isinstance(held, dict) else ():
-            listed = users if isinstance(users, list) else [users]
-            found |= {user["pid"] for user in listed if isinstance(user, dict) and isinstance(user.get("pid"), int)}
-    return sorted(found - {os.getpid()})
 
 
 def _read_cache(root: Path) -> _Cache:

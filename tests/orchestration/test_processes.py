@@ -76,12 +76,10 @@ def test_a_run_is_refused_while_another_one_is_at_work(runner, tmp_path: Path) -
     use.write_text(json.dumps({"write": {"data": entry}, "read": {"src": [entry]}}))
     assert at_work(tmp_path) == [(process.pid, "dvc repro")]
     with pytest.raises(PipelineError, match=f"1 other run.* at work in this folder .process {process.pid}: dvc repro"):
-        check_alone(["snakemake", "--cores", "2"], tmp_path)
-    check_alone(["snakemake", "-n"], tmp_path)
-    check_alone(["snakemake", "--mode", "remote"], tmp_path)
+        check_alone(tmp_path)
     process.kill()
     process.wait()
-    check_alone(["snakemake", "--cores", "2"], tmp_path)
+    check_alone(tmp_path)
 
 
 @pytest.mark.parametrize(

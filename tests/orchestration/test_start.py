@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from itm.errors import PipelineError
-from itm.orchestration.start import check_profile, is_forced
+from itm.orchestration.start import check_profile, is_dry, is_forced
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / "workflow"
@@ -50,6 +50,14 @@ def test_a_profile_that_exists_is_accepted(named: str, monkeypatch: pytest.Monke
 )
 def test_whether_jobs_are_forced(arguments: list[str], forced: bool) -> None:
     assert is_forced(["snakemake", *arguments]) is forced
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dry"),
+    [(["-n"], True), (["-nFp"], True), (["--dry-run"], True), (["--cores", "2"], False), (["--notemp"], False)],
+)
+def test_whether_only_the_plan_is_asked_for(arguments: list[str], dry: bool) -> None:
+    assert is_dry(["snakemake", *arguments]) is dry
 
 
 def test_every_line_of_a_profile_is_explained() -> None:

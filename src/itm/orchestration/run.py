@@ -64,7 +64,6 @@ def run(name: str, fingerprint: str, command: str, *, force: bool = False, root:
                 "kept; run again",
                 reason="changed-while-running",
             )
-        _keep_order(job, pipeline, root)
         recorder.record()
     return 0
 
@@ -85,18 +84,6 @@ def _times(job: Job, root: Path) -> dict[str, tuple[int, int]]:
     """Time and size of each input, by which a change is noticed without reading it."""
     states = {path: (root / path).stat() for path in job.inputs}
     return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
-
-
-def _keep_order(job: Job, pipeline: Pipeline, root: Path) -> None:
-    """Make the outputs of a job that just ran newer than every other file of the pipeline.
-
-    They are, unless the clock went back since; Snakemake would then take what was made from them for current.
-    """
-    files = {path for other in pipeline.jobs.values() for path in (*other.inputs, *other.outputs)} - {*job.outputs}
-    newest = max(((root / path).stat().st_mtime_ns for path in files if (root / path).exists()), default=0)
-    for path in job.outputs:
-        if (root / path).exists() and (root / path).stat().st_mtime_ns < newest:
-            os.utime(root / path, ns=(newest + 1_000_000, newest + 1_000_000))
 
 
 class _Recorder:
@@ -180,7 +167,6 @@ class _Recorder:
             if damaged:
                 print(f"itm: {self._name}: damaged in DVC's cache, so made anew: {first_few(damaged)}")
                 return False
-            _keep_order(self._job, self._pipeline, self._root)
             self._write()
             return True
 

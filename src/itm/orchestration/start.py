@@ -14,6 +14,7 @@ from itm.errors import ConfigError, PipelineError, first_few, nearest
 from itm.orchestration.dag import Pipeline, read_pipeline
 from itm.orchestration.processes import at_work
 from itm.orchestration.run import FORCE
+from itm.orchestration.times import settle
 
 
 def start(
@@ -23,7 +24,8 @@ def start(
 
     `workflow` is the folder of the Snakefile, `config` what --config and --configfile set. The folder of the
     running Python is put first on PATH, so that `.venv/bin/snakemake` works without an activated environment;
-    jobs learn by an environment variable that they are forced.
+    jobs learn by an environment variable that they are forced. Files from the future get a time before now. Dry runs
+    change nothing, and the calls that Snakemake makes on a cluster (--mode) are part of a run.
 
     Raises:
         ConfigError: params.yaml is invalid, or parameters come from --config, which DVC would not see.
@@ -36,11 +38,16 @@ def start(
             reason="snakemake-config",
         )
     check_profile(arguments, workflow)
-    check_alone(arguments)
+    acts = not is_dry(arguments) and "--mode" not in arguments
+    if acts:
+        check_alone()
     if is_forced(arguments):
         os.environ[FORCE] = "1"
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return itm.config.load(), read_pipeline()
+    parameters, pipeline = itm.config.load(), read_pipeline()
+    if acts:
+        settle(pipeline)
+    return parameters, pipeline
 
 
 def check_profile(arguments: Sequence[str], workflow: str | Path) -> None:
@@ -65,17 +72,12 @@ def check_profile(arguments: Sequence[str], workflow: str | Path) -> None:
     )
 
 
-def check_alone(arguments: Sequence[str], root: str | Path = ".") -> None:
+def check_alone(root: str | Path = ".") -> None:
     """Check that no other run is at work in the project, before Snakemake removes files that it is writing.
-
-    Dry runs change nothing, and the calls that Snakemake makes on a cluster (--mode) are part of a run.
 
     Raises:
         PipelineError: stages of another runner are at work.
     """
-    dry = any(argument in ("--dry-run", "--dryrun") or re.fullmatch(r"-[a-zA-Z]*n", argument) for argument in arguments)
-    if dry or "--mode" in arguments:
-        return
     others = [f"process {pid}: {command}" for pid, command in at_work(root)]
     if others:
         raise PipelineError(
@@ -83,6 +85,18 @@ def check_alone(arguments: Sequence[str], root: str | Path = ".") -> None:
             "them, and run again",
             reason="busy",
         )
+
+
+def is_dry(arguments: Sequence[str]) -> bool:
+    """Whether a Snakemake command line asks for the plan alone.
+
+    >>> is_dry(["snakemake", "-np"]), is_dry(["snakemake", "--cores", "2"])
+    (True, False)
+    """
+    return any(
+        argument in ("--dry-run", "--dryrun") or re.fullmatch(r"-[a-zA-Z]*n[a-zA-Z]*", argument)
+        for argument in arguments
+    )
 
 
 def is_forced(arguments: Sequence[str]) -> bool:

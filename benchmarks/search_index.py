@@ -193,7 +193,7 @@ def build_ours(vectors: np.ndarray, threads: int, folder: Path) -> tuple[Search,
     from itm.index.vectors import Facts, open_index, write_index
 
     path = folder / "ours.index"
-    write_index(path, [str(row) for row in range(len(vectors))], vectors, Facts("", "", "dot", ""), threads)
+    write_index(path, [str(row) for row in range(len(vectors))], vectors, Facts("", "", "dot", "", ""), threads)
     index = open_index(path)
 
     def search(query: np.ndarray, width: int) -> np.ndarray:

@@ -11,6 +11,7 @@ NAME = "quarantine"
 REASONS = (
     "no-split",
     "no-photo",
+    "repeated-photo",
     "empty",
     "placeholder",
     "too-short",

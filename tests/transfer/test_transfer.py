@@ -186,7 +186,7 @@ def test_missing_data_of_the_training(part, trained, tmp_path):
     [
         ({"benchmarks": ["retreival"]}, "no benchmark 'retreival'; did you mean 'retrieval'"),
         ({"target": Path("nowhere")}, "nowhere/clean/images.parquet: no such file"),
-        ({"benchmarks": ["judgements"]}, ""),
+        ({"benchmarks": ["judgements"]}, "no judgement is about the split 'test'"),
     ],
 )
 def test_what_is_not_there(options, message, trained):

@@ -11,7 +11,6 @@ NAME = "quarantine"
 REASONS = (
     "no-split",
     "no-photo",
-    "repeated-photo",
     "empty",
     "placeholder",
     "too-short",
@@ -27,6 +26,7 @@ REASONS = (
     "damaged-member",
     "extra-caption",
     "other-language",
+    "repeated-photo",
 )
 
 

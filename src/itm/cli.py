@@ -192,6 +192,7 @@ _forward("score", "itm.text.commands", "app", "Score how descriptive captions ar
 _forward("evaluate", "itm.evaluation.commands", "evaluate_app", "Evaluate embeddings of any model on the benchmarks.")
 _forward("compare", "itm.evaluation.commands", "compare_app", "Compare two methods query by query: is it chance?")
 _forward("ensemble", "itm.evaluation.commands", "ensemble_app", "Evaluate the mean of several runs' similarities.")
+_forward("transfer", "itm.transfer.commands", "app", "Evaluate trained models on another data set, zero-shot.")
 _forward("diagnose", "itm.diagnosis.commands", "diagnose_app", "Show which pairs a method relaxes, and which are true.")
 _forward("report", "itm.comparison.commands", "app", "Compare two git revisions or DVC experiments, with pictures.")
 _forward("runs", "itm.runs.commands", "runs_app", "All runs in one table: workspace, commits, experiments.")

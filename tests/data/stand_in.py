@@ -1,4 +1,4 @@
-"""Stand-ins for COCO and Flickr30K: exactly their file layout, with generated photos and captions.
+"""Stand-ins for data sets whose files are not here: exactly their file layout, with generated photos and captions.
 
 Archives, folders, JSON keys and image names are those of the originals; only the bytes are made up. `serve_folder`
 gives them out on 127.0.0.1, and `override` writes the catalogue that points there.
@@ -14,6 +14,7 @@ import io
 import json
 import tarfile
 import threading
+import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,6 +157,110 @@ def write_flickr30k(folder: Path) -> None:
         record = karpathy_record(photo, split, photo.captions, [5 * place + i for i in range(5)])
         records.append({**record, "filename": f"{1000000 + photo.number}.jpg"})
     write_splits(folder, "flickr30k", records)
+
+
+def write_hierarcaps(folder: Path) -> None:
+    """All files of the data set `hierarcaps`; COCO's caption file has photos of others, and a sixth caption."""
+    photos = [Photo(number) for number in range(12)]
+    with (folder / "hierarcaps.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "captions", "image_url"])
+        for row, photo in enumerate(photos):
+            writer.writerow([row, photo.chain, f"http://images.cocodataset.org/val2014/{coco_name(photo, 'val')}"])
+    write_zip(
+        folder / "hierarcaps-images.zip",
+        {f"hierarcaps-8a28b2e/assets/test_imgs/{coco_name(photo, 'val')}": photo.jpeg() for photo in photos},
+    )
+    annotations = [
+        {"image_id": coco_id(photo), "id": sentence_id(photo, position), "caption": text}
+        for position in reversed(range(6))
+        for photo in [Photo(50), *photos]
+        for text in [f"{[*photo.captions, 'one caption more than five'][position]}\n "]
+        if position < 5 or photo.number % 10 == 0
+    ]
+    content = {"info": {}, "images": [{"id": coco_id(photo)} for photo in photos], "annotations": annotations}
+    (folder / "captions_val2017.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+REMOTE_SENSING = {"train": 40, "val": 8, "test": 12}
+
+
+def remote_sensing_photos(splits: tuple[str, ...] = ("train", "val", "test")) -> list[tuple[str, Photo]]:
+    numbers = iter(range(1000))
+    return [(split, Photo(next(numbers))) for split in splits for _ in range(REMOTE_SENSING[split])]
+
+
+def remote_sensing_json(photos: list[tuple[str, Photo]], suffix: str, name: str) -> bytes:
+    """Records in an order that mixes the splits, as the originals have it; one image has the same sentence twice."""
+    records = []
+    for split, photo in sorted(photos, key=lambda pair: pair[1].number * 7 % 60):
+        texts = photo.captions if photo.number else [photo.captions[0]] * 2 + photo.captions[2:]
+        record = karpathy_record(photo, split, texts, [5 * photo.number + i for i in range(5)])
+        records.append({**record, "filename": f"{photo.thing}_{photo.number}{suffix}"})
+    return json.dumps({"images": records, "dataset": name}).encode()
+
+
+def write_rsicd(folder: Path) -> None:
+    """All files of the `rsicd` preset: the JSON by itself, .jpg in a folder, and the notes that macOS adds."""
+    photos = remote_sensing_photos()
+    (folder / "dataset_rsicd.json").write_bytes(remote_sensing_json(photos, ".jpg", "rsicd"))
+    members = {f"RSICD_images/{photo.thing}_{photo.number}.jpg": photo.jpeg() for _, photo in photos}
+    members["__MACOSX/RSICD_images/._dog_0.jpg"] = b"notes"
+    write_zip(folder / "RSICD_images.zip", members)
+
+
+def tif(photo: Photo) -> bytes:
+    content = io.BytesIO()
+    Image.open(io.BytesIO(photo.jpeg())).convert("RGB").save(content, "TIFF")
+    return content.getvalue()
+
+
+def write_rsitmd(folder: Path) -> None:
+    """All files of the `rsitmd` preset: one archive with JSON, .tif and a script; train and test only."""
+    photos = remote_sensing_photos(("train", "test"))
+    members = {f"RSITMD/images/{photo.thing}_{photo.number}.tif": tif(photo) for _, photo in photos}
+    members["RSITMD/dataset_RSITMD.json"] = remote_sensing_json(photos, ".tif", "RSITMD")
+    members["RSITMD/rsitmd_api.py"] = b"# parses annotations"
+    write_zip(folder / "RSITMD.zip", members)
+
+
+def news_id(photo: Photo) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"photo {photo.number}"))
+
+
+def article(photo: Photo) -> dict:
+    return {
+        "section": "Science",
+        "headline": f"All About the {photo.thing.title()}",
+        "abstract": f"What a {photo.colour} {photo.thing} may do.",
+        "caption": photo.captions[0],
+        "image_url": "https://example.org/a.jpg",
+        "article_url": "https://example.org/a.html",
+        "image_id": news_id(photo),
+        "body": "Long.",
+    }
+
+
+def n24news_articles() -> dict[str, list[dict]]:
+    """Articles by split: one of train without a caption, one of test too; a test photo that training has as well."""
+    numbers = iter(range(1000))
+    articles = {
+        split: [article(Photo(next(numbers))) for _ in range(size)]
+        for split, size in (("train", 30), ("dev", 6), ("test", 8))
+    }
+    articles["train"][3]["caption"] = ""
+    articles["test"][1]["caption"] = " "
+    articles["train"].append(articles["test"][2] | {"headline": "Once more"})
+    return articles
+
+
+def write_n24news(folder: Path) -> None:
+    """All files of the `n24news` preset: one archive with three lists of articles and the photos by id."""
+    articles = n24news_articles()
+    photos = {f"imgs/{news_id(Photo(number))}.jpg": Photo(number).jpeg() for number in range(45)}
+    lists = {f"news/nytimes_{split}.json": json.dumps(own).encode() for split, own in articles.items()}
+    whole = [each for own in articles.values() for each in own]
+    write_zip(folder / "N24News.zip", {**lists, "news/nytimes_dataset.json": json.dumps(whole).encode(), **photos})
 
 
 def karpathy_record(photo: Photo, split: str, texts: list[str], ids: list[int]) -> dict:

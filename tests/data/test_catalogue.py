@@ -171,7 +171,8 @@ def project(tmp_path, monkeypatch):
 
 def test_list_and_info(project, capsys):
     names = [line.split()[0] for line in run(capsys, "list").splitlines()]
-    assert names == ["scenes", "flickr8k", "coco", "eccv_caption", "flickr30k"]
+    by_hand = ["rsicd", "rsitmd", "n24news"]
+    assert names == ["scenes", "flickr8k", "coco", "eccv_caption", "flickr30k", "hierarcaps", *by_hand]
     text = run(capsys, "info", "flickr30k")
     assert "licence  non-commercial research" in text
     assert "by hand: fill in the form" in text
@@ -211,6 +212,18 @@ def test_verify_judges_archives_of_every_kind(project, capsys):
         (["fetch", "scenes"], "data set 'scenes' is generated"),
         (["fetch", "coco", "train2014"], "has no file 'train2014'"),
         (["fetch", "flickr30k", "flickr30k-images.tar.gz"], "must be fetched by hand"),
+        (
+            ["fetch", "rsicd"],
+            r"RSICD_images.zip must be fetched by hand: .*; then put it at FOLDER/rsicd/RSICD_images.zip",
+        ),
+        (
+            ["fetch", "rsitmd"],
+            r"RSITMD.zip must be fetched by hand: .*put it at FOLDER/rsitmd/RSITMD.zip, set ITM_MIRROR",
+        ),
+        (
+            ["fetch", "n24news"],
+            r"N24News.zip must be fetched by hand: .*nytimes_train.json.*FOLDER/n24news/N24News.zip",
+        ),
         (["verify", "coco", "val2014.zip"], "missing; run `itm data fetch coco`"),
     ],
 )

@@ -12,7 +12,7 @@ from itm.config.base import Section
 class DataParameters(Section):
     """Which data set runs, and the source files that the download stage must provide for it."""
 
-    name: Literal["scenes", "flickr8k", "flickr30k", "coco"] = Field(
+    name: Literal["scenes", "flickr8k", "flickr30k", "coco", "hierarcaps", "rsicd", "rsitmd", "n24news"] = Field(
         description="data set; one of the entries of `datasets`"
     )
     files: list[str] = Field(
@@ -56,6 +56,33 @@ class KarpathyParameters(Section):
     )
 
 
+class HierarcapsParameters(Section):
+    """The HierarCaps photos with COCO's captions: a test split and nothing else, to evaluate on."""
+
+    captions: Literal["five", "all"] = Field(description="captions of a photo: COCO's first five, or all (up to seven)")
+    check_protocol: bool = Field(description="stop unless the photos are the published list; false only for a stand-in")
+
+
+class RemoteSensingParameters(Section):
+    """RSICD or RSITMD: remote sensing images with sentences, in a JSON file of Karpathy's form."""
+
+    captions: Literal["five", "all"] = Field(description="captions of an evaluation image: the first five or all")
+    dev_images: int = Field(
+        ge=0,
+        description="training images set aside as dev, by a hash of their names, where the publisher has no dev split; "
+        "0 = the publisher's own",
+    )
+    check_protocol: bool = Field(description="stop unless sizes are the published ones; false only for a stand-in")
+
+
+class N24NewsParameters(Section):
+    """N24News: photos of news with one text each, in the publisher's splits."""
+
+    text: Literal["caption", "headline", "abstract"] = Field(
+        description="which text of an article belongs to its photo; articles without it are left out"
+    )
+
+
 class DatasetsParameters(Section):
     """One entry a data set; only the one named by `data.name` is read."""
 
@@ -63,6 +90,10 @@ class DatasetsParameters(Section):
     flickr8k: Flickr8kParameters
     flickr30k: KarpathyParameters
     coco: KarpathyParameters
+    hierarcaps: HierarcapsParameters
+    rsicd: RemoteSensingParameters
+    rsitmd: RemoteSensingParameters
+    n24news: N24NewsParameters
 
 
 class CleanParameters(Section):

@@ -25,6 +25,10 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "flickr8k": ("retrieval", "judgements", "hierarcaps"),
     "flickr30k": ("retrieval",),
     "coco": ("retrieval", "cxc", "hierarcaps"),
+    "hierarcaps": ("retrieval", "hierarcaps"),
+    "rsicd": ("retrieval",),
+    "rsitmd": ("retrieval",),
+    "n24news": ("retrieval",),
 }
 """The benchmarks that each data set has ground truth for."""
 

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from itm.config.parameters import Parameters
 from itm.errors import DataError
 
-READERS = {"scenes": "scenes", "flickr8k": "flickr8k", "coco": "karpathy", "flickr30k": "karpathy"}
+READERS = {
+    "scenes": "scenes",
+    "flickr8k": "flickr8k",
+    "coco": "karpathy",
+    "flickr30k": "karpathy",
+    "hierarcaps": "coco_photos",
+    "rsicd": "karpathy",
+    "rsitmd": "karpathy",
+    "n24news": "n24news",
+}
 """The module of `itm.data.readers` that reads each data set."""
 
 CAPTION_COLUMNS = ("caption_id", "image_id", "split", "position", "raw_text", "level", "multiplicity", "source", "row")

@@ -1,19 +1,22 @@
-"""COCO 2014 and Flickr30K with the splits of Karpathy and Fei-Fei (CVPR 2015), from their JSON files.
+"""COCO 2014 and Flickr30K with the splits of Karpathy and Fei-Fei (CVPR 2015), and data sets published in that form.
 
 For COCO a caption's id is its COCO annotation id, which is what the JSON calls `sentid`; Crisscrossed Captions and
 ECCV Caption name captions by it. `restval` images are those of COCO val that are in neither dev nor test; all
-published numbers train on them.
+published numbers train on them. RSICD and RSITMD (remote sensing) have JSON files of the same form; nothing names
+their captions, so that these are numbered here. RSITMD has no dev split: it is cut from train.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from itm.config.data import KarpathyParameters
+from itm.config.data import KarpathyParameters, RemoteSensingParameters
 from itm.config.parameters import Parameters
 from itm.data.archives import Archive
 from itm.data.layout import SPLITS
@@ -22,21 +25,48 @@ from itm.data.readers.cxc import read_ratings
 from itm.data.readers.hierarcaps import CHAINS, photo_id, read_chains
 from itm.errors import DataError, first_few
 
-SPLITS_FILE = "caption_datasets.zip"
-PHOTOS = {"coco": ("train2014.zip", "val2014.zip"), "flickr30k": ("flickr30k-images.tar.gz",)}
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a data set's records and photos lie.
+
+    Attributes:
+        source: the source file with the records: the JSON itself, or an archive that holds it.
+        file: the JSON's name.
+        photos: the archives with the photos, found by their names in whatever folder.
+        numbered: captions have no ids that others refer to, and get their numbers in the file.
+    """
+
+    source: str
+    file: str
+    photos: tuple[str, ...]
+    numbered: bool = False
+
+
+LAYOUTS = {
+    "coco": Layout("caption_datasets.zip", "dataset_coco.json", ("train2014.zip", "val2014.zip")),
+    "flickr30k": Layout("caption_datasets.zip", "dataset_flickr30k.json", ("flickr30k-images.tar.gz",)),
+    "rsicd": Layout("dataset_rsicd.json", "dataset_rsicd.json", ("RSICD_images.zip",), numbered=True),
+    "rsitmd": Layout("RSITMD.zip", "dataset_RSITMD.json", ("RSITMD.zip",), numbered=True),
+}
 CAPTIONS_AN_IMAGE = 5
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _SPLIT = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 
 
 def read(name: str, raw: Path, parameters: Parameters) -> RawData:
     """Captions and photos in the order of the JSON; with COCO its ratings and chains, as far as they are listed."""
-    options: KarpathyParameters = getattr(parameters.datasets, name)
-    file = f"dataset_{name}.json"
-    records = _records(need(raw, SPLITS_FILE), file)
+    options: KarpathyParameters | RemoteSensingParameters = getattr(parameters.datasets, name)
+    layout = LAYOUTS[name]
+    file = layout.file
+    records = _records(need(raw, layout.source), layout)
+    if isinstance(options, RemoteSensingParameters):
+        records = _with_dev(records, options.dev_images, file)
+    restval = isinstance(options, KarpathyParameters) and options.restval
     photos: dict[str, tuple[str, str]] = {}
-    for archive in PHOTOS[name]:
+    for archive in layout.photos:
         with Archive(need(raw, archive)) as opened:
-            photos |= {member.rsplit("/", 1)[-1]: (archive, member) for member in opened.names()}
+            photos |= photos_by_name(opened.names(), archive)
     images: list[tuple[str, ...]] = []
     captions: list[tuple[Any, ...]] = []
     extra: list[tuple[Any, ...]] = []
@@ -45,11 +75,11 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
         for row, record in enumerate(records, start=1):
             if _SPLIT[record["split"]] != split:
                 continue
-            if record["split"] == "restval" and not options.restval:
+            if record["split"] == "restval" and not restval:
                 unused += 1
                 continue
             stem = Path(record["filename"]).stem
-            archive, member = photos.get(record["filename"], (PHOTOS[name][-1], ""))
+            archive, member = photos.get(record["filename"], (layout.photos[-1], ""))
             images.append((stem, split, name, archive, member))
             for position, sentence in enumerate(record["sentences"]):
                 text = sentence["raw"]
@@ -81,29 +111,85 @@ def _add_benchmarks(found: RawData, raw: Path, files: list[str]) -> None:
         found.images = pd.concat([found.images, photos], ignore_index=True)
 
 
-def _records(path: Path, file: str) -> list[dict[str, Any]]:
-    """The `images` of one of the JSON files in the archive, each with the keys and types that are needed."""
+def photos_by_name(members: list[str], archive: str) -> dict[str, tuple[str, str]]:
+    """Archive and member of each photo by its name; what is no photo is left out (also the notes that macOS adds).
+
+    >>> photos_by_name(["a/1.jpg", "__MACOSX/a/._1.jpg", "a/read.me"], "x.zip")
+    {'1.jpg': ('x.zip', 'a/1.jpg')}
+    """
+    named = {member.rsplit("/", 1)[-1]: (archive, member) for member in members}
+    return {
+        name: place
+        for name, place in named.items()
+        if name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith("._")
+    }
+
+
+def _with_dev(records: list[dict[str, Any]], count: int, file: str) -> list[dict[str, Any]]:
+    """The records with `count` training images as dev, the first by sha256 of their names; 0 = those of the file.
+
+    A hash instead of a random generator: the choice depends on no library's version.
+    """
+    own = sum(record["split"] == "val" for record in records)
+    names = [record["filename"] for record in records if record["split"] == "train"]
+    if bool(own) == bool(count):
+        state = f"{own} images are in `val`" if own else "no image is in `val`"
+        wanted = "set it to 0" if own else "say how many training images to set aside"
+        raise DataError(f"{file}: {state}, and dev_images is {count}; {wanted}", reason="dev-split")
+    if count >= max(len(names), 1):
+        raise DataError(
+            f"{file}: dev_images is {count}, but only {len(names)} images are in `train`; set aside fewer",
+            reason="dev-split",
+        )
+    chosen = set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:count])
+    return [{**record, "split": "val"} if record["filename"] in chosen else record for record in records]
+
+
+def read_content(path: Path, file: str) -> bytes:
+    """The bytes of a file that is a source file itself, or lies in an archive, in whatever folder.
+
+    Raises:
+        DataError: the archive has no such file, or is damaged.
+    """
+    if path.suffix == ".json":
+        return path.read_bytes()
     with Archive(path) as archive:
         member = next((name for name in archive.names() if name.rsplit("/", 1)[-1] == file), None)
         if member is None:
             raise DataError(
                 f"{path}: has no {file} (has: {first_few(archive.names(), limit=8)})", reason="missing-member"
             )
-        content = archive.read(member)
+        return archive.read(member)
+
+
+def _records(path: Path, layout: Layout) -> list[dict[str, Any]]:
+    """The `images` of the data set's JSON file, each with the keys and types that are needed."""
+    file = layout.file
+    content = read_content(path, file)
     try:
         records = json.loads(content)["images"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: {file} is not JSON with `images` ({error!r})", reason="form") from None
-    wrong = [f"image {row}: {fault}" for row, record in enumerate(records, start=1) if (fault := _fault(record))]
+    if not isinstance(records, list):
+        raise DataError(f"{path}: `images` of {file} is {type(records).__name__}, not a list", reason="form")
+    wrong = [
+        f"image {row}: {fault}"
+        for row, record in enumerate(records, start=1)
+        if (fault := _fault(record, layout.numbered))
+    ]
     if wrong:
         raise DataError(
             f"{path}: {len(wrong)} images of {file} are not of their form: {first_few(wrong)}", reason="form"
         )
+    if layout.numbered:
+        numbers = iter(range(sum(len(record["sentences"]) for record in records)))
+        for record in records:
+            record["sentences"] = [{**sentence, "sentid": next(numbers)} for sentence in record["sentences"]]
     checked: list[dict[str, Any]] = records
     return checked
 
 
-def _fault(record: Any) -> str:
+def _fault(record: Any, numbered: bool) -> str:
     if not isinstance(record, dict):
         return f"is {type(record).__name__}, not an object"
     missing = [key for key in ("filename", "split", "sentences") if key not in record]
@@ -119,6 +205,6 @@ def _fault(record: Any) -> str:
     for sentence in sentences:
         if not isinstance(sentence, dict) or not isinstance(sentence.get("raw"), str):
             return "a sentence has no text `raw`"
-        if type(sentence.get("sentid")) is not int:
+        if not numbered and type(sentence.get("sentid")) is not int:
             return f"sentid {sentence.get('sentid')!r} is no whole number"
     return ""

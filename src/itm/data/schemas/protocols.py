@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from itm.config.data import KarpathyParameters
+from itm.config.data import HierarcapsParameters, KarpathyParameters, RemoteSensingParameters
 from itm.config.parameters import Parameters
 from itm.data.columns import as_list
 from itm.data.schemas.faults import Fault, fault
@@ -56,6 +56,12 @@ PROTOCOLS: dict[str, dict[str, Split]] = {
         "test": Split(5000, 25010, identity="7f1abc426ca870c8"),
         "hierarcaps": Split(1000, identity=_HIERARCAPS),
     },
+    "hierarcaps-five": {"test": Split(1000, 5000, 5, _HIERARCAPS)},
+    "hierarcaps-all": {"test": Split(1000, identity=_HIERARCAPS)},
+    "rsicd-five": {"train": Split(8734), "dev": Split(1094, 5470, 5), "test": Split(1093, 5465, 5)},
+    "rsicd-all": {"train": Split(8734), "dev": Split(1094), "test": Split(1093)},
+    "rsitmd-five": {"train": Split(3435), "dev": Split(856, 4280, 5), "test": Split(452, 2260, 5)},
+    "rsitmd-all": {"train": Split(3435), "dev": Split(856), "test": Split(452)},
 }
 """Expected splits by protocol. Training images may be fewer, by those in quarantine."""
 
@@ -66,7 +72,8 @@ def protocol_name(parameters: Parameters) -> str:
     if name == "flickr8k":
         return f"flickr8k-{parameters.datasets.flickr8k.subset}"
     options = getattr(parameters.datasets, name)
-    if isinstance(options, KarpathyParameters) and options.check_protocol:
+    listed = KarpathyParameters | HierarcapsParameters | RemoteSensingParameters
+    if isinstance(options, listed) and options.check_protocol:
         return f"{name}-{options.captions}"
     return ""
 

@@ -26,6 +26,7 @@ REASONS = (
     "damaged-member",
     "extra-caption",
     "other-language",
+    "repeated-photo",
 )
 
 

@@ -1,0 +1,111 @@
+"""Descriptions of a target's images by what the training data set knows: its captions, its encoder, its mean.
+
+The target's evaluation rows stand behind the training split as if they were its test split, and the functions of the
+stage `describe` do the rest: descriptions come from training captions, an encoder that is fitted is fitted on them, and
+the means that are taken off are theirs. No caption of the target is read for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from itm.config.describe import DescribeParameters, DescriptionsParameters
+from itm.config.model import TowersParameters
+from itm.data.layout import IMAGE_FEATURES, SIDE, TEXT_FEATURES
+from itm.descriptions.run import Report, Tables, describe_images, side_of
+from itm.descriptions.side import Side, read_side
+from itm.errors import ConfigError, DataError, ModelError
+from itm.features import FeatureRows, read_features, write_features
+from itm.towers.build import check_same
+from itm.transfer.tables import Part, joined
+
+CLOSE, FEW = 0.02, 0.01
+"""Vectors differ by rounding (they are stored as float16); a tie of two captions may fall elsewhere on another CPU."""
+
+
+def described_part(
+    training: Part,
+    evaluated: Part,
+    source: Path,
+    method: str,
+    work: Path,
+    features: Path,
+    parameters: DescribeParameters,
+    wanted: DescriptionsParameters,
+    towers: TowersParameters,
+    device: str,
+    progress: Report | None = None,
+) -> Side:
+    """The vectors that a method with descriptions reads, for the evaluated rows alone.
+
+    Args:
+        source: data folder of the training: features and descriptions/METHOD.
+        work: folder for what is joined.
+        features: of the evaluated rows, where towers are frozen.
+
+    Raises:
+        ConfigError: descriptions come from a file, which knows nothing of the target.
+        DataError: features or descriptions of the training are missing.
+        ModelError: the descriptions of the training images come out differently from those that training read.
+    """
+    if parameters.captioner == "file":
+        raise ConfigError(
+            "describe.captioner is 'file', and the file describes the training data set only; a transfer needs a "
+            "captioner that can describe other images (retrieved, tags, mllm, openai)",
+            reason="captioner",
+        )
+    clean, cached = work / "clean", work / "features"
+    both = joined(training, evaluated)
+    both.write(clean)
+    images, texts = len(training.images), len(training.captions)
+    if towers.frozen:
+        for name, rows in ((IMAGE_FEATURES, images), (TEXT_FEATURES, texts)):
+            _join_features(source / "features" / name, features / name, rows, cached / name)
+    tables = Tables.read(clean, cached)
+    described, _ = describe_images(tables, parameters, towers, device, progress)
+    side = side_of(tables, described, parameters, wanted, towers, device, progress)
+    _check_training(side, source / "descriptions" / method / SIDE, images, len(both.images))
+    own = side.image_rows >= images
+    captions = None if side.captions is None else side.captions[texts:]
+    return Side(side.descriptions[own], side.image_rows[own] - images, captions, None, side.facts)
+
+
+def _join_features(first: Path, second: Path, rows: int, out: Path) -> None:
+    """Write the pooled features of the training rows (the first of their tables), then those of the evaluated rows."""
+    before, after = read_features(first), read_features(second)
+    if before is None or after is None:
+        raise DataError(
+            f"{first}: holds no features, but the model has frozen towers; run `dvc repro features` with the "
+            "parameters of the training",
+            reason="no-features",
+        )
+    check_same(after.towers, before.towers)
+    if len(before.pooled) < rows:
+        raise DataError(
+            f"{first}: {len(before.pooled)} rows for {rows} of the training split; run `dvc repro features`",
+            reason="bad-features",
+        )
+    pooled = np.concatenate([before.pooled[:rows], after.pooled])
+    write_features(out, FeatureRows(pooled, None, after.towers))
+
+
+def _check_training(side: Side, stored: Path, images: int, rows: int) -> None:
+    """Stop unless the training images are described as they were for the training: same data, options, encoder."""
+    before = read_side(stored)
+    if before.width != side.width:
+        raise _other(stored, f"vectors are {side.width} wide instead of {before.width}")
+    count = max(int(before.image_rows.max(initial=-1)) + 1, images)
+    then, now = before.of_images(count, "mean")[:images], side.of_images(rows, "mean")[:images]
+    moved = int((np.abs(then - now).max(1) > CLOSE).sum())
+    if moved > FEW * images:
+        raise _other(stored, f"{moved} of {images} training images are described differently")
+
+
+def _other(stored: Path, what: str) -> ModelError:
+    return ModelError(
+        f"{stored}: {what}; data/clean, data/features and `describe` in params.yaml must be those of the training: "
+        "compose its preset again and run `dvc repro describe` (or `dvc pull`)",
+        reason="descriptions-differ",
+    )

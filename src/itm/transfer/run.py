@@ -1,0 +1,180 @@
+"""Evaluate trained models on a split of another data set: features, descriptions, embeddings, benchmarks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from itm.config import BENCHMARKS, Parameters
+from itm.config.model import TowersParameters
+from itm.data.files import read_json, write_json
+from itm.data.layout import IMAGE_FEATURES, IMAGES, MODEL_CARD, SIDE, TEXT_FEATURES
+from itm.descriptions.side import write_side
+from itm.encode import compute_features, encode_split, write_embeddings
+from itm.errors import ConfigError, ModelError, nearest
+from itm.evaluation.result import Metrics, Result, rounded, write_per_query
+from itm.evaluation.tables import Embeddings, Tables, read_embeddings
+from itm.features import write_features
+from itm.methods.saved import method_parameters
+from itm.towers.build import check_same
+from itm.transfer.descriptions import described_part
+from itm.transfer.tables import Part, evaluation_part, seen_in_training, training_part
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Transfer:
+    """One target, and what has been computed of it so far; models with the same towers share their features.
+
+    Attributes:
+        target: data folder of the target, with `clean` and, for false_negatives, `scored`.
+        source: data folder of the training.
+        parameters: of the training; `describe`, `encode`, `evaluate` and the number of threads count.
+        work: a folder for intermediate files.
+        device: to compute on.
+    """
+
+    target: Path
+    source: Path
+    parameters: Parameters
+    split: str
+    work: Path
+    device: str
+    evaluated: Part = field(init=False)
+    training: Part | None = field(init=False)
+    _features: dict[str, Path] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.evaluated = evaluation_part(self.target / "clean", self.split)
+        self.evaluated.write(self.clean)
+        clean = self.source / "clean"
+        self.training = training_part(clean) if (clean / IMAGES).is_file() else None
+
+    @property
+    def clean(self) -> Path:
+        """Where the tables of the evaluated rows lie."""
+        return self.work / "evaluated"
+
+    def embed(self, model: Path) -> Embeddings:
+        """A model's embeddings of the target.
+
+        Raises:
+            ModelError: the model needs region features; or the towers that can be built here differ from those of its
+                training (weights, activation, preprocessing, sizes).
+            ConfigError, DataError: as `itm.transfer.descriptions.described_part`.
+        """
+        card = read_json(model / MODEL_CARD)
+        if "regions" in card["towers_description"]:
+            raise ModelError(
+                f"{model}: trained on region features, which nothing here can compute for other images; transfer a "
+                "model of towers",
+                reason="regions",
+            )
+        towers = TowersParameters.model_validate(card["towers"])
+        features = self._features_of(towers, card) if towers.frozen else self.work / "none"
+        place = self.work / f"{card['name']}-{card['seed']}"
+        added = method_parameters(card).add.descriptions
+        if added is not None:
+            if self.training is None:
+                raise ModelError(
+                    f"{model}: adds descriptions, which come from the training captions; {self.source / 'clean'} has "
+                    "none: say where the data of the training lie with --source",
+                    reason="no-source",
+                )
+            side = described_part(
+                self.training,
+                self.evaluated,
+                self.source,
+                card["name"],
+                place,
+                features,
+                self.parameters.describe,
+                added,
+                towers,
+                self.device,
+            )
+            write_side(place / SIDE, side)
+        options = self.parameters.encode.model_copy(update={"split": self.split})
+        threads = self.parameters.train.threads
+        found = encode_split(model, self.clean, features, place, options, threads, self.device)
+        write_embeddings(place, found, {"method": card["name"], "seed": card["seed"], "split": self.split})
+        return read_embeddings(place)
+
+    def _features_of(self, towers: TowersParameters, card: dict[str, Any]) -> Path:
+        """The folder with the frozen towers' features of the evaluated rows, computed for the first model."""
+        key = json.dumps(card["towers"], sort_keys=True)
+        if key not in self._features:
+            folder = self.work / f"features-{len(self._features)}"
+            encode, threads = self.parameters.encode, self.parameters.train.threads
+            images, texts = compute_features(self.clean, towers, encode.batch_size, threads, self.device)
+            check_same(card["towers_description"], images.towers)
+            write_features(folder / IMAGE_FEATURES, images)
+            write_features(folder / TEXT_FEATURES, texts)
+            self._features[key] = folder
+        return self._features[key]
+
+
+def transfer(
+    models: Sequence[Path],
+    target: Path,
+    source: Path,
+    parameters: Parameters,
+    benchmarks: Sequence[str],
+    device: str,
+    *,
+    split: str = "test",
+    evaluations: Path | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """The metrics of each model on each benchmark of the target, and how many of its images training has seen.
+
+    Args:
+        models: folders of trained models.
+        target: a data folder with `clean` (and `scored`), made by the pipeline's stages for the other data set.
+        source: the data folder of the training: `clean`, `features`, `descriptions`.
+        benchmarks: by name; those that the target's tables have ground truth for.
+        evaluations: folder for the per-query values, METHOD/seedN/BENCHMARK.npz.
+        out: file for all that is returned.
+
+    Raises:
+        ConfigError: no such benchmark. DataError, ModelError: as `Transfer.embed`, or the target lacks a truth.
+    """
+    known = {name for names in BENCHMARKS.values() for name in names}
+    for name in benchmarks:
+        if name not in known:
+            raise ConfigError(f"no benchmark '{name}'; {nearest(name, known)}", reason="unknown-benchmark")
+    runs: dict[str, dict[str, Metrics]] = {}
+    with tempfile.TemporaryDirectory(prefix="itm-transfer-") as work:
+        job = Transfer(target, source, parameters, split, Path(work), device)
+        seen = None if job.training is None else seen_in_training(job.training, job.evaluated)
+        if seen:
+            log.warning("%d images of %s are, byte for byte, among the training images: not zero-shot", seen, target)
+        tables = Tables(target / "clean", target / "scored", split)
+        for model in models:
+            embeddings = job.embed(model)
+            runs[str(model)] = {}
+            for name in benchmarks:
+                result = import_module(f"itm.evaluation.{name}").evaluate(tables, embeddings, parameters.evaluate)
+                runs[str(model)][name] = rounded(result.metrics, parameters.evaluate.digits)
+                if evaluations is not None:
+                    whole = {**result.protocol, **embeddings.protocol, "benchmark": name, "target": str(target)}
+                    folder = evaluations / whole["method"] / f"seed{whole['seed']}"
+                    write_per_query(Result(result.metrics, result.per_query, whole), folder / f"{name}.npz")
+    images = int((job.evaluated.images["split"] == split).sum())
+    found = {
+        "split": split,
+        "images": images,
+        "captions": len(job.evaluated.captions),
+        "seen_in_training": seen,
+        "runs": runs,
+    }
+    if out is not None:
+        write_json(out, found)
+    return found

@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="faults whose name holds this")
     parser.add_argument("--page", type=Path)
     given = parser.parse_args()
-    began = time.monotonic()
+    began, made_at = time.monotonic(), commit()
     rows: list[Row] = []
     skipped: dict[str, str] = {}
     failed = 0
@@ -62,7 +62,7 @@ def main() -> int:
         head = (
             "<!-- Written by `python -m tests.chaos`. Do not edit. -->\n"
             "# Faults, and what the next run makes of them\n\n"
-            f"Made at commit {commit()} on {machine()} in {time.monotonic() - began:.0f} s by\n\n"
+            f"Made at commit {made_at} on {machine()} in {time.monotonic() - began:.0f} s by\n\n"
             f"```\npython -m tests.chaos {options} --page {given.page}\n```\n\n"
             "Stand-ins do the work of the stages, in steps; all else is the real pipeline under the real runners.\n"
             "What to do after each fault: [reliability.md](../reliability.md).\n\n"

@@ -27,6 +27,7 @@ from typing import Any
 
 from itm.errors import PipelineError, ProjectError, first_few
 from itm.orchestration.dag import Job, Pipeline, read_pipeline
+from itm.orchestration.use import replace_as_a_whole
 
 FORCE = "ITM_FORCE"
 """Environment variable: run the command even if DVC has its results (set by `snakemake --force...`)."""
@@ -95,6 +96,7 @@ class _Recorder:
     def __init__(self, job: Job, pipeline: Pipeline, root: Path) -> None:
         from dvc.repo import Repo
 
+        replace_as_a_whole()
         self._name = job.name
         self._job = job
         self._pipeline = pipeline

@@ -51,8 +51,8 @@ CAPTIONS, VOCABULARY, KEYWORDS = 5, 4000, 5
 Step = Callable[[], None]
 
 
-def train_parameters(images: int, precision: str) -> TrainParameters:
-    given = {"batch_images": images, "captions_per_image": 2, "precision": precision}
+def train_parameters(images: int, precision: str, captions: int = 2) -> TrainParameters:
+    given = {"batch_images": images, "captions_per_image": captions, "precision": precision}
     return TrainParameters.model_validate({**PARAMETERS.train.model_dump(), **given})
 
 
@@ -109,7 +109,7 @@ def engine(
     made = optimiser(method, towers, parameters)
     modules = {"method": method} | ({"towers": towers} if towers else {})
     stepper = Stepper(encoder, data, known, made, modules, parameters, 0, Group())
-    sampler = Sampler(data.owner, parameters.batch_images, 2, 0)
+    sampler = Sampler(data.owner, parameters.batch_images, parameters.captions_per_image, 0)
     batches = itertools.chain.from_iterable(sampler.epoch(epoch) for epoch in itertools.count())
     figures = EpochFigures(every=50 if DEVICE.type == "cuda" else 1)
 
@@ -128,7 +128,7 @@ def bare(encoder: Encoder, data: Split, rows: Any) -> Step:
     adam = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
     pixels = data.images.batch(rows.images, DEVICE)
     ids = data.texts.batch(rows.captions, DEVICE)
-    owner = torch.arange(len(rows.images), device=DEVICE).repeat_interleave(2)
+    owner = torch.arange(len(rows.images), device=DEVICE).repeat_interleave(len(rows.captions) // len(rows.images))
     positives = owner[None, :] == torch.arange(len(rows.images), device=DEVICE)[:, None]
     target = positives / positives.sum(1, keepdim=True)
 

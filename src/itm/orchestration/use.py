@@ -6,12 +6,11 @@ which every other job stops, and so does the next attempt of the same job.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from itm.data.files import atomic_path
 
 
 class WholeFiles:
@@ -27,8 +26,13 @@ class WholeFiles:
     def open(self, path: str, mode: str = "r", **options: Any) -> Iterator[Any]:
         """A file as DVC's own `open` gives it; after an error the old content stays."""
         if mode == "w":
-            with atomic_path(Path(path)) as temporary, temporary.open(mode, **options) as file:
-                yield file
+            temporary = Path(f"{path}.{os.getpid()}")
+            try:
+                with temporary.open(mode, **options) as file:
+                    yield file
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
         else:
             with self._fs.open(path, mode, **options) as file:
                 yield file

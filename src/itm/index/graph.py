@@ -19,7 +19,8 @@ Bytes = NDArray[np.uint8]
 
 CONNECTIVITY = 16
 EXPANSION_BUILD = 128
-EXPANSION_SEARCH = 128
+EXPANSION_SEARCH = 512
+"""Recall@10 of 0.97 at a million vectors, 1.5 ms a query; 128 would find 0.88 (docs/results/search.md)."""
 DTYPE = "f16"
 _UNIT = 1e-3
 

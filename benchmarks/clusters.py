@@ -23,11 +23,12 @@ from clone import Clone
 from results_page import commit, machine
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests/orchestration"), str(ROOT / "tests/orchestration/slurm")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/orchestration", "tests/orchestration/slurm")]
 
 from cluster import running, unavailable  # noqa: E402
+from pipeline_project import written  # noqa: E402
 from remotes import KINDS, Remote  # noqa: E402
-from runs import Run, fill_in_profile, run, scancel, time_limit, written  # noqa: E402
+from runs import MADE, Run, fill_in_profile, run, scancel, time_limit  # noqa: E402
 
 PRESET = ["scenes-smoke", "device=cpu", "train.epochs=4"]
 KEPT = re.compile(
@@ -52,7 +53,7 @@ def slurm_section(here: Clone, there: Clone) -> list[str]:
         alone = pool.submit(here.run, "dvc", "repro")
         seen, history, requests = through_slurm(there)
         alone.result()
-    expected, found = written(here.root), written(there.root)
+    expected, found = written(here.root, *MADE), written(there.root, *MADE)
     different = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
     clean = there.run("dvc", "status").strip()
     left = next(line for line in there.run("snakemake", "-n").splitlines() if line.startswith("Nothing"))
@@ -97,7 +98,7 @@ def round_trip(name: str, there: Clone, remote: Remote, folder: Path) -> str:
     sync = fresh.timed(sys.executable, "-m", "itm.cli", "sync")
     objects = [file for file in (fresh.root / ".dvc/cache/files").rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in objects)
-    same = written(fresh.root) == written(there.root)
+    same = written(fresh.root, *MADE) == written(there.root, *MADE)
     said = [text if text in fresh.run(*command.split()) else "something to do" for command, text in UP_TO_DATE.items()]
     return (
         f"| {name} | {len(objects)} | {size / 1e6:.1f} MB | {push:.1f} s | {pull:.1f} s | {sync:.1f} s | "
@@ -126,6 +127,7 @@ def main() -> None:
     given = parser.parse_args()
     if reason := unavailable():
         sys.exit(reason)
+    made_at = commit()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         here, there = Clone(ROOT, folder / "here"), Clone(ROOT, folder / "there")
@@ -136,7 +138,7 @@ def main() -> None:
     head = [
         "<!-- Written by benchmarks/clusters.py. Do not edit. -->",
         "# Through a cluster, and through remotes",
-        f"Made at commit {commit()} on {machine()} by\n\n```\n{command}\n```",
+        f"Made at commit {made_at} on {machine()} by\n\n```\n{command}\n```",
         f"The preset is `{' '.join(PRESET)}`: the whole pipeline, on a few hundred scenes. What a user types is in "
         "[clusters.md](../clusters.md) and [remotes.md](../remotes.md).",
     ]

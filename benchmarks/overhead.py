@@ -5,8 +5,8 @@
 Two clones of the last commit run the preset scenes with three methods, three seeds and one benchmark: `dvc repro`, one
 job after the other, and `snakemake --cores 2`. Both have the same parameters, a training with one thread, so that their
 results can be, and are, compared byte for byte. Then one of them gets the preset's four benchmarks and a single seed,
-which are 31 stages, runs what is missing, and both runners are asked what is left to do. Run it on a machine that does
-nothing else. --epochs makes the trainings shorter, and so the share of what both runners do alike larger.
+which is the default pipeline, runs what is missing, and both runners are asked what is left to do. Run it on a machine
+that does nothing else. --epochs makes the trainings shorter, and so the share of what both runners do alike larger.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
 from clone import Clone
 from results_page import ROOT, commit, machine
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+from pipeline_project import written
 
 SWEEP = ["scenes", "device=cpu", "train.threads=1", "methods=[clip,vse,ditm]"]
 NINE = ["seeds=[0,1,2]", "benchmarks=[retrieval]"]
@@ -26,13 +31,7 @@ REPEAT = 5
 BOUNDS = {"dvc repro": 2.5, "snakemake -n": 3.0}
 """Seconds, the project's own."""
 GAIN = 1.7
-
-
-def written(root: Path) -> dict[str, bytes]:
-    """Results and models, by path."""
-    names = ("models", "results", "report.md", "report.html")
-    places = [place for name in names for place in [root / name, *(root / name).rglob("*")]]
-    return {str(file.relative_to(root)): file.read_bytes() for file in places if file.is_file()}
+KEPT = ("models", "results", "report.md", "report.html")
 
 
 def sweep(serial: Clone, parallel: Clone, arguments: list[str]) -> str:
@@ -41,7 +40,7 @@ def sweep(serial: Clone, parallel: Clone, arguments: list[str]) -> str:
         clone.preset(*arguments)
     by_snakemake = parallel.timed("snakemake", "--cores", "2", "--quiet", "all")
     by_dvc = serial.timed("dvc", "repro", "--quiet")
-    one, other = written(serial.root), written(parallel.root)
+    one, other = written(serial.root, *KEPT), written(parallel.root, *KEPT)
     different = sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
     return (
         f"`itm preset {' '.join(arguments)}`, from an empty cache to the report, nine trainings, {stages(serial)} "
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="write the results there, too")
     given = parser.parse_args()
     shorter = [f"train.epochs={given.epochs}"] if given.epochs else []
-    load = os.getloadavg()[0]
+    load, made_at = os.getloadavg()[0], commit()
     with tempfile.TemporaryDirectory(prefix="itm-overhead-") as name:
         serial, parallel = Clone(ROOT, Path(name) / "serial"), Clone(ROOT, Path(name) / "parallel")
         sections = [
@@ -91,7 +90,7 @@ def main() -> None:
     head = [
         "<!-- Written by benchmarks/overhead.py. Do not edit. -->",
         "# What the runners cost",
-        f"Made at commit {commit()} on {machine()}, load {load:.1f} before, by\n\n"
+        f"Made at commit {made_at} on {machine()}, load {load:.1f} before, by\n\n"
         f"```\npython benchmarks/overhead.py {options}\n```",
     ]
     text = "\n\n".join([*head, *sections]) + "\n"

@@ -25,6 +25,12 @@ if "PYTHONPYCACHEPREFIX" not in os.environ:
     atexit.register(shutil.rmtree, BYTE_CODE, ignore_errors=True)
 
 
+def written(root: Path, *names: str) -> dict[str, bytes]:
+    """The files below some folders of a project, and some of its files, by path."""
+    places = [place for name in names for place in [root / name, *(root / name).rglob("*")]]
+    return {str(file.relative_to(root)): file.read_bytes() for file in places if file.is_file()}
+
+
 class Project:
     """A project in a folder of its own."""
 
@@ -118,8 +124,7 @@ class Project:
     def results(self) -> dict[str, str]:
         """What the runs left behind, apart from logs and the runners' own files."""
         names = ("data", "models", "embeddings", "evaluations", "provenance", "results", "report.md", "report.html")
-        places = [place for name in names for place in [self.root / name, *(self.root / name).rglob("*")]]
-        return {str(file.relative_to(self.root)): file.read_text() for file in places if file.is_file()}
+        return {path: content.decode() for path, content in written(self.root, *names).items()}
 
     def copy(self, root: Path) -> "Project":
         """The same project elsewhere, file times kept."""

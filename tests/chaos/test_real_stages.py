@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 from chaos.project import PATIENCE, RUNNERS, kill, kill_tree, recover
-from pipeline_project import Project, unstubbed_project
+from pipeline_project import Project, unstubbed_project, written
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("chaos-real")]
 SMALL = [
@@ -25,6 +25,8 @@ SMALL = [
     "train.batch_images=16",
     "train.epochs=2",
 ]
+KEPT = ("results", "models", "report.md", "report.html")
+"""The results that git keeps, and the weights."""
 VICTIMS = {
     "dvc": [("download", "stage"), ("score", "all"), ("encode", "runner")],
     "snakemake": [("clean", "runner"), ("features", "all"), ("evaluate", "stage"), ("report", "all")],
@@ -44,14 +46,7 @@ def small(tmp_path_factory) -> Project:
 def undisturbed(small: Project, tmp_path_factory) -> dict[str, bytes]:
     project = small.copy(tmp_path_factory.mktemp("chaos-real") / "undisturbed")
     project.repro()
-    return written(project)
-
-
-def written(project: Project) -> dict[str, bytes]:
-    """The results that git keeps, and the weights."""
-    names = ("results", "models", "report.md", "report.html")
-    places = [place for name in names for place in [project.root / name, *(project.root / name).rglob("*")]]
-    return {str(file.relative_to(project.root)): file.read_bytes() for file in places if file.is_file()}
+    return written(project.root, *KEPT)
 
 
 def process_of(stage: str, above: int) -> psutil.Process | None:
@@ -85,5 +80,5 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(runner: str, small, 
         psutil.wait_procs([victim], timeout=20)
         assert not victim.is_running(), f"{stage} outlived its runner"
     recover(project, runner)
-    assert written(project) == undisturbed
+    assert written(project.root, *KEPT) == undisturbed
     assert project.dvc_status() == {}

@@ -109,15 +109,19 @@ def write_coco(folder: Path) -> None:
     write_splits(folder, "coco", records)
     for split in ("val", "test"):
         write_ratings(folder, split, photos[split])
-    chains = photos["val"] + photos["restval"][:4]
+    write_chains(folder, photos["val"] + photos["restval"][:4])
+
+
+def write_chains(folder: Path, photos: list[Photo]) -> None:
+    """HierarCaps' files: a chain of texts for each photo, and the photos."""
     with (folder / "hierarcaps.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "captions", "image_url"])
-        for row, photo in enumerate(chains):
+        for row, photo in enumerate(photos):
             writer.writerow([row, photo.chain, f"http://images.cocodataset.org/val2014/{coco_name(photo, 'val')}"])
     write_zip(
         folder / "hierarcaps-images.zip",
-        {f"hierarcaps-8a28b2e/assets/test_imgs/{coco_name(photo, 'val')}": photo.jpeg() for photo in chains},
+        {f"hierarcaps-8a28b2e/assets/test_imgs/{coco_name(photo, 'val')}": photo.jpeg() for photo in photos},
     )
 
 
@@ -162,15 +166,7 @@ def write_flickr30k(folder: Path) -> None:
 def write_hierarcaps(folder: Path) -> None:
     """All files of the data set `hierarcaps`; COCO's caption file has photos of others, and a sixth caption."""
     photos = [Photo(number) for number in range(12)]
-    with (folder / "hierarcaps.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "captions", "image_url"])
-        for row, photo in enumerate(photos):
-            writer.writerow([row, photo.chain, f"http://images.cocodataset.org/val2014/{coco_name(photo, 'val')}"])
-    write_zip(
-        folder / "hierarcaps-images.zip",
-        {f"hierarcaps-8a28b2e/assets/test_imgs/{coco_name(photo, 'val')}": photo.jpeg() for photo in photos},
-    )
+    write_chains(folder, photos)
     annotations = [
         {"image_id": coco_id(photo), "id": sentence_id(photo, position), "caption": text}
         for position in reversed(range(6))

@@ -24,6 +24,9 @@ AS_A_USER_WOULD = {
 }
 """What the profile's comments say to replace, for the cluster of cluster.py, which has no accounting."""
 
+MADE = ("data", "models", "embeddings", "evaluations", "results", "report.md", "report.html")
+"""Everything that the pipeline made, but for the records of who made it."""
+
 SOON = ["--slurm-init-seconds-before-status-checks", "5"]
 """The first look at a job after 5 seconds; the executor's default is 40."""
 
@@ -140,10 +143,3 @@ def _training(root: Path, method: str) -> psutil.Process | None:
         if "itm.stages.train" in line and method in line and process.info["cwd"] == str(root.resolve()):
             return process
     return None
-
-
-def written(root: Path) -> dict[str, bytes]:
-    """Everything that the pipeline made, by path."""
-    names = ("data", "models", "embeddings", "evaluations", "results", "report.md", "report.html")
-    places = [place for name in names for place in [root / name, *(root / name).rglob("*")]]
-    return {str(file.relative_to(root)): file.read_bytes() for file in places if file.is_file()}

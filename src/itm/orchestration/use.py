@@ -6,7 +6,6 @@ which every other job stops, and so does the next attempt of the same job.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ class WholeFiles:
     def open(self, path: str, mode: str = "r", **options: Any) -> Iterator[Any]:
         """A file as DVC's own `open` gives it; after an error the old content stays."""
         if mode == "w":
-            temporary = Path(f"{path}.{os.getpid()}")
+            temporary = Path(f"{path}.new")  # one name: DVC holds its guard while it writes
             try:
                 with temporary.open(mode, **options) as file:
                     yield file

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -190,20 +192,33 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def _command(folder: Path) -> str:
+    """The command that makes the results in a clone, told by the clone's own code: its parameters may be others."""
+    path = os.pathsep.join([str(folder / "src"), str(ROOT / "benchmarks")])
+    script = "from results_page import command; print(command())"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
 def page(runs: list[Run], oracle: Path | None, remark: str) -> str:
     lines = ["<!-- Written by benchmarks/ditm_evidence.py. Do not edit. -->", "# What descriptiveness does", ""]
     lines += [remark.strip(), ""] if remark else []
     for run in runs:
         seeds = len(run.seeds)
-        first = (run.folder / "params.yaml").read_text(encoding="utf-8").splitlines()[0].split("`")[1]
         table, said = differences(run)
         lines += [
             f"## {run.name}",
             "",
             f"{seeds} seeds, test split, commit {_git(run.folder, 'rev-parse', '--short', 'HEAD')}, {machine()}; "
-            f"`{first} 'methods=[{','.join(run.methods)}]' 'seeds={list(run.seeds)}'`, then "
-            "`dvc repro` or `snakemake --cores 2`. Means and sample standard deviations over seeds; R@K, mAP and "
-            "HierarCaps' precision and recall in per cent.",
+            f"`{_command(run.folder)}` (or `snakemake --cores 2`). Means and sample standard deviations over seeds; "
+            "R@K, mAP and HierarCaps' precision and recall in per cent.",
             "",
             *said,
             "",

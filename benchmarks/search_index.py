@@ -1,7 +1,7 @@
 """Approximate search, measured: libraries side by side, then the index of `itm index` on a million vectors.
 
     python benchmarks/search_index.py compare --vectors 100000 --dimension 128
-    python benchmarks/search_index.py index --vectors 1000000 --dimension 128 512
+    python benchmarks/search_index.py index --vectors 1000000 --dimension 128
     python benchmarks/search_index.py like embeddings/ditm/seed0/embeddings.npz    # statistics of real embeddings
     python benchmarks/search_index.py page            # docs/results/search.md from what was measured
 

@@ -66,6 +66,11 @@ def two_launchers(out: Path) -> list[dict[str, Any]]:
     return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
+GROWING = (1e-3, 5e-3)
+"""Of the loss, by epoch, where towers normalise over small batches: roundings grow there from step to step (4e-5, then
+1e-3 seen; 1e-7 without such layers), though gradients of a step are the same in float64."""
+
+
 @pytest.mark.slow
 def test_two_machines_give_the_model_of_one_machine_and_the_losses_of_one_process(
     ranks: list[dict[str, Any]], tmp_path: Path
@@ -76,10 +81,9 @@ def test_two_machines_give_the_model_of_one_machine_and_the_losses_of_one_proces
     for name, value in first["weights"].items():
         assert torch.equal(value, second["weights"][name]), name
         assert torch.equal(value, ranks[0]["weights"][name]), name
-    # Adam carries roundings of gradients that are nearly nothing into the weights, so these differ from one process's
     expected = trainer("ditm", "norms", epochs=2).run().history
-    for found, record in zip(first["history"], expected, strict=True):
-        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=5e-3)
+    for found, record, bound in zip(first["history"], expected, GROWING, strict=True):
+        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=bound)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,8 +111,8 @@ def test_training_is_that_of_one_process_and_the_models_stay_equal(ranks: list[d
     assert first["history"] == second["history"]
     assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
     expected = trainer("ditm", "norms", epochs=2).run().history
-    for found, record in zip(first["history"], expected, strict=True):
-        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=5e-3)
+    for found, record, bound in zip(first["history"], expected, GROWING, strict=True):
+        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=bound)
         assert found["learning_rate"] == record["learning_rate"]
 
 
@@ -118,7 +122,7 @@ def test_queues_prototypes_and_twins_stay_equal(ranks: list[dict[str, Any]]) -> 
     engine = trainer("aahr", epochs=2)
     expected = engine.run().history
     for found, record in zip(ranks[0]["aahr"]["history"], expected, strict=True):
-        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=5e-3)
+        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=1e-3)
     state = engine.encoder.method.state_dict()
     for name in ("images.rows", "texts.rows", "images.same", "texts.score", "texts.pushed"):
         assert torch.equal(first[f"additions.queue.{name}"], state[f"additions.queue.{name}"]), name

@@ -3,7 +3,7 @@
     itm preset flickr8k 'seeds=[0,1,2]' && dvc repro
     python benchmarks/results_page.py flickr8k --title "Flickr8k and HierarCaps: real photos, three seeds"
 
-A remark (--remark FILE, Markdown) comes first: what a reader must know before quoting a figure.
+What stands in benchmarks/remarks/NAME.md comes first: what a reader must know before quoting a figure.
 """
 
 from __future__ import annotations
@@ -50,14 +50,20 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({names[0] if names else 'unknown CPU'})"
 
 
-def page(title: str, remark: str) -> str:
+def remark(name: str) -> str:
+    """What a person has to say of the page NAME.md; empty where there is nothing."""
+    file = ROOT / f"benchmarks/remarks/{name}.md"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+
+def page(title: str, opening: str) -> str:
     report = Path("report.md").read_text(encoding="utf-8")
     summary, *sections = re.split(r"^## ", report.split("\n", 1)[1], flags=re.MULTILINE)
     kept = [f"## {section}" for section in sections if not section.startswith(SECTIONS_LEFT_OUT)]
     head = [
         "<!-- Written by benchmarks/results_page.py from report.md. Do not edit. -->",
         f"# {title}",
-        *([remark.strip()] if remark else []),
+        *([opening] if opening else []),
         f"Made at commit {commit()} on {machine()} by\n\n```\n{command()}\n```",
         summary.strip(),
     ]
@@ -68,10 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="the page is NAME.md")
     parser.add_argument("--title", required=True)
-    parser.add_argument("--remark", type=Path, help="Markdown that comes first")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results")
     given = parser.parse_args()
-    text = page(given.title, given.remark.read_text(encoding="utf-8") if given.remark else "")
+    text = page(given.title, remark(given.name))
     (given.out / f"{given.name}.md").write_text(text, encoding="utf-8")
 
 

@@ -1,12 +1,12 @@
-"""What descriptiveness does for matching, with seeds and paired tests: the page docs/results/ditm.md.
+"""What a family of methods does, with seeds and paired tests: the pages ditm.md, esl.md, vsd.md and aahr.md of results.
 
     itm preset scenes 'methods=[clip,vse,ditm,ditm-order,ditm-gate-only,ditm-shuffled]' 'seeds=[0,1,2,3,4]' && dvc repro
-    python benchmarks/ditm_evidence.py Scenes=. "Flickr8k=../other clone" --page
+    python benchmarks/evidence.py ditm Scenes=. "Flickr8k=../other clone" --page
 
 Each NAME=FOLDER is a clone in which the pipeline has run; its results/ and evaluations/ are read. Differences are
 paired query by query, resampled image by image and over seeds (`itm compare`), with Holm's correction over the rows of
-a column; that of RSUM, which is no mean over queries, is paired by seed (t-test). --oracle adds what
-benchmarks/oracle.py wrote with --out.
+a column; that of RSUM, which is no mean over queries, is paired by seed (t-test). What the figures mean is written by
+hand in benchmarks/remarks/ and comes first. --oracle adds what benchmarks/oracle.py wrote with --out.
 """
 
 from __future__ import annotations
@@ -23,14 +23,58 @@ from typing import Any
 
 import numpy as np
 import yaml
-from results_page import ROOT, machine
+from results_page import ROOT, machine, remark
 from scipy.stats import ttest_rel
 
 from itm.evaluation.compare import Row, compare
 
 SAMPLES, CERTAIN, RSUM_LOSS = 10_000, 0.01, 0.5
 FALSE, FOUND = "false_negatives", "unlabelled_recall"
-AGAINST = (("ditm", "clip"), ("ditm", "vse"), ("ditm", "ditm-gate-only"), ("ditm-order", "clip"))
+
+
+@dataclass(frozen=True)
+class Family:
+    """A page: its title, the methods it shows, in this order, and which is set against which."""
+
+    title: str
+    methods: tuple[str, ...]
+    against: tuple[tuple[str, str], ...]
+
+
+FAMILIES = {
+    "ditm": Family(
+        "What descriptiveness does",
+        ("clip", "vse", "ditm", "ditm-order", "ditm-gate-only", "ditm-shuffled"),
+        (("ditm", "clip"), ("ditm", "vse"), ("ditm", "ditm-gate-only"), ("ditm-order", "clip")),
+    ),
+    "esl": Family(
+        "What the pyramids of ESL do",
+        ("clip", "vse", "esl-global", "esl-token", "token-attention", "ditm", "ditm-esl-global"),
+        (
+            ("esl-global", "clip"),
+            ("esl-token", "vse"),
+            ("esl-token", "token-attention"),
+            ("ditm-esl-global", "ditm"),
+        ),
+    ),
+    "vsd": Family(
+        "What descriptions do",
+        ("clip", "vsd-only", "vsd", "vse-inf", "vse-inf-vsd"),
+        (("vsd-only", "clip"), ("vsd", "clip"), ("vsd", "vsd-only"), ("vse-inf-vsd", "vse-inf")),
+    ),
+    "aahr": Family(
+        "What the aids of AAHR do",
+        ("clip", "aahr-base", "aahr", "aahr-no-prototypes", "aahr-no-graph", "aahr-no-queue", "ditm", "ditm-aahr"),
+        (
+            ("aahr", "aahr-base"),
+            ("aahr", "aahr-no-prototypes"),
+            ("aahr", "aahr-no-graph"),
+            ("aahr", "aahr-no-queue"),
+            ("ditm-aahr", "aahr"),
+            ("ditm-aahr", "ditm"),
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -67,13 +111,13 @@ FIGURES = (
 
 
 class Run:
-    """The results of one clone."""
+    """The results of one clone, of the methods that a page shows."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
+    def __init__(self, name: str, folder: Path, family: Family) -> None:
+        self.name, self.folder, self.family = name, folder, family
         # by YAML alone: the clone may be at a commit whose parameters were others
         values = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-        self.methods: list[str] = values["methods"]
+        self.methods = [method for method in family.methods if method in values["methods"]]
         self.seeds: list[int] = values["seeds"]
 
     def values(self, method: str, figure: Figure) -> np.ndarray[Any, Any] | None:
@@ -89,7 +133,7 @@ class Run:
         return figure.times * np.array(found)
 
     def figures(self) -> list[Figure]:
-        return [figure for figure in FIGURES if self.values("clip", figure) is not None]
+        return [figure for figure in FIGURES if self.values(self.methods[0], figure) is not None]
 
     def rows(self, method: str, base: str) -> dict[str, Row]:
         """The paired comparison with `base`, by the figure's title."""
@@ -128,7 +172,7 @@ def means(run: Run) -> list[str]:
 
 def differences(run: Run) -> tuple[list[str], list[str]]:
     """The table of paired differences, and in words what the bounds of the project make of it."""
-    pairs = [pair for pair in AGAINST if set(pair) <= set(run.methods)]
+    pairs = [pair for pair in run.family.against if set(pair) <= set(run.methods)]
     rows = {pair: run.rows(*pair) for pair in pairs}
     lines = ["| | " + " | ".join(f"`{a}` − `{b}`" for a, b in pairs) + " |", "|:--|" + "--:|" * len(pairs)]
     rsum = FIGURES[0]
@@ -207,9 +251,9 @@ def _command(folder: Path) -> str:
     return done.stdout.strip()
 
 
-def page(runs: list[Run], oracle: Path | None, remark: str) -> str:
-    lines = ["<!-- Written by benchmarks/ditm_evidence.py. Do not edit. -->", "# What descriptiveness does", ""]
-    lines += [remark.strip(), ""] if remark else []
+def page(title: str, runs: list[Run], oracle: Path | None, opening: str) -> str:
+    lines = ["<!-- Written by benchmarks/evidence.py. Do not edit. -->", f"# {title}", ""]
+    lines += [opening, ""] if opening else []
     for run in runs:
         seeds = len(run.seeds)
         table, said = differences(run)
@@ -236,15 +280,16 @@ def page(runs: list[Run], oracle: Path | None, remark: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--oracle", type=Path, help="JSON of benchmarks/oracle.py --out")
-    parser.add_argument("--remark", type=Path, help="Markdown that comes first")
-    parser.add_argument("--page", action="store_true", help="write docs/results/ditm.md, not the terminal")
+    parser.add_argument("--page", action="store_true", help="write docs/results/FAMILY.md, not the terminal")
     given = parser.parse_args()
-    runs = [Run(name, Path(folder)) for name, folder in (each.split("=", 1) for each in given.runs)]
-    text = page(runs, given.oracle, given.remark.read_text(encoding="utf-8") if given.remark else "")
+    family = FAMILIES[given.family]
+    runs = [Run(name, Path(folder), family) for name, folder in (each.split("=", 1) for each in given.runs)]
+    text = page(family.title, runs, given.oracle, remark(given.family))
     if given.page:
-        (ROOT / "docs/results/ditm.md").write_text(text, encoding="utf-8")
+        (ROOT / f"docs/results/{given.family}.md").write_text(text, encoding="utf-8")
     else:
         print(text)
 

@@ -26,6 +26,9 @@ READERS = {
 }
 """The module of `itm.data.readers` that reads each data set."""
 
+CAPTIONS_AN_IMAGE = 5
+"""How many captions of an image published evaluations take; COCO's images have up to seven."""
+
 CAPTION_COLUMNS = ("caption_id", "image_id", "split", "position", "raw_text", "level", "multiplicity", "source", "row")
 IMAGE_COLUMNS = ("image_id", "split", "source", "archive", "member")
 HIERARCHY_COLUMNS = ("image_id", "level", "text")

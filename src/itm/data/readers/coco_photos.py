@@ -10,12 +10,11 @@ from typing import Any
 import pandas as pd
 
 from itm.config.parameters import Parameters
-from itm.data.readers.base import CAPTION_COLUMNS, IMAGE_COLUMNS, QUARANTINE_COLUMNS, RawData, need
+from itm.data.readers.base import CAPTION_COLUMNS, CAPTIONS_AN_IMAGE, IMAGE_COLUMNS, QUARANTINE_COLUMNS, RawData, need
 from itm.data.readers.hierarcaps import photo_id, read_chains
 from itm.errors import DataError, first_few
 
 CAPTIONS = "captions_val2017.json"
-CAPTIONS_A_PHOTO = 5
 
 
 def read(name: str, raw: Path, parameters: Parameters) -> RawData:
@@ -35,7 +34,7 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
     extra: list[tuple[Any, ...]] = []
     for image in photos["image_id"]:
         for position, (row, caption_id, text) in enumerate(captions_of[image]):
-            if five and position >= CAPTIONS_A_PHOTO:
+            if five and position >= CAPTIONS_AN_IMAGE:
                 extra.append((CAPTIONS, row, "extra-caption", text, image))
             else:
                 captions.append((caption_id, image, "test", position, text, -1, -1, CAPTIONS, row))

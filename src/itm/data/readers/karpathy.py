@@ -20,7 +20,14 @@ from itm.config.data import KarpathyParameters, RemoteSensingParameters
 from itm.config.parameters import Parameters
 from itm.data.archives import Archive
 from itm.data.layout import SPLITS
-from itm.data.readers.base import CAPTION_COLUMNS, IMAGE_COLUMNS, QUARANTINE_COLUMNS, RawData, need
+from itm.data.readers.base import (
+    CAPTION_COLUMNS,
+    CAPTIONS_AN_IMAGE,
+    IMAGE_COLUMNS,
+    QUARANTINE_COLUMNS,
+    RawData,
+    need,
+)
 from itm.data.readers.cxc import read_ratings
 from itm.data.readers.hierarcaps import CHAINS, photo_id, read_chains
 from itm.errors import DataError, first_few
@@ -49,7 +56,6 @@ LAYOUTS = {
     "rsicd": Layout("dataset_rsicd.json", "dataset_rsicd.json", ("RSICD_images.zip",), numbered=True),
     "rsitmd": Layout("RSITMD.zip", "dataset_RSITMD.json", ("RSITMD.zip",), numbered=True),
 }
-CAPTIONS_AN_IMAGE = 5
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _SPLIT = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 

@@ -6,7 +6,11 @@
 Each NAME=FOLDER is a clone in which the pipeline has run; its results/ and evaluations/ are read. Differences are
 paired query by query, resampled image by image and over seeds (`itm compare`), with Holm's correction over the rows of
 a column; that of RSUM, which is no mean over queries, is paired by seed (t-test). What the figures mean is written by
-hand in benchmarks/remarks/ and comes first. --oracle adds what benchmarks/oracle.py wrote with --out.
+hand in benchmarks/remarks/ and comes first. --oracle adds what benchmarks/oracle.py wrote with --out, --transfer what
+`itm transfer --out` wrote of another data set:
+
+    itm transfer models/*/seed? --data "../other clone/data" --benchmark retrieval --out photos.json
+    python benchmarks/evidence.py vsd Flickr8k=. --transfer "COCO photos=photos.json" --page
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -122,15 +127,8 @@ class Run:
 
     def values(self, method: str, figure: Figure) -> np.ndarray[Any, Any] | None:
         """The figure for each seed, times its factor."""
-        found = []
-        for seed in self.seeds:
-            value = _file(self.folder / f"results/runs/{method}/seed{seed}/{figure.path[0]}.json")
-            for key in figure.path[1:]:
-                value = value.get(key) if isinstance(value, dict) else None
-            if value is None:
-                return None
-            found.append(float(value))
-        return figure.times * np.array(found)
+        runs = self.folder / "results/runs" / method
+        return _values([_file(runs / f"seed{seed}" / f"{figure.path[0]}.json") for seed in self.seeds], figure)
 
     def figures(self) -> list[Figure]:
         return [figure for figure in FIGURES if self.values(self.methods[0], figure) is not None]
@@ -153,21 +151,65 @@ def _file(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def _values(benchmarks: list[Any], figure: Figure) -> np.ndarray[Any, Any] | None:
+    """A figure of the metrics of its benchmark, one for each seed, times its factor; None where one lacks it."""
+    found = []
+    for value in benchmarks:
+        for key in figure.path[1:]:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None:
+            return None
+        found.append(float(value))
+    return figure.times * np.array(found)
+
+
 def _matches(metric: str, query: str) -> bool:
     return metric.startswith(query[:-1]) if query.endswith("*") else metric == query
 
 
 def means(run: Run) -> list[str]:
-    methods = run.methods
+    return _means(run.methods, run.figures(), run.values)
+
+
+def _means(
+    methods: Sequence[str],
+    figures: Sequence[Figure],
+    values_of: Callable[[str, Figure], np.ndarray[Any, Any] | None],
+) -> list[str]:
     lines = ["| | " + " | ".join(f"`{name}`" for name in methods) + " |", "|:--|" + "--:|" * len(methods)]
-    for figure in run.figures():
+    for figure in figures:
         digits = 1 if figure.times == 100 or figure.title == "RSUM" else 3
         cells = []
         for name in methods:
-            values = run.values(name, figure)
-            cells.append("" if values is None else f"{values.mean():.{digits}f} ±{values.std(ddof=1):.{digits}f}")
+            values = values_of(name, figure)
+            spread = "" if values is None or len(values) < 2 else f" ±{values.std(ddof=1):.{digits}f}"
+            cells.append("" if values is None else f"{values.mean():.{digits}f}{spread}")
         lines.append(f"| {figure.title} | " + " | ".join(cells) + " |")
     return lines
+
+
+def transferred(name: str, path: Path, family: Family) -> list[str]:
+    """The table of what `itm transfer` measured on another data set."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    runs: dict[str, list[Any]] = {}
+    for model, benchmarks in found["runs"].items():
+        runs.setdefault(Path(model).parent.name, []).append(benchmarks)
+
+    def values(method: str, figure: Figure) -> np.ndarray[Any, Any] | None:
+        return _values([benchmarks.get(figure.path[0]) for benchmarks in runs[method]], figure)
+
+    methods = [method for method in family.methods if method in runs]
+    figures = [figure for figure in FIGURES if values(methods[0], figure) is not None]
+    seen = "not known" if found["seen_in_training"] is None else f"{found['seen_in_training']:,}"
+    return [
+        f"### {name}",
+        "",
+        f"{found['images']:,} images, {found['captions']:,} captions, split {found['split']}; seen in training, byte "
+        f"for byte: {seen}; seeds: {len(runs[methods[0]])}.",
+        "",
+        *_means(methods, figures, values),
+        "",
+    ]
 
 
 def differences(run: Run) -> tuple[list[str], list[str]]:
@@ -251,8 +293,8 @@ def _command(folder: Path) -> str:
     return done.stdout.strip()
 
 
-def page(title: str, runs: list[Run], oracle: Path | None, opening: str) -> str:
-    lines = ["<!-- Written by benchmarks/evidence.py. Do not edit. -->", f"# {title}", ""]
+def page(family: Family, runs: list[Run], oracle: Path | None, transfers: list[tuple[str, Path]], opening: str) -> str:
+    lines = ["<!-- Written by benchmarks/evidence.py. Do not edit. -->", f"# {family.title}", ""]
     lines += [opening, ""] if opening else []
     for run in runs:
         seeds = len(run.seeds)
@@ -275,6 +317,10 @@ def page(title: str, runs: list[Run], oracle: Path | None, opening: str) -> str:
         ]
     if oracle:
         lines += ["## Against an oracle that is told the true relation", "", *oracle_table(oracle), ""]
+    if transfers:
+        lines += ["## Zero-shot: the models of the last section on other data, by `itm transfer`", ""]
+        for name, path in transfers:
+            lines += transferred(name, path, family)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -283,11 +329,13 @@ def main() -> None:
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--oracle", type=Path, help="JSON of benchmarks/oracle.py --out")
+    parser.add_argument("--transfer", action="append", default=[], metavar="NAME=FILE", help="JSON of `itm transfer`")
     parser.add_argument("--page", action="store_true", help="write docs/results/FAMILY.md, not the terminal")
     given = parser.parse_args()
     family = FAMILIES[given.family]
     runs = [Run(name, Path(folder), family) for name, folder in (each.split("=", 1) for each in given.runs)]
-    text = page(family.title, runs, given.oracle, remark(given.family))
+    transfers = [(name, Path(file)) for name, file in (each.split("=", 1) for each in given.transfer)]
+    text = page(family, runs, given.oracle, transfers, remark(given.family))
     if given.page:
         (ROOT / f"docs/results/{given.family}.md").write_text(text, encoding="utf-8")
     else:

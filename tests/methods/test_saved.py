@@ -133,6 +133,6 @@ def test_the_card_says_what_the_model_is(saved: tuple[Path, ScratchTowers, torch
         "| licence of the data | free / open |",
         "| citation of the data | one two |",
         "| additions | none |",
-        "| `soft_weight` | `0.3` |",
+        "| `soft_weight` | `0.5` |",
     ):
         assert line in text.splitlines()

@@ -247,7 +247,10 @@ def differences(run: Run) -> tuple[list[str], list[str]]:
 
 def _known(run: Run, method: str, figure: Figure) -> np.ndarray[Any, Any]:
     values = run.values(method, figure)
-    assert values is not None
+    if values is None:
+        raise SystemExit(
+            f"{run.folder}: {method} has no {figure.title} for each of its seeds; run `dvc repro` there first"
+        )
     return values
 
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from results_page import ROOT, machine, remark
+from results_page import ROOT, git, machine, remark
 from scipy.stats import ttest_rel
 
 from itm.evaluation.compare import Row, compare
@@ -124,6 +124,11 @@ class Run:
         values = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
         self.methods = [method for method in family.methods if method in values["methods"]]
         self.seeds: list[int] = values["seeds"]
+        if not self.methods:
+            raise SystemExit(
+                f"{folder}/params.yaml: none of its {len(values['methods'])} methods is one of this page "
+                f"({', '.join(family.methods)}); run the pipeline there with some of them"
+            )
 
     def values(self, method: str, figure: Figure) -> np.ndarray[Any, Any] | None:
         """The figure for each seed, times its factor."""
@@ -167,11 +172,7 @@ def _matches(metric: str, query: str) -> bool:
     return metric.startswith(query[:-1]) if query.endswith("*") else metric == query
 
 
-def means(run: Run) -> list[str]:
-    return _means(run.methods, run.figures(), run.values)
-
-
-def _means(
+def means(
     methods: Sequence[str],
     figures: Sequence[Figure],
     values_of: Callable[[str, Figure], np.ndarray[Any, Any] | None],
@@ -199,6 +200,8 @@ def transferred(name: str, path: Path, family: Family) -> list[str]:
         return _values([benchmarks.get(figure.path[0]) for benchmarks in runs[method]], figure)
 
     methods = [method for method in family.methods if method in runs]
+    if not methods:
+        raise SystemExit(f"{path}: no model of one of this page's methods ({', '.join(family.methods)})")
     figures = [figure for figure in FIGURES if values(methods[0], figure) is not None]
     seen = "not known" if found["seen_in_training"] is None else f"{found['seen_in_training']:,}"
     return [
@@ -207,7 +210,7 @@ def transferred(name: str, path: Path, family: Family) -> list[str]:
         f"{found['images']:,} images, {found['captions']:,} captions, split {found['split']}; seen in training, byte "
         f"for byte: {seen}; seeds: {len(runs[methods[0]])}.",
         "",
-        *_means(methods, figures, values),
+        *means(methods, figures, values),
         "",
     ]
 
@@ -277,10 +280,6 @@ def oracle_table(path: Path) -> list[str]:
     return [f"Dev split, {len(next(iter(found.values())))} seeds, means.", "", *lines]
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout.strip()
-
-
 def _command(folder: Path) -> str:
     """The command that makes the results in a clone, told by the clone's own code: its parameters may be others."""
     path = os.pathsep.join([str(folder / "src"), str(ROOT / "benchmarks")])
@@ -305,13 +304,13 @@ def page(family: Family, runs: list[Run], oracle: Path | None, transfers: list[t
         lines += [
             f"## {run.name}",
             "",
-            f"{seeds} seeds, test split, commit {_git(run.folder, 'rev-parse', '--short', 'HEAD')}, {machine()}; "
+            f"{seeds} seeds, test split, commit {git('rev-parse', '--short', 'HEAD', folder=run.folder)}, {machine()}; "
             f"`{_command(run.folder)}` (or `snakemake --cores 2`). Means and sample standard deviations over seeds; "
             "R@K, mAP and HierarCaps' precision and recall in per cent.",
             "",
             *said,
             "",
-            *means(run),
+            *means(run.methods, run.figures(), run.values),
             "",
             f"Differences, with 95 % intervals and p after Holm's correction ({SAMPLES:,} resamples):",
             "",

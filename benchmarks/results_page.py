@@ -22,8 +22,9 @@ ROOT = Path(__file__).parents[1]
 SECTIONS_LEFT_OUT = ("Provenance",)
 
 
-def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+def git(*arguments: str, folder: Path = Path()) -> str:
+    asked = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def commit() -> str:

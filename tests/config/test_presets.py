@@ -134,3 +134,8 @@ def test_parameters_file_has_the_keys_of_the_presets():
     missing = [key for key in preset if key not in stated and not key.startswith("method.")]
     extra = [key for key in stated if key not in preset and not key.startswith("method.")]
     assert (missing, extra) == ([], [])
+
+
+def test_a_method_without_an_entry_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"no method 'vsee'; did you mean 'vse'\?"):
+        load(ROOT / "params.yaml").entry("vsee")

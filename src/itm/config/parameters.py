@@ -58,6 +58,16 @@ class Parameters(Section):
     evaluate: EvaluateParameters
     report: ReportParameters
 
+    def entry(self, name: str) -> MethodParameters:
+        """The entry of `method` with this name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if name not in self.method:
+            raise ConfigError(f"no method '{name}'; {nearest(name, self.method)}", reason="unknown-method")
+        return self.method[name]
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name in self.method:

@@ -40,7 +40,10 @@ class EslParameters(SimilaritySection):
     sparse: bool = Field(
         description="sharpen the levels' contributions around a threshold; false = p alone weighs them"
     )
-    degree_start: float = Field(gt=0, description="initial p, the contribution of every level")
+    degree_start: float = Field(gt=0, description="initial p, the contribution of the raw level")
+    degree_shares: Literal["equal", "width"] = Field(
+        description="initial p of the other levels: that of the raw one, or its share of the raw level's width"
+    )
     threshold: Literal["raw", "sigmoid"] = Field(
         description="how the trained sigma places the threshold between the least and the largest |p| (sparse)"
     )

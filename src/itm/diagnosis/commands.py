@@ -42,15 +42,13 @@ def diagnose(
     from itm.config.methods import DitmParameters
     from itm.data.files import write_json
     from itm.diagnosis.pairs import diagnose as run
-    from itm.errors import ConfigError, nearest
+    from itm.errors import ConfigError
     from itm.training.dataset import describe_split
 
     parameters = load(params)
     found: list[Diagnosis] = []
     for name in methods:
-        if name not in parameters.method:
-            raise ConfigError(f"no method '{name}'; {nearest(name, parameters.method)}", reason="unknown-method")
-        options = parameters.method[name]
+        options = parameters.entry(name)
         if not isinstance(options, DitmParameters):
             raise ConfigError(
                 f"method.{name} has the loss '{options.loss}', which relaxes no pair; name one with the loss 'ditm'",

@@ -26,7 +26,7 @@ def describe(
     from itm.data.files import atomic_path, write_json
     from itm.descriptions.side import write_side
 
-    wanted = parameters.method[method].add.descriptions
+    wanted = parameters.entry(method).add.descriptions
     if wanted is None:
         log.info("%s adds no descriptions: there is nothing to write", method)
         with atomic_path(out / DESCRIPTIONS) as temporary:

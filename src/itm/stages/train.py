@@ -70,7 +70,7 @@ def _train(
     from itm.training.loop import Trainer, seed_everything
     from itm.training.selection import dev_figures
 
-    options = parameters.method[name]
+    options = parameters.entry(name)
     seed_everything(seed, parameters.train.threads)
     decoding = Decoding.of(parameters.train, seed, pinned=device.type == "cuda")
     side = descriptions / SIDE

@@ -7,6 +7,7 @@ the means that are taken off are theirs. No caption of the target is read for it
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,51 +26,63 @@ CLOSE, FEW = 0.02, 0.01
 """Vectors differ by rounding (they are stored as float16); a tie of two captions may fall elsewhere on another CPU."""
 
 
-def described_part(
-    training: Part,
-    evaluated: Part,
-    source: Path,
-    method: str,
-    work: Path,
-    features: Path,
-    parameters: DescribeParameters,
-    wanted: DescriptionsParameters,
-    towers: TowersParameters,
-    device: str,
-    progress: Report | None = None,
-) -> Side:
-    """The vectors that a method with descriptions reads, for the evaluated rows alone.
+@dataclass
+class Describer:
+    """Describes a target once for all models that read the same vectors: their seeds, and methods alike in this.
 
-    Args:
+    Attributes:
         source: data folder of the training: features and descriptions/METHOD.
         work: folder for what is joined.
-        features: of the evaluated rows, where towers are frozen.
-
-    Raises:
-        ConfigError: descriptions come from a file, which knows nothing of the target.
-        DataError: features or descriptions of the training are missing.
-        ModelError: the descriptions of the training images come out differently from those that training read.
     """
-    if parameters.captioner == "file":
-        raise ConfigError(
-            "describe.captioner is 'file', and the file describes the training data set only; a transfer needs a "
-            "captioner that can describe other images (retrieved, tags, mllm, openai)",
-            reason="captioner",
-        )
-    clean, cached = work / "clean", work / "features"
-    both = joined(training, evaluated)
-    both.write(clean)
-    images, texts = len(training.images), len(training.captions)
-    if towers.frozen:
-        for name, rows in ((IMAGE_FEATURES, images), (TEXT_FEATURES, texts)):
-            _join_features(source / "features" / name, features / name, rows, cached / name)
-    tables = Tables.read(clean, cached)
-    described, _ = describe_images(tables, parameters, towers, device, progress)
-    side = side_of(tables, described, parameters, wanted, towers, device, progress)
-    _check_training(side, source / "descriptions" / method / SIDE, images, len(both.images))
-    own = side.image_rows >= images
-    captions = None if side.captions is None else side.captions[texts:]
-    return Side(side.descriptions[own], side.image_rows[own] - images, captions, None, side.facts)
+
+    training: Part
+    evaluated: Part
+    source: Path
+    work: Path
+    parameters: DescribeParameters
+    device: str
+    progress: Report | None = None
+    _sides: dict[tuple[str, bool], Side] = field(default_factory=dict, init=False)
+
+    def side(self, method: str, features: Path, wanted: DescriptionsParameters, towers: TowersParameters) -> Side:
+        """The vectors that a method with descriptions reads, for the evaluated rows alone.
+
+        Args:
+            features: of the evaluated rows, where towers are frozen.
+
+        Raises:
+            ConfigError: descriptions come from a file, which knows nothing of the target.
+            DataError: features or descriptions of the training are missing.
+            ModelError: the descriptions of the training images come out differently from those that training read.
+        """
+        if self.parameters.captioner == "file":
+            raise ConfigError(
+                "describe.captioner is 'file', and the file describes the training data set only; a transfer needs a "
+                "captioner that can describe other images (retrieved, tags, mllm, openai)",
+                reason="captioner",
+            )
+        key = (towers.model_dump_json(), wanted.captions)
+        if key not in self._sides:
+            self._sides[key] = self._whole(self.work / f"joined-{len(self._sides)}", features, wanted, towers)
+        side, images = self._sides[key], len(self.training.images)
+        rows = images + len(self.evaluated.images)
+        _check_training(side, self.source / "descriptions" / method / SIDE, images, rows)
+        own = side.image_rows >= images
+        captions = None if side.captions is None else side.captions[len(self.training.captions) :]
+        return Side(side.descriptions[own], side.image_rows[own] - images, captions, None, side.facts)
+
+    def _whole(self, place: Path, features: Path, wanted: DescriptionsParameters, towers: TowersParameters) -> Side:
+        """The vectors of the training rows and the evaluated ones behind them."""
+        clean, cached = place / "clean", place / "features"
+        joined(self.training, self.evaluated).write(clean)
+        if towers.frozen:
+            counts = ((IMAGE_FEATURES, len(self.training.images)), (TEXT_FEATURES, len(self.training.captions)))
+            for name, rows in counts:
+                _join_features(self.source / "features" / name, features / name, rows, cached / name)
+        tables = Tables.read(clean, cached)
+        described, _ = describe_images(tables, self.parameters, towers, self.device, self.progress)
+        without = wanted.model_copy(update={"prototype_weight": 0.0})  # a trained model has its prototypes in itself
+        return side_of(tables, described, self.parameters, without, towers, self.device, self.progress)
 
 
 def _join_features(first: Path, second: Path, rows: int, out: Path) -> None:

@@ -23,7 +23,7 @@ from itm.evaluation.tables import Embeddings, Tables, read_embeddings
 from itm.features import write_features
 from itm.methods.saved import method_parameters
 from itm.towers.build import check_same
-from itm.transfer.descriptions import described_part
+from itm.transfer.descriptions import Describer
 from itm.transfer.tables import Part, evaluation_part, seen_in_training, training_part
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Transfer:
     evaluated: Part = field(init=False)
     training: Part | None = field(init=False)
     _features: dict[str, Path] = field(default_factory=dict, init=False)
+    _describer: Describer | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.evaluated = evaluation_part(self.target / "clean", self.split)
@@ -68,7 +69,7 @@ class Transfer:
         Raises:
             ModelError: the model needs region features; or the towers that can be built here differ from those of its
                 training (weights, activation, preprocessing, sizes).
-            ConfigError, DataError: as `itm.transfer.descriptions.described_part`.
+            ConfigError, DataError: as `itm.transfer.descriptions.Describer.side`.
         """
         card = read_json(model / MODEL_CARD)
         if "regions" in card["towers_description"]:
@@ -88,19 +89,11 @@ class Transfer:
                     "none: say where the data of the training lie with --source",
                     reason="no-source",
                 )
-            side = described_part(
-                self.training,
-                self.evaluated,
-                self.source,
-                card["name"],
-                place,
-                features,
-                self.parameters.describe,
-                added,
-                towers,
-                self.device,
-            )
-            write_side(place / SIDE, side)
+            if self._describer is None:
+                self._describer = Describer(
+                    self.training, self.evaluated, self.source, self.work, self.parameters.describe, self.device
+                )
+            write_side(place / SIDE, self._describer.side(card["name"], features, added, towers))
         options = self.parameters.encode.model_copy(update={"split": self.split})
         threads = self.parameters.train.threads
         found = encode_split(model, self.clean, features, place, options, threads, self.device)

@@ -15,11 +15,12 @@ from itm.methods.esl.correspondence import Contribution, Correspondence
 from itm.methods.esl.projection import MaskedBatchNorm, TokenProjection, drop_tokens, proxy
 from itm.methods.esl.pyramid import Pyramid, SharedFilter, TopTwo, level_sizes, unit
 
-SPARSE = {"start": 0.1, "sparse": True, "threshold": "raw", "sigma": 0.0, "log_tau": 3.0}
+START = 0.1
+SPARSE = {"sparse": True, "threshold": "raw", "sigma": 0.0, "log_tau": 3.0}
 
 
 def correspondence(sizes: list[int], start: str = "identity", **changes: object) -> Correspondence:
-    return Correspondence(sizes, start, Contribution(len(sizes), **(SPARSE | changes)))  # type: ignore[arg-type]
+    return Correspondence(sizes, start, Contribution([START] * len(sizes), **(SPARSE | changes)))  # type: ignore[arg-type]
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -124,7 +125,7 @@ def test_four_dimensions_by_hand() -> None:
     score = form.query(image(x)) @ form.key(text(y)).T
     assert score.item() == pytest.approx(expected, rel=1e-6)
     # the squashed threshold: t = 0.1 + 0.1 / (1 + e)
-    squashed = Contribution(2, **(SPARSE | {"threshold": "sigmoid", "sigma": -1.0})).double()  # type: ignore[arg-type]
+    squashed = Contribution([START] * 2, **(SPARSE | {"threshold": "sigmoid", "sigma": -1.0})).double()  # type: ignore[arg-type]
     squashed.degrees.data = torch.tensor([0.1, -0.2], dtype=torch.float64)
     threshold = 0.1 + 0.1 / (1 + math.e)
     sharp = [math.exp(math.exp(3) * (size - threshold)) * p for size, p in ((0.1, 0.1), (0.2, -0.2))]

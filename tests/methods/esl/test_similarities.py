@@ -60,6 +60,15 @@ def pair(model: EslGlobal | EslToken, images: int = 5, texts: int = 7) -> tuple[
     return model.encode_image(given[0]), model.encode_text(given[1])
 
 
+def test_levels_start_with_equal_contributions_or_with_their_shares_of_the_width() -> None:
+    torch.manual_seed(0)
+    for shares, expected in (("equal", [0.4, 0.4, 0.4, 0.4]), ("width", [0.4, 0.2, 0.1, 0.05])):
+        changes = {"degree_start": 0.4, "degree_shares": shares, "sparse": False, "levels": 3}
+        options = EslGlobalParameters.model_validate({**METHOD["esl-global"].similarity.model_dump(), **changes})
+        made = EslGlobal(options, EMBEDDING.model_copy(update={"dimension": 16}), WIDTHS)
+        assert made.correspondence.contribution().tolist() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("entry", ["esl-global", "esl-global-adaptive"])
 def test_global_scores_are_means_over_levels(entry: str) -> None:
     model = whole(entry)

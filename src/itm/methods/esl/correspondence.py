@@ -53,10 +53,10 @@ class Contribution(nn.Module):
     """
 
     def __init__(
-        self, levels: int, *, start: float, sparse: bool, threshold: Threshold, sigma: float, log_tau: float
+        self, starts: Sequence[float], *, sparse: bool, threshold: Threshold, sigma: float, log_tau: float
     ) -> None:
         super().__init__()
-        self.degrees = nn.Parameter(torch.full((levels,), start))
+        self.degrees = nn.Parameter(torch.tensor(starts))
         self.squash = threshold == "sigmoid"
         self.sigma = nn.Parameter(torch.tensor(sigma)) if sparse else None
         self.log_tau = nn.Parameter(torch.tensor(log_tau)) if sparse else None

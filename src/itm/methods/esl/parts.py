@@ -13,12 +13,22 @@ def pyramids(options: EslParameters, dimension: int) -> tuple[Pyramid, Pyramid]:
     return Pyramid(sizes, options.mask, options.tanh), Pyramid(sizes, options.mask, options.tanh)
 
 
+def starts(options: EslParameters, sizes: list[int]) -> list[float]:
+    """The contribution that each level starts with.
+
+    Unit vectors of d units agree by chance by about 1 / sqrt(d), so that equal contributions (as published) let the
+    coarse levels drown the raw one until training has faded them. In proportion to the width (ours) they start faint.
+    """
+    if options.degree_shares == "equal":
+        return [options.degree_start] * len(sizes)
+    return [options.degree_start * size / sizes[0] for size in sizes]
+
+
 def correspondence(options: EslParameters, dimension: int) -> Correspondence:
     """The bilinear forms of all levels and their contributions."""
     sizes = level_sizes(dimension, options.levels)
     contribution = Contribution(
-        len(sizes),
-        start=options.degree_start,
+        starts(options, sizes),
         sparse=options.sparse,
         threshold=options.threshold,
         sigma=options.threshold_start,

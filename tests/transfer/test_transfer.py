@@ -16,6 +16,7 @@ import itm
 from itm.cli import app
 from itm.data.images import ImageStore
 from itm.data.tables import read_captions, read_images, read_texts
+from itm.descriptions.run import describe_images
 from itm.errors import ConfigError, DataError, ModelError, ProjectError
 from itm.transfer.run import Transfer, transfer
 from itm.transfer.tables import evaluation_part, joined, seen_in_training, training_part
@@ -63,6 +64,20 @@ def test_other_data_by_hand(trained, tmp_path):
     assert json.loads(out.read_text()) == found
     with np.load(kept / "clip/seed0/retrieval.npz") as stored:
         assert json.loads(str(stored["protocol"]))["target"] == str(trained.other)
+
+
+def test_a_target_is_described_once_for_models_that_read_the_same_vectors(trained, tmp_path, monkeypatch):
+    asked = []
+
+    def counted(*given):
+        asked.append(given)
+        return describe_images(*given)
+
+    monkeypatch.setattr("itm.transfer.descriptions.describe_images", counted)
+    job = job_of(trained, trained.other, tmp_path)
+    first, second = (job.embed(trained.models["vsd"]) for _ in range(2))
+    assert len(asked) == 1
+    np.testing.assert_array_equal(first.image, second.image)
 
 
 def test_no_caption_of_the_target_reaches_a_description(trained, tmp_path):

@@ -227,11 +227,14 @@ def differences(run: Run) -> tuple[list[str], list[str]]:
         p = float(ttest_rel(_known(run, a, rsum), _known(run, b, rsum)).pvalue)
         cells.append(f"{gain.mean():+.1f} (p {p:.2g})")
         graded = {f.title: rows[a, b][f.title] for f in run.figures() if f.graded and f.title in rows[a, b]}
-        up = [t for t, row in graded.items() if row.comparison.difference > 0 and row.holm_p < CERTAIN]
-        down = [t for t, row in graded.items() if row.comparison.difference < 0 and row.holm_p < CERTAIN]
+        # both: p is of these trained models and knows no spread of seeds, the interval has it
+        certain = {title: row.comparison for title, row in graded.items() if row.holm_p < CERTAIN}
+        up = [title for title, found in certain.items() if found.low > 0]
+        down = [title for title, found in certain.items() if found.high < 0]
         level = [title for title in graded if title not in up + down]
         said.append(
-            f"- `{a}` against `{b}`: better in {len(up)} of {len(graded)} graded figures with p < {CERTAIN}"
+            f"- `{a}` against `{b}`: better in {len(up)} of {len(graded)} graded figures with p < {CERTAIN} and an interval "
+            "above 0"
             + (f"; worse in {', '.join(down)}" if down else "")
             + (f"; neither in {', '.join(level)}" if level else "")
             + f". RSUM {gain.mean():+.1f}"
@@ -312,7 +315,8 @@ def page(family: Family, runs: list[Run], oracle: Path | None, transfers: list[t
             "",
             *means(run.methods, run.figures(), run.values),
             "",
-            f"Differences, with 95 % intervals and p after Holm's correction ({SAMPLES:,} resamples):",
+            "Differences, with 95 % intervals over images and seeds, and p of these trained models over images after "
+            f"Holm's correction ({SAMPLES:,} resamples):",
             "",
             *table,
             "",

@@ -233,8 +233,8 @@ def differences(run: Run) -> tuple[list[str], list[str]]:
         down = [title for title, found in certain.items() if found.high < 0]
         level = [title for title in graded if title not in up + down]
         said.append(
-            f"- `{a}` against `{b}`: better in {len(up)} of {len(graded)} graded figures with p < {CERTAIN} and an interval "
-            "above 0"
+            f"- `{a}` against `{b}`: better in {len(up)} of {len(graded)} graded figures with p < {CERTAIN} and an "
+            "interval above 0"
             + (f"; worse in {', '.join(down)}" if down else "")
             + (f"; neither in {', '.join(level)}" if level else "")
             + f". RSUM {gain.mean():+.1f}"

@@ -24,8 +24,8 @@ import torch
 from results_page import commit, machine
 from torch import Tensor
 
-from itm.config import load
 from itm.config.model import EmbeddingParameters
+from itm.config.presets import compose
 from itm.methods.build import build_method, build_similarity
 from itm.methods.esl.fragments import EslToken
 from itm.methods.esl.pyramid import unit
@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[1]
 DIMENSION, REGIONS, WORDS = 512, 36, (8, 20)
 EMBEDDING = EmbeddingParameters(dimension=DIMENSION, layers=1, hidden=DIMENSION, dropout=0.0)
 WIDTHS = Widths(DIMENSION, DIMENSION, DIMENSION, DIMENSION)
+METHOD = compose("coco-butd", root=ROOT).method
 SAID: list[str] = []
 
 
@@ -48,9 +49,9 @@ def say(line: str) -> None:
 
 
 def similarity(entry: str) -> EslToken | EslGlobal:
-    """The similarity of an entry of params.yaml in the published size, with contributions that are not all the same."""
+    """The similarity of an entry of `coco-butd` in the published size, with contributions that are not all the same."""
     torch.manual_seed(0)
-    found = build_similarity(load(ROOT / "params.yaml").method[entry].similarity, EMBEDDING, WIDTHS).eval()
+    found = build_similarity(METHOD[entry].similarity, EMBEDDING, WIDTHS).eval()
     assert isinstance(found, EslToken | EslGlobal)
     with torch.no_grad():
         found.correspondence.contribution.degrees += 0.01 * torch.randn(len(found.correspondence.matrices))
@@ -145,7 +146,7 @@ def peak() -> float:
 def score_gallery(images: int, captions: int) -> dict[str, float]:
     model = similarity("esl-token")
     assert isinstance(model, EslToken)
-    method = build_method(load(ROOT / "params.yaml").method["esl-token"], EMBEDDING, WIDTHS).eval()
+    method = build_method(METHOD["esl-token"], EMBEDDING, WIDTHS).eval()
     method.similarity = model
     given = gallery(model, images, captions)
     before, began = peak(), time.process_time()

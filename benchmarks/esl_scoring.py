@@ -54,7 +54,7 @@ def similarity(entry: str) -> EslToken | EslGlobal:
     found = build_similarity(METHOD[entry].similarity, EMBEDDING, WIDTHS).eval()
     assert isinstance(found, EslToken | EslGlobal)
     with torch.no_grad():
-        found.correspondence.contribution.degrees += 0.01 * torch.randn(len(found.correspondence.matrices))
+        found.correspondence.contribution.degrees.add_(0.01 * torch.randn(len(found.correspondence.matrices)))
     return found
 
 

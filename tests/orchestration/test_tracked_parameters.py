@@ -39,6 +39,8 @@ def read_keys(file: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             base, *parts = ast.unparse(node).split(".")
+            if parts[0].partition("(")[0] == "entry":  # parameters.entry(name) is parameters.method[name], or an error
+                parts[:1] = ["method", "any"]
             if (base in names or base.startswith("load(")) and parts[0] in {*Parameters.model_fields, "model_dump"}:
                 keys.add(".".join(parts))
     return {key for key in keys if not any(other.startswith(f"{key}.") for other in keys)}

@@ -50,13 +50,18 @@ class Transfer:
     evaluated: Part = field(init=False)
     training: Part | None = field(init=False)
     _features: dict[str, Path] = field(default_factory=dict, init=False)
-    _describer: Describer | None = field(default=None, init=False)
+    _describer: Describer | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.evaluated = evaluation_part(self.target / "clean", self.split)
         self.evaluated.write(self.clean)
         clean = self.source / "clean"
         self.training = training_part(clean) if (clean / IMAGES).is_file() else None
+        self._describer = (
+            Describer(self.training, self.evaluated, self.source, self.work, self.parameters.describe, self.device)
+            if self.training is not None
+            else None
+        )
 
     @property
     def clean(self) -> Path:
@@ -83,15 +88,11 @@ class Transfer:
         place = self.work / f"{card['name']}-{card['seed']}"
         added = method_parameters(card).add.descriptions
         if added is not None:
-            if self.training is None:
+            if self._describer is None:
                 raise ModelError(
                     f"{model}: adds descriptions, which come from the training captions; {self.source / 'clean'} has "
                     "none: say where the data of the training lie with --source",
                     reason="no-source",
-                )
-            if self._describer is None:
-                self._describer = Describer(
-                    self.training, self.evaluated, self.source, self.work, self.parameters.describe, self.device
                 )
             write_side(place / SIDE, self._describer.side(card["name"], features, added, towers))
         options = self.parameters.encode.model_copy(update={"split": self.split})

@@ -366,7 +366,11 @@ def test_the_twin_equals_its_closed_form_after_n_steps() -> None:
     for found, expected in zip(twin.buffers(), module.buffers(), strict=True):
         assert torch.equal(found, expected)
     nn.Sequential(twin).train()
-    assert not any(part.training for part in twin.module.modules())
+    assert [part.training for part in twin.module] == [False, False, True]  # batch norms use the batch
+    values = random(9, 4, 3)
+    plain = twin.module[0](values)
+    expected = (plain - plain.mean(0)) / (plain.var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(twin.module(values), expected * twin.module[2].weight + twin.module[2].bias)
 
 
 @settings(max_examples=40, deadline=None)

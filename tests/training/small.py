@@ -209,6 +209,8 @@ def _gradients(
     seed_everything(0, 1)
     towers = small_towers(kind, dropout)
     encoder = Encoder(build(name, towers, dropout), towers, torch.device("cpu"))
+    for addition in encoder.method.added.values() if towers else ():
+        addition.watch(towers)
     encoder.train()
     fill_queues(encoder.method)
     modules: dict[str, nn.Module] = {"method": encoder.method} | ({"towers": towers} if towers else {})

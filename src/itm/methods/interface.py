@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from itm.towers.base import Features
+from itm.towers.base import Features, Towers
 
 if TYPE_CHECKING:
     from itm.methods.method import Method
@@ -199,6 +199,9 @@ class Addition(nn.Module):
 
     def start(self, constants: Mapping[str, Tensor]) -> None:
         """Called once before training with what is given for the whole run, by name."""
+
+    def watch(self, towers: Towers) -> None:
+        """Called once before training, where the towers are trained with the method; their weights will change."""
 
     def image(self, embedded: Embedded, features: Features) -> Embedded:
         """What becomes of embedded images; row by row."""

@@ -20,13 +20,15 @@ class Features:
 
     pooled: (batch, width) float. tokens: (batch, positions, token width) float, or None where the tower
     was asked for pooled features only. mask: (batch, positions) bool, True where a token is real. side: what is known
-    beside the towers, (batch, ...) by name; for a method that asks for it.
+    beside the towers, (batch, ...) by name; for a method that asks for it. inputs: what a tower made these of, where
+    it did so just now.
     """
 
     pooled: Tensor
     tokens: Tensor | None = None
     mask: Tensor | None = None
     side: dict[str, Tensor] = field(default_factory=dict)
+    inputs: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Features:
         """The same features on a device."""

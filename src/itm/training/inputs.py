@@ -129,8 +129,9 @@ class Encoder:
         if not isinstance(batch, Features):
             assert self.towers is not None
             values, side = (batch.values, batch.side) if isinstance(batch, Raw) else (batch, {})
-            batch = self.towers.image(self.towers.preprocess(values))
-            batch.side = side
+            prepared = self.towers.preprocess(values)
+            batch = self.towers.image(prepared)
+            batch.side, batch.inputs = side, prepared
         return self.method.encode_image(batch)
 
     def _encode_texts(self, batch: Features | Tensor | Raw) -> Embedded:
@@ -138,7 +139,7 @@ class Encoder:
             assert self.towers is not None
             values, side = (batch.values, batch.side) if isinstance(batch, Raw) else (batch, {})
             batch = self.towers.text(values)
-            batch.side = side
+            batch.side, batch.inputs = side, values
         return self.method.encode_text(batch)
 
     def train(self, mode: bool = True) -> None:

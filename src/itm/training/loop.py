@@ -82,6 +82,8 @@ class Trainer:
         self.modules: dict[str, nn.Module] = {"method": encoder.method}
         if trained_towers is not None:
             self.modules["towers"] = trained_towers
+            for addition in encoder.method.added.values():
+                addition.watch(trained_towers)
             if parameters.gradient_checkpointing:
                 trained_towers.checkpoint_gradients()
         self.optimiser = optimiser(encoder.method, trained_towers, parameters)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class Twin(nn.Module):
     """A copy of a module whose parameters follow it slowly: t <- m t + (1 - m) w after each step.
 
-    The twin is in evaluation mode for good (its keys have no dropout) and has no gradient; buffers, such as running
-    statistics, are copied.
+    The twin has no gradient and no dropout. Its batch normalisation takes the batch's statistics, as that of what it
+    follows does in training (and MoCo's twin does): running ones are those of other weights. Buffers are copied.
     """
 
     def __init__(self, module: nn.Module, momentum: float) -> None:
@@ -20,6 +20,9 @@ class Twin(nn.Module):
         self.momentum = momentum
         self.module = copy.deepcopy(module).requires_grad_(False)
         self.module.eval()
+        for part in self.module.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.train()
 
     def train(self, mode: bool = True) -> Twin:
         """Nothing: the twin stays as it is."""

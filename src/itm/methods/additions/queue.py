@@ -13,7 +13,7 @@ from itm.methods.aahr.momentum import Queue, Twin, queue_info_nce
 from itm.methods.additions.chosen import chosen
 from itm.methods.interface import Addition, Context, Embedded, Labels, Losses, Similarity, Term
 from itm.methods.method import Method
-from itm.towers.base import Features
+from itm.towers.base import Features, Towers
 
 KEY = "queue_key"
 
@@ -21,31 +21,42 @@ KEY = "queue_key"
 class Queues(Addition):
     """Two queues of what the twin made of the last images and captions, with their rows.
 
-    The twin follows the similarity, not the towers: it looks at the towers' features of the batch at hand. So frozen
-    towers are there once, and trained ones are as fast in the keys as in the queries.
+    The twin follows the similarity and, where they are trained, the towers: keys in the queue must be of one kind,
+    however old they are. Frozen towers are there once.
     """
 
     train_only = True
+    towers: Twin | None
 
     def __init__(self, parameters: QueueParameters, similarity: Similarity, dimension: int) -> None:
         super().__init__()
         self.options = parameters
         self.twin = Twin(similarity, parameters.momentum)
         self.images, self.texts = Queue(parameters.size, dimension), Queue(parameters.size, dimension)
+        self.towers = None
+
+    def watch(self, towers: Towers) -> None:
+        """From now on the twin has towers of its own, which follow these."""
+        self.towers = Twin(towers, self.options.momentum)
+        self._followed = (towers,)  # in a tuple: a module of its own would be trained and saved twice
 
     def image(self, embedded: Embedded, features: Features) -> Embedded:
         """In training, with the twin's embedding beside."""
-        return self._with_key(embedded, features, "encode_image")
+        return self._with_key(embedded, features, "image")
 
     def text(self, embedded: Embedded, features: Features) -> Embedded:
         """In training, with the twin's embedding beside."""
-        return self._with_key(embedded, features, "encode_text")
+        return self._with_key(embedded, features, "text")
 
-    def _with_key(self, embedded: Embedded, features: Features, encode: str) -> Embedded:
+    def _with_key(self, embedded: Embedded, features: Features, kind: str) -> Embedded:
         if not self.training:
             return embedded
         with torch.no_grad():
-            key: Tensor = getattr(self.twin.module, encode)(features).embedding
+            if self.towers is not None:
+                side = features.side
+                features = getattr(self.towers.module, kind)(features.inputs)
+                features.side = side
+            key: Tensor = getattr(self.twin.module, f"encode_{kind}")(features).embedding
         return replace(embedded, extra={**embedded.extra, KEY: functional.normalize(key, dim=-1).detach()})
 
     def losses(self, method: Method, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
@@ -95,6 +106,8 @@ class Queues(Addition):
     def after_step(self, method: Method, images: Embedded, texts: Embedded, labels: Labels) -> None:
         """Let the twin follow, and put the batch's keys into the queues."""
         self.twin.follow(method.similarity)
+        if self.towers is not None:
+            self.towers.follow(self._followed[0])
         if labels.image_rows is None or labels.text_rows is None or labels.image_same is None:
             raise ValueError("the queue needs Labels.image_rows, text_rows and image_same")
         assert labels.text_same is not None

@@ -41,3 +41,7 @@ class Clone:
         """Commit all that git does not ignore."""
         self.run("git", "add", "--all")
         self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "results")
+
+    def stages(self) -> int:
+        """How many stages the pipeline has with its present parameters."""
+        return len([line for line in self.run("dvc", "stage", "list", "--name-only").splitlines() if line.strip()])

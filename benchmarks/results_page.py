@@ -38,8 +38,10 @@ def command() -> str:
     found = re.search(r"`itm preset ([^`]*)`", Path("params.yaml").read_text(encoding="utf-8").splitlines()[0])
     if not found:
         return "dvc repro"
+    stated = load()
     preset = compose(found[1], root=Path.cwd()).model_dump()
-    different = changes(preset, load().model_dump())
+    preset["method"] = {name: entry for name, entry in preset["method"].items() if name in stated.method}
+    different = changes(preset, stated.model_dump())
     keys = [f"'{change.key}={json.dumps(change.new, separators=(',', ':'))}'" for change in different]
     return " ".join(["itm preset", found[1], *keys, "&& dvc repro"])
 

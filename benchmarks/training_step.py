@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from itm.config import load
 from itm.config.model import EmbeddingParameters, TrainParameters
+from itm.config.presets import compose
 from itm.methods.build import build_method
 from itm.methods.interface import Context, Widths
 from itm.towers.base import Features, Towers
@@ -44,7 +44,7 @@ from itm.training.relations import Relations
 from itm.training.schedule import optimiser
 from itm.training.steps import Stepper
 
-PARAMETERS = load(Path(__file__).parents[1] / "params.yaml")
+PARAMETERS = compose("scenes", root=Path(__file__).parents[1])
 WIDE = Widths(1280, 384, 1280, 384)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CAPTIONS, VOCABULARY, KEYWORDS = 5, 4000, 5

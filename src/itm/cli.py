@@ -52,15 +52,16 @@ def preset(
 ) -> None:
     """Write a preset to params.yaml and show what changed.
 
+    Of the methods it states those in use: the ones that `methods` lists, or that an override is about.
     Examples: `itm preset scenes`, `itm preset flickr8k 'seeds=[0,1,2]' train.epochs=30`.
     """
-    from itm.config.presets import changes, compose, project_root
+    from itm.config.presets import changes, compose, in_use, project_root
     from itm.config.render import render
     from itm.data.files import atomic_path
 
     root = project_root()
-    parameters = compose(name, overrides or [], root=root)
-    changed = changes(_raw_parameters(root / PARAMETERS), parameters.model_dump())
+    parameters = in_use(compose(name, overrides or [], root=root), overrides or [])
+    changed = changes(*_whole_entries(_raw_parameters(root / PARAMETERS), parameters.model_dump()))
     _print_changes(changed, name, check)
     if check or not changed:
         raise typer.Exit(1 if changed else 0)
@@ -252,6 +253,19 @@ def _raw_parameters(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, YAMLError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _whole_entries(old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both, with an entry of `method` that only one of them has as one value, to be told in one line."""
+    both = [
+        {name: entry for name, entry in found.items() if isinstance(entry, dict)}
+        if isinstance(found := values.get("method"), dict)
+        else {}
+        for values in (old, new)
+    ]
+    common = both[0].keys() & both[1].keys()
+    stated = [{name: entry if name in common else "stated" for name, entry in each.items()} for each in both]
+    return {**old, "method": stated[0]}, {**new, "method": stated[1]}
 
 
 def _own_methods(root: Path) -> dict[str, dict[str, Any]]:

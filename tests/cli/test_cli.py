@@ -46,6 +46,22 @@ def test_preset_writes_a_valid_file_and_shows_what_changed(project):
     assert "no parameter changed" in run("preset", "flickr8k", "train.epochs=3").output
 
 
+def test_a_preset_states_the_methods_in_use_and_tells_of_one_in_a_line(project):
+    run("preset", "scenes")
+    assert set(load(project / "params.yaml").method) == {"clip", "vse", "ditm"}
+    result = run("preset", "scenes", "methods=[clip,vse,ditm,aahr]")
+    assert set(load(project / "params.yaml").method) == {"clip", "vse", "ditm", "aahr"}
+    assert [line.split() for line in result.output.splitlines() if "aahr" in line][-1] == [
+        "method.aahr",
+        "-",
+        "'stated'",
+    ]
+    assert "2 parameters changed" in result.output
+    assert "2 parameters changed" in run("preset", "scenes").output
+    run("preset", "scenes", "method.vsd.temperature=0.1")
+    assert load(project / "params.yaml").entry("vsd").temperature == 0.1
+
+
 def test_preset_works_from_a_folder_below(project, monkeypatch):
     (project / "below").mkdir()
     monkeypatch.chdir(project / "below")

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from ruamel.yaml import YAML
 
 from itm.config import load
-from itm.config.presets import Change, changes, choices, compose, flatten, project_root
+from itm.config.presets import Change, changes, choices, compose, flatten, in_use, project_root
 from itm.config.render import render
 from itm.errors import ConfigError
 
@@ -33,7 +33,7 @@ def test_every_preset_and_group_choice_is_described(name):
             assert len(description) < 120, (group, choice)
 
 
-def test_every_preset_states_every_method_and_every_data_set():
+def test_every_preset_composes_every_method_and_every_data_set():
     for name in PRESETS:
         parameters = compose(name, root=ROOT)
         assert set(parameters.method) == set(choices("method", ROOT))
@@ -78,6 +78,16 @@ def test_overrides_change_keys_groups_and_add_methods():
     assert parameters.train.epochs == 3
     assert parameters.towers.kind == "offline"
     assert parameters.method["wide"].margin == 0.4
+
+
+def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about():
+    overrides = ["methods=[ditm-esl-global]", "method.aahr.margin=0.3"]
+    whole = compose("scenes", overrides, root=ROOT)
+    found = in_use(whole, overrides)
+    assert set(found.method) == {"ditm-esl-global", "aahr"}
+    assert found.method["ditm-esl-global"] == whole.method["ditm-esl-global"]
+    assert found.model_copy(update={"method": whole.method}) == whole
+    assert set(in_use(whole).method) == {"ditm-esl-global"}
 
 
 @pytest.mark.parametrize(
@@ -137,5 +147,5 @@ def test_parameters_file_has_the_keys_of_the_presets():
 
 
 def test_a_method_without_an_entry_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"no method 'vsee'; did you mean 'vse'\?"):
+    with pytest.raises(ConfigError, match=r"params.yaml has no entry 'vsee'; did you mean 'vse'\?; `itm preset NAME"):
         load(ROOT / "params.yaml").entry("vsee")

@@ -12,7 +12,6 @@ import torch
 from scipy import sparse
 from typer.testing import CliRunner
 
-from itm.config import load
 from itm.config.methods import DitmParameters
 from itm.config.presets import compose
 from itm.config.render import render
@@ -31,7 +30,7 @@ from itm.training.dataset import Described
 from itm.training.relations import Relations
 
 ROOT = Path(__file__).parents[2]
-PARAMETERS = load(ROOT / "params.yaml")
+PARAMETERS = compose("scenes", root=ROOT)
 TEXTS = ["a dog", "a white dog", "a dog", "a black dog with spots"]
 OWNERS = np.array([0, 0, 1, 1])
 # keywords dog, white, black, spots; every idf is 1

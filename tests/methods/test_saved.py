@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import itm
-from itm.config import load
+from itm.config.presets import compose
 from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, ModelError
 from itm.methods.build import build_method
@@ -22,7 +22,7 @@ from itm.towers.scratch import ScratchTowers
 from itm.training.card import write_card
 from itm.training.dataset import tower_widths
 
-PARAMETERS = load(Path(__file__).parents[2] / "params.yaml")
+PARAMETERS = compose("scenes", root=Path(__file__).parents[2])
 
 
 @pytest.fixture

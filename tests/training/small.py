@@ -12,9 +12,9 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from itm.config import load
 from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters, TrainParameters
+from itm.config.presets import compose
 from itm.features import TokenRows
 from itm.methods.additions.descriptions import Descriptions
 from itm.methods.additions.queue import Queues
@@ -34,7 +34,7 @@ from itm.training.schedule import optimiser
 from itm.training.selection import dev_figures
 from itm.training.steps import Stepper
 
-PARAMETERS = load(Path(__file__).parents[2] / "params.yaml")
+PARAMETERS = compose("scenes", root=Path(__file__).parents[2])
 METHODS = (*sorted(set(PARAMETERS.method) - {"vsd-only"}), "tokens")  # that one learns nothing
 IMAGES, EACH, SIDE = 24, 3, 3
 OWNER = np.repeat(np.arange(IMAGES), EACH)

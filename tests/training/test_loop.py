@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from itm.config import load
 from itm.config.model import EmbeddingParameters, TrainParameters
+from itm.config.presets import compose
 from itm.errors import TrainingError
 from itm.features import TokenRows
 from itm.methods.build import build_method
@@ -25,7 +25,7 @@ from itm.training.selection import dev_figures
 sys.path.insert(0, str(Path(__file__).parent))
 from small import SIDE, beside, reduced, started
 
-PARAMETERS = load(Path(__file__).parents[2] / "params.yaml")
+PARAMETERS = compose("scenes", root=Path(__file__).parents[2])
 EMBEDDING = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=0.2)
 IMAGES, EACH = 48, 3
 OWNER = np.repeat(np.arange(IMAGES), EACH)

@@ -49,12 +49,13 @@ def _opening(root: Path) -> str:
 `params.yaml` is the one configuration; DVC and Snakemake both read it, and it is validated as a whole before
 anything runs: an unknown key, a wrong type, a value out of range or a benchmark that the data set lacks is an error
 that names the key, the value, what is allowed and the nearest known name. Every parameter is stated there: the code
-has no defaults of its own.
+has no defaults of its own. Of the methods it states those in use; to use another, name it when a preset is composed.
 
 ```
 itm presets                               # what there is
 itm preset flickr8k                       # compose a preset into params.yaml, and see what changed
 itm preset scenes train.epochs=20         # the same with single parameters changed
+itm preset scenes 'methods=[clip,aahr]'   # ... or other methods; `itm methods` lists them
 itm preset scenes model=offline           # ... or a whole group of conf/
 itm check                                 # is params.yaml valid?
 dvc exp run -S train.epochs=20            # change single keys for one experiment

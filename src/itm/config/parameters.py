@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
 }
 """The benchmarks that each data set has ground truth for."""
 
+_STATE_IT = "`itm preset NAME 'methods=[...]'` states any that `itm methods` lists"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -65,7 +66,10 @@ class Parameters(Section):
             ConfigError: there is none.
         """
         if name not in self.method:
-            raise ConfigError(f"no method '{name}'; {nearest(name, self.method)}", reason="unknown-method")
+            raise ConfigError(
+                f"method: params.yaml has no entry '{name}'; {nearest(name, self.method)}; {_STATE_IT}",
+                reason="unknown-method",
+            )
         return self.method[name]
 
     @model_validator(mode="after")
@@ -75,7 +79,9 @@ class Parameters(Section):
                 raise ValueError(f"method.{name}: a method's name is lower-case letters and digits joined by '-'")
         for name in self.methods:
             if name not in self.method:
-                raise ValueError(f"methods: '{name}' has no entry under `method`; {nearest(name, self.method)}")
+                raise ValueError(
+                    f"methods: '{name}' has no entry under `method`; {nearest(name, self.method)}; {_STATE_IT}"
+                )
         available = BENCHMARKS[self.data.name]
         for name in self.benchmarks:
             if name not in available:

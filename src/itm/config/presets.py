@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,16 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"preset '{preset}': {_first_lines(error)}", reason="not-composed") from None
     return validate(values, " ".join([f"preset '{preset}'", *overrides]))
+
+
+def in_use(parameters: Parameters, overrides: Iterable[str] = ()) -> Parameters:
+    """The parameters with those entries of `method` alone that `methods` lists, or that an override is about.
+
+    DVC reads params.yaml once for each stage: entries that nobody runs would cost it more time than all else.
+    """
+    named = {match[1] for override in overrides if (match := re.match(r"[+~]*method\.([^.=]+)", override))}
+    kept = {name: entry for name, entry in parameters.method.items() if name in named or name in parameters.methods}
+    return parameters.model_copy(update={"method": kept})
 
 
 class Change(NamedTuple):

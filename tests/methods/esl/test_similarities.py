@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from itm.config import load
 from itm.config.model import EmbeddingParameters
+from itm.config.presets import compose
 from itm.config.similarities import EslGlobalParameters, EslTokenParameters
 from itm.methods.esl.fragments import EslToken
 from itm.methods.esl.whole import EslGlobal
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 sys.path.append(str(ROOT / "benchmarks"))
 from esl_scoring import loop_global, loop_tokens  # noqa: E402
 
-METHOD = load(ROOT / "params.yaml").method
+METHOD = compose("scenes", root=ROOT).method
 EMBEDDING = EmbeddingParameters(dimension=16, layers=1, hidden=16, dropout=0.0)
 WIDTHS = Widths(10, 7, 5, 4)
 

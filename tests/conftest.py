@@ -5,8 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 # The importlib mode of pytest leaves this folder out of the path.
 sys.path.append(str(Path(__file__).parent))
 
 from browser import browser, open_page  # noqa: F401
 from small_model import small  # noqa: F401
+
+# machines are noisy: how long an example takes says nothing
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")

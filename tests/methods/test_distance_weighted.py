@@ -25,7 +25,7 @@ def batch(seed: int, images: int, each: int) -> tuple[Tensor, Tensor]:
     return similarities, owner.unsqueeze(0) == torch.arange(images).unsqueeze(1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     images=st.integers(1, 4),
@@ -82,7 +82,7 @@ def test_draws_follow_the_weights() -> None:
     assert counts[0] == counts[3] == 0  # the positive, and what lies beyond the cutoff
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), images=st.integers(2, 4), each=st.integers(1, 3))
 def test_loss_equals_a_literal_loop_over_the_draws(seed: int, images: int, each: int) -> None:
     similarities, positives = batch(seed, images, each)

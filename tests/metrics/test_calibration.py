@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -9,7 +9,6 @@ from itm.metrics import reliability, threshold_curve
 
 
 @given(hnp.arrays(np.float64, 15, elements=st.integers(0, 4).map(float)), hnp.arrays(bool, 15))
-@settings(deadline=None)
 def test_average_precision_equals_scikit_learn(scores, truth):
     from sklearn.metrics import average_precision_score
 

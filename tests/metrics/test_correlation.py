@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -12,7 +12,6 @@ small = hnp.arrays(np.float64, st.integers(2, 12), elements=st.integers(0, 3).ma
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_kendall_equals_all_pairs_and_scipy(reference, data):
     from scipy.stats import kendalltau
 
@@ -25,7 +24,6 @@ def test_kendall_equals_all_pairs_and_scipy(reference, data):
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_spearman_equals_scipy(data):
     from scipy.stats import rankdata, spearmanr
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -21,7 +21,6 @@ def test_hand_example():
     hnp.arrays(bool, (4, 7)),
     hnp.arrays(np.int64, 4, elements=st.integers(0, 2)),
 )
-@settings(deadline=None)
 def test_equals_the_definition_with_ties_and_missing_answers(reference, scores, mask, missing):
     positives = Positives.from_pairs(*np.nonzero(mask), (4, 7), missing=missing)
     if not positives.relevant.any():
@@ -67,7 +66,6 @@ def test_ndcg_of_tied_scores_is_the_mean_over_their_orders():
     hnp.arrays(np.float64, 6, elements=st.integers(0, 3).map(float)),
     hnp.arrays(np.float64, 6, elements=st.integers(0, 2).map(float)),
 )
-@settings(deadline=None)
 def test_ndcg_equals_scikit_learn(scores, grades):
     from sklearn.metrics import ndcg_score
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -58,7 +58,6 @@ def test_all_texts_at_one_radius_are_admitted_at_once():
 @given(
     hnp.arrays(np.int64, (3, 6), elements=st.integers(0, 5)), hnp.arrays(np.int64, (5, 3), elements=st.integers(0, 5))
 )
-@settings(deadline=None)
 def test_chain_scores_equal_their_definitions(reference, retrieved, chains):
     owners = [0, 1, 2, 1, 0]  # images with two chains accept either at each level
     scores = chain_scores(retrieved, chains, owners)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -22,7 +22,6 @@ def tied_scores_and_answers(draw):
 
 
 @given(tied_scores_and_answers())
-@settings(deadline=None)
 def test_ranks_equal_a_full_stable_sort(reference, case):
     scores, positives = case
     found = hit_ranks(scores, positives)
@@ -31,7 +30,6 @@ def test_ranks_equal_a_full_stable_sort(reference, case):
 
 
 @given(tied_scores_and_answers())
-@settings(deadline=None)
 def test_the_interval_is_what_the_best_and_worst_order_of_ties_give(reference, case):
     scores, positives = case
     found = hit_ranks(scores, positives)

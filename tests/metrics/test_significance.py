@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -54,7 +54,6 @@ def test_permutation_p_equals_enumeration_of_all_flips():
 
 
 @given(hnp.arrays(np.float64, st.integers(5, 40), elements=st.integers(-4, 5).map(float)))
-@settings(deadline=None)
 def test_wilcoxon_equals_scipy(differences):
     from scipy.stats import wilcoxon
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -9,7 +9,6 @@ from itm.metrics import DotProduct, top, top_items
 
 
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 40)), elements=st.integers(0, 3).map(float)))
-@settings(deadline=None)
 def test_lists_are_the_head_of_a_stable_sort(reference, scores):
     for k in {1, (scores.shape[1] + 1) // 2, scores.shape[1]}:
         assert (top_items(scores, k) == reference.ranked(scores)[:, :k]).all()

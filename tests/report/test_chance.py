@@ -14,7 +14,7 @@ from itm.report.chance import chance_levels, hit_rate, map_at_r
 from itm.report.results import collect
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 5), st.data())
 def test_hit_rate_and_map_are_the_mean_over_all_orders(gallery, data):
     answers = data.draw(st.integers(1, gallery))

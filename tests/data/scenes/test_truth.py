@@ -29,7 +29,7 @@ def test_grades_of_a_hand_checked_table() -> None:
     assert table.flags.c_contiguous
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(requirements(), min_size=1, max_size=6), st.lists(scenes, min_size=1, max_size=5))
 def test_grade_is_five_exactly_for_true_captions(asked, seen) -> None:  # type: ignore[no-untyped-def]
     table = grade(asked, seen)
@@ -53,7 +53,7 @@ def assert_sound(asked: list[Requirement], seen: list[Scene]) -> int:
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(requirements(), min_size=2, max_size=6), st.lists(scenes, min_size=1, max_size=6))
 def test_entailment_of_random_requirements_is_sound(asked, seen) -> None:  # type: ignore[no-untyped-def]
     assert assert_sound(asked, seen) >= len(asked)
@@ -65,7 +65,7 @@ def test_entailment_of_captions_is_sound(default: ScenesParameters) -> None:
     assert assert_sound(asked, found) > 3 * len(asked)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(requirements(), min_size=2, max_size=6))
 def test_similarity_of_captions_is_symmetric_and_five_for_one_meaning(asked) -> None:  # type: ignore[no-untyped-def]
     facts = requirement_facts(asked)

@@ -163,7 +163,7 @@ def test_gradients_reach_the_contribution(sparse: bool) -> None:
         assert form.contribution.sigma is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     dimension=st.integers(2, 17),
     most=st.integers(0, 4),
@@ -221,7 +221,7 @@ def test_attention_by_hand() -> None:
     assert found == pytest.approx((0.5 * first - 0.2 * (1 - first)) + (0.5 - 0.2) / 2, abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     words=st.lists(st.integers(0, 4), min_size=1, max_size=4),
     regions=st.lists(st.integers(0, 3), min_size=1, max_size=3),

@@ -35,6 +35,7 @@ from itm.config.methods import MethodParameters
 from itm.data.files import write_json
 from itm.data.tables import read_truth
 from itm.diagnosis.truth import StoredTruth
+from itm.errors import ConfigError
 from itm.methods.additions.chosen import chosen
 from itm.methods.additions.graph import Graph
 from itm.methods.additions.prototypes import Prototypes
@@ -183,13 +184,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write all figures as JSON here")
     parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
-    parameters, found = load(given.params), {}
-    train = parameters.train
-    for name in given.methods:
+    try:
+        parameters = load(given.params)
+        entries = {name: parameters.entry(name) for name in given.methods}
+    except ConfigError as error:
+        parser.error(str(error))
+    train, found = parameters.train, {}
+    for name, options in entries.items():
         runs = []
         for seed in given.seeds:
             print(f"{name} seed {seed}", flush=True)
-            engine, loaded = trained(given.data, parameters, parameters.method[name], seed)
+            engine, loaded = trained(given.data, parameters, options, seed)
             norms = gradient_norms(engine, engine.steps)
             clean = given.data / "clean"
             figures = measure(engine.encoder, loaded.dev, clean, train.batch_images, train.captions_per_image)

@@ -23,6 +23,7 @@ from itm.data.files import write_json
 from itm.data.layout import CAPTIONS, IMAGES
 from itm.data.tables import read_table
 from itm.diagnosis.truth import LogicTruth, OracleRelations, StoredTruth
+from itm.errors import ConfigError
 from itm.evaluation.false_negatives import order_within
 from itm.methods.build import build_method
 from itm.metrics import DotProduct, Positives
@@ -46,11 +47,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="write all figures as JSON here")
     given = parser.parse_args()
-    parameters = load(given.params)
+    try:
+        parameters = load(given.params)
+        entries: dict[str, MethodParameters] = {name: parameters.entry(name) for name in given.methods}
+        for kind in given.oracle:
+            entries[f"oracle: {kind}"] = oracle(parameters.entry(given.like), kind, given.orders)
+    except ConfigError as error:
+        parser.error(str(error))
     train = parameters.train.model_copy(update={"epochs": given.epochs} if given.epochs else {})
-    entries: dict[str, MethodParameters] = {name: parameters.method[name] for name in given.methods}
-    for kind in given.oracle:
-        entries[f"oracle: {kind}"] = oracle(parameters.method[given.like], kind, given.orders)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in entries}
     for seed in given.seeds:
         for name, options in entries.items():

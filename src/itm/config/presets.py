@@ -55,10 +55,11 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
         raise ConfigError(f"no preset '{preset}'; {nearest(preset, known)}", reason="unknown-preset")
     try:
         with initialize_config_dir(str(root / CONF), version_base="1.3"):
-            base = OmegaConf.to_container(hydra_compose("config", [f"preset={preset}"]), resolve=True)
-            _check_names(overrides, base, root)
-            composed = hydra_compose("config", [f"preset={preset}", *overrides])
-        values = OmegaConf.to_container(composed, resolve=True)
+            values = OmegaConf.to_container(hydra_compose("config", [f"preset={preset}"]), resolve=True)
+            if overrides:
+                _check_names(overrides, values, root)
+                composed = hydra_compose("config", [f"preset={preset}", *overrides])
+                values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"preset '{preset}': {_first_lines(error)}", reason="not-composed") from None
     return validate(values, " ".join([f"preset '{preset}'", *overrides]))

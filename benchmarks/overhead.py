@@ -25,8 +25,12 @@ sys.path.insert(0, str(ROOT / "tests"))
 from pipeline_project import written
 
 SWEEP = [
-    *("scenes", "device=cpu", "train.threads=1"),
-    *("methods=[clip,vse,ditm]", "seeds=[0,1,2]", "benchmarks=[retrieval]"),
+    "scenes",
+    "device=cpu",
+    "train.threads=1",
+    "methods=[clip,vse,ditm]",
+    "seeds=[0,1,2]",
+    "benchmarks=[retrieval]",
 ]
 GAIN = 1.7
 """How much faster the project wants two cores to be."""

@@ -105,7 +105,8 @@ def methods() -> None:
     from itm.config.presets import choices, project_root
 
     root = project_root()
-    own = {name: f"type {entry.get('type')}; only in params.yaml" for name, entry in _own_methods(root).items()}
+    stated = _entries(_raw_parameters(root / PARAMETERS))
+    own = {name: f"type {entry.get('type')}; only in params.yaml" for name, entry in stated.items()}
     _print_names(own | choices("method", root))
 
 
@@ -257,22 +258,16 @@ def _raw_parameters(path: Path) -> dict[str, Any]:
 
 def _whole_entries(old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Both, with an entry of `method` that only one of them has as one value, to be told in one line."""
-    both = [
-        {name: entry for name, entry in found.items() if isinstance(entry, dict)}
-        if isinstance(found := values.get("method"), dict)
-        else {}
-        for values in (old, new)
-    ]
-    common = both[0].keys() & both[1].keys()
-    stated = [{name: entry if name in common else "stated" for name, entry in each.items()} for each in both]
+    before, after = _entries(old), _entries(new)
+    common = before.keys() & after.keys()
+    stated = [{name: entry if name in common else "stated" for name, entry in each.items()} for each in (before, after)]
     return {**old, "method": stated[0]}, {**new, "method": stated[1]}
 
 
-def _own_methods(root: Path) -> dict[str, dict[str, Any]]:
-    entries = _raw_parameters(root / PARAMETERS).get("method")
-    return (
-        {name: entry for name, entry in entries.items() if isinstance(entry, dict)} if isinstance(entries, dict) else {}
-    )
+def _entries(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of `method` in what a params.yaml says."""
+    found = values.get("method")
+    return {name: entry for name, entry in found.items() if isinstance(entry, dict)} if isinstance(found, dict) else {}
 
 
 def _stages() -> list[str]:

@@ -2,8 +2,8 @@
 
     python benchmarks/idle.py [--page docs/results/idle.md]
 
-A clone of the last commit runs a small preset with the default's stages, then with one method more, and both runners
-are asked what is left to do. By turns DVC is asked the same of as many stages that copy one small file each and have no
+A clone of the last commit runs a small preset with the default's stages, then with 31, and both runners are asked
+what is left to do. By turns DVC is asked the same of as many stages that copy one small file each and have no
 parameters. Run it on a machine that does nothing else.
 """
 
@@ -19,15 +19,19 @@ from pathlib import Path
 from clone import Clone
 from results_page import ROOT, commit, machine
 
-DEFAULT, MORE = "methods=[clip,vse,ditm]", "methods=[clip,vse,ditm,ditm-order]"
+PIPELINES = (
+    ("methods=[clip,vse,ditm]", "benchmarks=[retrieval,cxc,hierarcaps,false_negatives]"),
+    ("methods=[clip,vse,ditm,ditm-order,ditm-margin]", "benchmarks=[retrieval,hierarcaps]"),
+)
+"""The default's stages, and 31."""
 REPEAT = 7
 BOUNDS = {"dvc repro": 2.5, "snakemake -n": 3.0}
 """Seconds at 31 stages, the project's own."""
 
 
-def idle(clone: Clone, methods: str) -> list[str]:
+def idle(clone: Clone, *overrides: str) -> list[str]:
     """Rows of a table: times of commands with nothing to do."""
-    clone.preset("scenes-smoke", "device=cpu", methods)
+    clone.preset("scenes-smoke", "device=cpu", *overrides)
     clone.run("dvc", "repro", "--quiet")
     clone.run("itm", "sync")
     count = clone.stages()
@@ -68,7 +72,7 @@ def main() -> None:
     load, made_at = os.getloadavg()[0], commit()
     with tempfile.TemporaryDirectory(prefix="itm-idle-") as name:
         clone = Clone(ROOT, Path(name) / "clone")
-        rows = [*idle(clone, DEFAULT), *idle(clone, MORE)]
+        rows = [row for overrides in PIPELINES for row in idle(clone, *overrides)]
     text = f"""\
 <!-- Written by benchmarks/idle.py. Do not edit. -->
 
@@ -80,9 +84,9 @@ Made at commit {made_at} on {machine()}, load {load:.1f} before, by
 python benchmarks/idle.py --page docs/results/idle.md
 ```
 
-The preset `scenes-smoke` with the methods of the default, then with one more; {REPEAT} times each, by turns. Beside it
-as many stages that copy one small file each: what DVC takes beyond that goes into params.yaml, which it reads once for
-each stage, and into dvc.lock.
+The preset `scenes-smoke` with the stages of the default, then with five methods and two benchmarks; {REPEAT} times
+each, by turns. Beside it as many stages that copy one small file each: what DVC takes beyond that goes into
+params.yaml, which it reads once for each stage, and into dvc.lock.
 
 | stages | | seconds, median | least, most | ratio to copied files | bound at 31 stages |
 |--:|---|--:|---|--:|--:|

@@ -90,7 +90,7 @@ def ours_eccv(image: np.ndarray, text: np.ndarray) -> dict[str, float]:
 
 def float64_reference(image: np.ndarray, text: np.ndarray) -> dict[str, float]:
     """R@K of COCO 5K and of the CxC tasks from float64 scores, by counting; lower position first among ties."""
-    from itm.evaluation import cxc
+    from itm.evaluation.benchmarks import cxc
     from itm.evaluation.published import coco_files
     from itm.metrics import Positives
 
@@ -175,7 +175,7 @@ def eccv_package(image: np.ndarray, text: np.ndarray) -> None:
 
 def bootstraps(image: np.ndarray, text: np.ndarray) -> None:
     """The three CxC correlations, 1,000 trials each."""
-    from itm.evaluation import cxc
+    from itm.evaluation.benchmarks import cxc
     from itm.evaluation.published import coco_files
 
     for kind, rated in coco_files.read_cxc(coco_files.read_gallery(None), None).items():

@@ -24,7 +24,7 @@ from itm.data.layout import CAPTIONS, IMAGES
 from itm.data.tables import read_table
 from itm.diagnosis.truth import LogicTruth, OracleRelations, StoredTruth
 from itm.errors import ConfigError
-from itm.evaluation.false_negatives import order_within
+from itm.evaluation.benchmarks.false_negatives import order_within
 from itm.methods.build import build_method
 from itm.metrics import DotProduct, Positives
 from itm.metrics.graded import precision_at_r

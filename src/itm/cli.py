@@ -106,19 +106,19 @@ def methods() -> None:
 
     root = project_root()
     stated = _entries(_raw_parameters(root / PARAMETERS))
-    own = {name: f"type {entry.get('type')}; only in params.yaml" for name, entry in stated.items()}
+    own = {name: f"loss {entry.get('loss')}; only in params.yaml" for name, entry in stated.items()}
     _print_names(own | choices("method", root))
 
 
 @app.command(rich_help_panel=INSPECT)
 def benchmarks() -> None:
     """List the benchmarks, and the data sets that have them."""
-    from itm.config import BENCHMARKS
+    from itm.config import BENCHMARK_NAMES, BENCHMARKS
 
     names: dict[str, str] = {}
-    for name in dict.fromkeys(name for available in BENCHMARKS.values() for name in available):
+    for name in BENCHMARK_NAMES:
         sets = ", ".join(data for data, available in BENCHMARKS.items() if name in available)
-        names[name] = f"{_module_summary(f'itm.evaluation.{name}')} [{sets}]".strip()
+        names[name] = f"{_module_summary(f'itm.evaluation.benchmarks.{name}')} [{sets}]".strip()
     _print_names(names)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from itm.config.model import EncodeParameters, TowersParameters
-from itm.data.files import atomic_path
+from itm.data.files import write_npz
 from itm.data.images import ImageStore
 from itm.data.layout import EMBEDDINGS, IMAGE_FEATURES, SIDE, TEXT_FEATURES
 from itm.data.tables import read_captions, read_images, read_texts
@@ -151,16 +151,9 @@ def write_embeddings(folder: Path, found: Embeddings, protocol: dict[str, Any]) 
     """Write embeddings.npz: the arrays, and a `protocol` JSON string that says what they are."""
     protocol = {**protocol, **found.protocol, "similarity": found.similarity}
     optional = {name: getattr(found, name) for name in ("scores", "scored_images", "scored_texts")}
-    with atomic_path(folder / EMBEDDINGS) as temporary:
-        np.savez(
-            temporary,
-            image_ids=found.image_ids,
-            image=found.image,
-            text_ids=found.text_ids,
-            text=found.text,
-            protocol=np.array(json.dumps(protocol, sort_keys=True)),
-            **{name: values for name, values in optional.items() if values is not None},
-        )
+    arrays = {name: getattr(found, name) for name in ("image_ids", "image", "text_ids", "text")}
+    given = {name: values for name, values in optional.items() if values is not None}
+    write_npz(folder / EMBEDDINGS, {**arrays, "protocol": json.dumps(protocol, sort_keys=True), **given})
 
 
 _NONE: Rows = np.zeros(0, np.int64)

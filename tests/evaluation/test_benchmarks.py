@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from itm.errors import DataError
-from itm.evaluation import cxc, false_negatives, hierarcaps, judgements, retrieval
+from itm.evaluation.benchmarks import cxc, false_negatives, hierarcaps, judgements, retrieval
 from itm.evaluation.tables import Tables, read_embeddings
 from itm.metrics import CollapseWarning
 

@@ -57,7 +57,7 @@ def test_a_better_method_is_found_and_holm_is_stricter(ranks):
 
 
 def test_seeds_of_a_pipeline_method_are_read_together(world, parameters, tmp_path):
-    from itm.evaluation import cxc, false_negatives, hierarcaps, judgements, retrieval
+    from itm.evaluation.benchmarks import cxc, false_negatives, hierarcaps, judgements, retrieval
 
     tables, embeddings = Tables(world.clean, world.scored, "test"), read_embeddings(world.embeddings)
     for seed in (0, 1):

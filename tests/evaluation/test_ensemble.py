@@ -96,7 +96,7 @@ def test_an_ensemble_is_evaluated_like_a_run(world, tmp_path) -> None:
 
 
 def rsum_of_one(world, parameters) -> float:
-    from itm.evaluation import retrieval
+    from itm.evaluation.benchmarks import retrieval
     from itm.evaluation.tables import Tables, read_embeddings
 
     tables = Tables(world.clean, world.scored, "test")

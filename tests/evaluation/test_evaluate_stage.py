@@ -52,7 +52,7 @@ def test_refuses_embeddings_of_another_split(world, tmp_path, monkeypatch):
 def test_never_imports_torch_pandas_or_scipy_stats():
     code = (
         "import sys, pyarrow.parquet, itm.stages.evaluate, itm.evaluation.result;"
-        "from itm.evaluation import cxc, false_negatives, hierarcaps, judgements, retrieval;"
+        "from itm.evaluation.benchmarks import cxc, false_negatives, hierarcaps, judgements, retrieval;"
         "print([name for name in ('torch', 'pandas', 'scipy.stats', 'sklearn') if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

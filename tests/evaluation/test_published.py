@@ -338,7 +338,7 @@ def test_documented_counts_of_the_real_files():
 
     if "ITM_MIRROR" not in os.environ:
         pytest.skip("needs the data mirror: set ITM_MIRROR")
-    from itm.evaluation import cxc
+    from itm.evaluation.benchmarks import cxc
 
     gallery = coco_files.read_gallery(None)
     ratings = coco_files.read_cxc(gallery, None)

@@ -13,7 +13,7 @@ from PIL import Image
 from small_model import KINDS, NASTY, picture
 from starlette.testclient import TestClient
 
-from itm.evaluation.hierarcaps import unit
+from itm.evaluation.benchmarks.hierarcaps import unit
 from itm.explore.matching import Explorer
 from itm.index.embed import Embedder
 from itm.metrics.hierarchy import radii

@@ -62,7 +62,7 @@ def edit_parameters(project) -> None:
 
 
 def edit_code(project) -> None:
-    project.append("src/itm/evaluation/retrieval.py", "# a comment\n")
+    project.append("src/itm/evaluation/benchmarks/retrieval.py", "# a comment\n")
 
 
 def edit_record(project) -> None:
@@ -104,7 +104,7 @@ def remove_embeddings(project) -> None:
     [
         (edit_metrics, DIFFERENT, {"metrics file", "evaluate@clip-0-retrieval", "figures"}, "rsum"),
         (edit_parameters, DIFFERENT, {"parameters", "evaluate@clip-0-retrieval"}, "evaluate modified"),
-        (edit_code, DIFFERENT, {"code", "evaluate@clip-0-retrieval"}, "retrieval.py modified"),
+        (edit_code, DIFFERENT, {"code", "evaluate@clip-0-retrieval"}, "evaluation/benchmarks modified"),
         (edit_record, DIFFERENT, {"versions", "evaluate@clip-0-retrieval"}, "numpy 0.1, now"),
         (spoil_record, DIFFERENT, {RECORD, "evaluate@clip-0-retrieval"}, "not a provenance file"),
         (remove_record, MISSING, {RECORD, "evaluate@clip-0-retrieval"}, "or `dvc repro evaluate@clip-0-retrieval`"),

@@ -15,7 +15,7 @@ import scipy.sparse
 from PIL import Image, ImageDraw
 
 from itm.config import Parameters, validate
-from itm.evaluation import cxc, false_negatives, hierarcaps, judgements, retrieval
+from itm.evaluation.benchmarks import cxc, false_negatives, hierarcaps, judgements, retrieval
 from itm.evaluation.result import Result, write_result
 from itm.evaluation.tables import Embeddings, Tables
 

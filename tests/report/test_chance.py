@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itm.evaluation import cxc, false_negatives, retrieval
+from itm.evaluation.benchmarks import cxc, false_negatives, retrieval
 from itm.evaluation.result import flat
 from itm.evaluation.tables import Embeddings, Tables
 from itm.report.chance import chance_levels, hit_rate, map_at_r

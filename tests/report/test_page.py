@@ -342,7 +342,7 @@ def test_scores_of_descriptiveness_are_compared(workspace):
 
 
 def test_the_stage_is_light():
-    code = "import sys, itm.stages.report, itm.report.page, itm.report.render, itm.evaluation.hierarcaps;"
+    code = "import sys, itm.stages.report, itm.report.page, itm.report.render, itm.evaluation.benchmarks.hierarcaps;"
     code += "print([m for m in ('torch', 'pandas', 'matplotlib', 'sklearn', 'PIL') if m in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(SRC), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,27 +11,29 @@ from typer.testing import CliRunner
 
 from itm import cli
 from itm.config.presets import compose as compose_anew
-from itm.runs import plan
-from itm.runs.commands import size_text
 from itm.runs.expected import expected, setting
-from itm.runs.plan import Line, make_plan
+from itm.runs.plan import Line, make, make_plan
+from itm.runs.plan.models import Models, count_parameters
+from itm.runs.sizes import size_text
+from itm.towers.build import build_towers
 
 ROOT = Path(__file__).parents[2]
 compose = functools.cache(functools.partial(compose_anew, root=ROOT))
 PAPERS = ("coco-vitb32", "flickr30k-vitb32", "coco-butd", "flickr30k-butd")
 
 
-def planned(monkeypatch, preset: str, *overrides: str, root: Path = ROOT, models: plan._Models | None = None) -> dict:
+def planned(monkeypatch, preset: str, *overrides: str, root: Path = ROOT, models: Models | None = None) -> dict:
     """The lines by section and name; models are not built, but for the test that is about them."""
     if models is not None:
-        monkeypatch.setattr(plan, "_count_parameters", lambda _: models)
+        monkeypatch.setattr(make, "count_parameters", lambda _: models)
     made = make_plan(root, preset, compose(preset, overrides))
     return {title: {line.name: line for line in lines} for title, lines in made.sections()}
 
 
 @pytest.fixture
 def fake():
-    return plan._Models(1000, dict.fromkeys(compose("scenes").method, 10), (512, 512, 768, 512), 49)
+    names = compose("scenes").method
+    return Models(1000, dict.fromkeys(names, 10), dict.fromkeys(names, 0), (512, 512, 768, 512), 49)
 
 
 def test_jobs_are_those_of_the_matrix(monkeypatch, fake) -> None:
@@ -98,7 +101,7 @@ def test_times_are_those_of_jobs_that_ran_here(monkeypatch, fake, tmp_path) -> N
 
 
 def test_towers_that_cannot_be_built_leave_sizes_unknown(monkeypatch) -> None:
-    lost = plan._Models(None, {}, None, None, "the towers cannot be built here: no package")
+    lost = Models(None, {}, {}, None, None, "the towers cannot be built here: no package")
     found = planned(monkeypatch, "flickr30k-butd", models=lost)
     assert {found["Disk"][name].shown for name in ("models", "data/features")} == {"unknown"}
     assert "no package" in found["Memory of the GPU, or of the CPU without one"]["parameters"].basis
@@ -110,6 +113,31 @@ def test_models_are_counted_by_building_them(monkeypatch) -> None:
     assert memory["parameters trained"].basis.startswith("esl-global")
     assert memory["parameters trained"].value > 128 * 128
     assert memory["weights and AdamW"].value == 16 * memory["parameters trained"].value
+
+
+def test_a_queue_keeps_a_twin_of_the_towers_that_are_trained() -> None:
+    parameters = compose("scenes", ("methods=[clip,aahr]",))
+    frozen = parameters.model_copy(update={"towers": parameters.towers.model_copy(update={"frozen": True})})
+    trained, still = count_parameters(parameters), count_parameters(frozen)
+    assert (trained.kept["clip"], still.kept["clip"]) == (0, 0)
+    towers = build_towers(parameters.towers, ["a"])
+    assert trained.towers is not None
+    buffers = sum(each.numel() for each in towers.buffers())
+    assert trained.kept["aahr"] - still.kept["aahr"] == trained.towers + buffers
+    assert trained.heads == still.heads
+    queue = parameters.method["aahr"].add.queue
+    assert queue is not None
+    assert still.kept["aahr"] > 2 * queue.size * parameters.embedding.dimension
+
+
+def test_what_is_kept_counts_with_the_method_that_takes_most(monkeypatch, fake) -> None:
+    more = replace(fake, kept={**fake.kept, "clip": 41})
+    found = planned(monkeypatch, "scenes", "methods=[vse,clip]", models=more)
+    memory = found["Memory of the GPU, or of the CPU without one"]
+    assert memory["parameters trained"].basis.startswith("clip")
+    assert (memory["weights and AdamW"].value, memory["kept beside"].value) == (16 * 1010, 4 * 41)
+    without = planned(monkeypatch, "scenes", "methods=[vse]", models=more)
+    assert "kept beside" not in without["Memory of the GPU, or of the CPU without one"]
 
 
 def test_published_figures_are_those_of_the_same_setting_only() -> None:
@@ -141,7 +169,7 @@ def test_presets_of_the_papers_run_every_kind_of_method() -> None:
 
 def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(plan, "_count_parameters", lambda _: fake)
+    monkeypatch.setattr(make, "count_parameters", lambda _: fake)
     before = (ROOT / "params.yaml").read_bytes()
     from itm.runs.commands import plan_app
 

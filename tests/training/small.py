@@ -43,6 +43,10 @@ SIZES = {
 }  # fmt: skip
 
 
+class Stop(Exception):
+    """Stands for a kill."""
+
+
 class TokenHeads(Heads):
     """Hands the words on, as pairwise similarities do, and something more."""
 

@@ -22,10 +22,6 @@ OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
-class Stop(Exception):
-    """Stands for a kill."""
-
-
 @pytest.fixture(params=sorted(OPTIONS))
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     given = {**small.PARAMETERS.method["ditm"].model_dump(), **OPTIONS[request.param]}
@@ -39,9 +35,9 @@ def test_a_resumed_run_has_the_same_bits(name: str, tmp_path: Path) -> None:
 
     def progress(done: int, total: int, note: str) -> None:
         if done == 5:
-            raise Stop
+            raise small.Stop
 
-    with pytest.raises(Stop):
+    with pytest.raises(small.Stop):
         small.trainer(name, epochs=3, checkpoint=Checkpoint("run", tmp_path), progress=progress).run()
     resumed = small.trainer(name, epochs=3, checkpoint=Checkpoint("run", tmp_path))
     assert resumed.run().history == expected.history

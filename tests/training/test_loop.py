@@ -23,7 +23,7 @@ from itm.training.relations import Relations
 from itm.training.selection import dev_figures
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import SIDE, beside, reduced, started
+from small import SIDE, Stop, beside, reduced, started
 
 PARAMETERS = compose("scenes", root=Path(__file__).parents[2])
 EMBEDDING = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=0.2)
@@ -53,10 +53,6 @@ def split(seed: int) -> Split:
         return generator.integers(1, 5, len(values))
 
     return beside(Split(inputs(image), inputs(text), OWNER, inputs(np.zeros((1, 9)))))
-
-
-class Stop(Exception):
-    """Stands for a kill."""
 
 
 def trainer(

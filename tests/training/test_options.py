@@ -23,11 +23,7 @@ from itm.training.layers import heights
 from itm.training.schedule import optimiser
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import PARAMETERS, build, small_towers, train_parameters, trainer
-
-
-class Stop(Exception):
-    """Stands for a kill."""
+from small import PARAMETERS, Stop, build, small_towers, train_parameters, trainer
 
 
 def weights(engine: Any) -> dict[str, torch.Tensor]:

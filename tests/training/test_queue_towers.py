@@ -16,7 +16,7 @@ from itm.training.checkpoint import Checkpoint
 from itm.training.loop import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import trainer
+from small import Stop, trainer
 
 MOMENTUM = 0.9  # as in small.reduced
 
@@ -79,10 +79,6 @@ def test_the_towers_twin_is_neither_trained_nor_part_of_a_model() -> None:
 
 def test_frozen_towers_are_there_once() -> None:
     assert queues(trainer("aahr", "features")).towers is None
-
-
-class Stop(Exception):
-    """Stands for a kill."""
 
 
 def test_a_stopped_run_with_towers_resumes_to_the_same_bits(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,28 @@ def write_json(path: str | Path, values: Any) -> None:
     """Write JSON with sorted keys and a final newline, so that equal values give equal bytes."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays as `numpy.load` reads them; equal arrays in one order give equal bytes, whatever the machine.
+
+    numpy's own writers do not: the headers depend on Python's patch version (3.11.2 and 3.11.7 fill in those of zip64
+    differently), compressed entries on the zlib. Machines that share a cache would make again what the other has made.
+    So entries are not compressed, and zip64 is used only from 2 GB on.
+
+    Raises:
+        ValueError: an array holds Python objects.
+    """
+    import numpy as np
+
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, values in arrays.items():
+            array = np.asarray(values, order="C")
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.create_system = 3  # as on Unix
+            entry.file_size = array.nbytes  # else zipfile cannot know whether it needs zip64
+            with archive.open(entry, "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_json(path: str | Path) -> Any:

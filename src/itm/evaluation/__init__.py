@@ -1,1 +1,1 @@
-"""Benchmarks: data and embeddings in, metrics and per-query values out. One module a benchmark."""
+"""What embeddings are worth: benchmarks, published protocols, tests of differences, means of runs."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from itm.config import BENCHMARKS, Parameters
 from itm.data.files import write_json
 from itm.errors import ConfigError, DataError, first_few, nearest
+from itm.evaluation.benchmarks import measure
 from itm.evaluation.result import Metrics, Result, rounded, write_per_query
 from itm.evaluation.tables import Embeddings, Tables, positions, read_embeddings
 
@@ -102,7 +102,7 @@ def evaluate_runs(
     split = together.protocol["split"]
     found: dict[str, Metrics] = {}
     for name in names:
-        result = import_module(f"itm.evaluation.{name}").evaluate(Tables(*tables, split), together, parameters.evaluate)
+        result = measure(name, Tables(*tables, split), together, parameters.evaluate)
         found[name] = rounded(result.metrics, parameters.evaluate.digits)
         if evaluations is not None:
             whole = {**result.protocol, **together.protocol, "dataset": parameters.data.name, "benchmark": name}

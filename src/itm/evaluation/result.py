@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import atomic_path, write_json
+from itm.data.files import write_json, write_npz
 
 Metrics = dict[str, Any]
 
@@ -40,9 +39,7 @@ def write_result(result: Result, metrics: Path, per_query: Path, digits: int) ->
 
 def write_per_query(result: Result, path: Path) -> None:
     """Write the per-query arrays with the protocol as .npz."""
-    with atomic_path(path) as temporary:
-        protocol = np.array(json.dumps(result.protocol, sort_keys=True))
-        np.savez_compressed(temporary, allow_pickle=False, protocol=protocol, **result.per_query)
+    write_npz(path, {"protocol": json.dumps(result.protocol, sort_keys=True), **result.per_query})
 
 
 def rounded(metrics: Metrics, digits: int, where: str = "") -> Metrics:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.evaluation.hierarcaps import unit
+from itm.evaluation.benchmarks.hierarcaps import unit
 from itm.metrics.hierarchy import STEPS, radii, radius_levels
 
 Floats = NDArray[np.float32]

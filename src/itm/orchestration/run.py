@@ -27,6 +27,7 @@ from typing import Any
 
 from itm.errors import PipelineError, ProjectError, first_few
 from itm.orchestration.dag import Job, Pipeline, read_pipeline
+from itm.orchestration.lockfile import with_entry
 from itm.orchestration.use import replace_as_a_whole
 
 FORCE = "ITM_FORCE"
@@ -202,9 +203,14 @@ class _Recorder:
 
         lock, copy = Path(self._repo.root_dir) / "dvc.lock", Path(self._repo.tmp_dir) / "dvc.lock"
         copy.unlink(missing_ok=True)
-        if lock.exists():
-            shutil.copy(lock, copy)
         Lockfile(self._repo, str(copy)).dump_stages([self._stage])
+        if lock.exists():
+            text = with_entry(lock.read_bytes().decode(), copy.read_bytes().decode())
+            if text is None:
+                shutil.copy(lock, copy)
+                Lockfile(self._repo, str(copy)).dump_stages([self._stage])
+            else:
+                copy.write_bytes(text.encode())
         copy.replace(lock)
 
     @contextmanager

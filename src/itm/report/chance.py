@@ -144,7 +144,7 @@ def _judgements(arrays: dict[str, NDArray[Any]]) -> Levels:
 
 
 def _hierarcaps(arrays: dict[str, NDArray[Any]], parameters: Parameters, clean: Path, scored: Path) -> Levels:
-    from itm.evaluation.hierarcaps import evaluate
+    from itm.evaluation.benchmarks.hierarcaps import evaluate
     from itm.evaluation.tables import Embeddings, Tables
 
     tables = Tables(clean, scored, parameters.encode.split)

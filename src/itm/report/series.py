@@ -34,7 +34,7 @@ def threshold_series(results: Results) -> list[Series]:
     if "false_negatives" not in results.benchmarks:
         return []
     series = []
-    recalls = np.linspace(0.01, 1.0, 100)  # as itm.evaluation.false_negatives keeps them
+    recalls = np.linspace(0.01, 1.0, 100)  # as itm.evaluation.benchmarks.false_negatives keeps them
     shown = np.append(0, np.arange(4, 100, 5))
     for method in results.methods:
         runs = [results.arrays(method, seed, "false_negatives")["threshold_precision"] for seed in results.seeds]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from itm.runs.sizes import size_text
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -178,19 +180,6 @@ def plan(
         for line in lines:
             table.add_row(f"  {line.name}", line.shown, line.basis)
         console.print(table)
-
-
-def size_text(size: float) -> str:
-    """Bytes in the unit that suits them.
-
-    >>> size_text(0), size_text(1500), size_text(13.5e9)
-    ('0 B', '1.5 kB', '13.5 GB')
-    """
-    for unit in ("B", "kB", "MB"):
-        if abs(size) < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def _runs_table(records: list[dict[str, Any]], metrics: list[str]) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +33,7 @@ def evaluate(
         )
     logging.captureWarnings(True)
     warnings.simplefilter("always")
+    from itm.evaluation.benchmarks import measure
     from itm.evaluation.result import Result, write_result
     from itm.evaluation.tables import Tables, read_embeddings
 
@@ -45,9 +45,7 @@ def evaluate(
             " run `dvc repro encode`",
             reason="split",
         )
-    result = import_module(f"itm.evaluation.{benchmark}").evaluate(
-        Tables(clean, scored, split), found, parameters.evaluate
-    )
+    result = measure(benchmark, Tables(clean, scored, split), found, parameters.evaluate)
     protocol = {
         **result.protocol,
         "dataset": parameters.data.name,

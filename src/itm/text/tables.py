@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itm.config.data import ScoreParameters
-from itm.data.files import atomic_path
+from itm.data.files import atomic_path, write_npz
 from itm.errors import DataError, first_few
 from itm.text.frequencies import DocumentFrequencies
 from itm.text.idf import IdfTable, idf_table
@@ -98,13 +98,5 @@ def read_idf(path: Path) -> IdfTable:
 
 def write_sparse(path: Path, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> None:
     """Write compressed rows as `scipy.sparse.load_npz` reads them, without loading SciPy."""
-    with atomic_path(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            format=np.array(b"csr"),
-            shape=np.array(shape, dtype=np.int64),
-            data=data,
-            indices=indices,
-            indptr=indptr,
-            _is_array=np.array(True),
-        )
+    compressed = {"data": data, "indices": indices, "indptr": indptr}
+    write_npz(path, {"format": b"csr", "shape": np.array(shape, dtype=np.int64), **compressed, "_is_array": True})

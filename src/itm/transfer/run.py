@@ -7,17 +7,17 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from itm.config import BENCHMARKS, Parameters
+from itm.config import BENCHMARK_NAMES, Parameters
 from itm.config.model import TowersParameters
 from itm.data.files import read_json, write_json
 from itm.data.layout import IMAGE_FEATURES, IMAGES, MODEL_CARD, SIDE, TEXT_FEATURES
 from itm.descriptions.side import write_side
 from itm.encode import compute_features, encode_split, write_embeddings
 from itm.errors import ConfigError, ModelError, nearest
+from itm.evaluation.benchmarks import measure
 from itm.evaluation.result import Metrics, Result, rounded, write_per_query
 from itm.evaluation.tables import Embeddings, Tables, read_embeddings
 from itm.features import write_features
@@ -140,10 +140,9 @@ def transfer(
     Raises:
         ConfigError: no such benchmark. DataError, ModelError: as `Transfer.embed`, or the target lacks a truth.
     """
-    known = {name for names in BENCHMARKS.values() for name in names}
     for name in benchmarks:
-        if name not in known:
-            raise ConfigError(f"no benchmark '{name}'; {nearest(name, known)}", reason="unknown-benchmark")
+        if name not in BENCHMARK_NAMES:
+            raise ConfigError(f"no benchmark '{name}'; {nearest(name, BENCHMARK_NAMES)}", reason="unknown-benchmark")
     runs: dict[str, dict[str, Metrics]] = {}
     with tempfile.TemporaryDirectory(prefix="itm-transfer-") as work:
         job = Transfer(target, source, parameters, split, Path(work), device)
@@ -155,7 +154,7 @@ def transfer(
             embeddings = job.embed(model)
             runs[str(model)] = {}
             for name in benchmarks:
-                result = import_module(f"itm.evaluation.{name}").evaluate(tables, embeddings, parameters.evaluate)
+                result = measure(name, tables, embeddings, parameters.evaluate)
                 runs[str(model)][name] = rounded(result.metrics, parameters.evaluate.digits)
                 if evaluations is not None:
                     whole = {**result.protocol, **embeddings.protocol, "benchmark": name, "target": str(target)}

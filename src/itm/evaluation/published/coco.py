@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.evaluation import cxc
+from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published.coco_files import Gallery, read_cxc, read_eccv, read_gallery
 from itm.evaluation.published.report import Report
 from itm.evaluation.published.similarity import Similarity, read_similarity

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.errors import DataError
-from itm.evaluation import cxc
+from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published import sources
 from itm.metrics import Positives
 

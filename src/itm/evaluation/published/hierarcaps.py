@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from itm.errors import DataError
-from itm.evaluation.hierarcaps import LEVELS, traverse
+from itm.evaluation.benchmarks.hierarcaps import LEVELS, traverse
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
 from itm.evaluation.published.vectors import Vectors

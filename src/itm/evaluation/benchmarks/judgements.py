@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from itm.config.evaluate import EvaluateParameters
 from itm.errors import DataError
-from itm.evaluation.cxc import select_ratings
+from itm.evaluation.benchmarks.cxc import select_ratings
 from itm.evaluation.result import Metrics, Result
 from itm.evaluation.tables import Embeddings, Tables
 from itm.metrics import kendall, ndcg, spearman

@@ -1,0 +1,84 @@
+"""One stage's entry of dvc.lock, replaced in the text.
+
+DVC itself parses the whole file, keeping comments, and writes it anew for each stage that ends: seconds for a hundred
+stages, and while it does no other job can record. The text that results is the same.
+"""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import Any
+
+_HEAD = "schema: '2.0'\nstages:\n"
+_NAME = re.compile(r"  (\S.*):")
+
+
+def with_entry(text: str, entry: str) -> str | None:
+    """The text of dvc.lock with the entry of one stage in it: in place of the one it has, or at the end.
+
+    Args:
+        text: of dvc.lock.
+        entry: a dvc.lock, as DVC writes it, of that stage alone.
+
+    Returns:
+        None where `text` is not as DVC writes it (edited by hand, datasets, a merge that was not ended).
+
+    >>> one = _HEAD + "  a:\\n    cmd: run\\n"
+    >>> print(with_entry(one, _HEAD + "  b:\\n    cmd: run\\n"))
+    schema: '2.0'
+    stages:
+      a:
+        cmd: run
+      b:
+        cmd: run
+    <BLANKLINE>
+    >>> with_entry(one, _HEAD + "  a:\\n    cmd: other\\n") == one.replace("run", "other")
+    True
+    >>> with_entry("<<<<<<< HEAD\\n" + one, one) is None
+    True
+    """
+    starts, new = _entries(text), _entries(entry)
+    if starts is None or new is None or len(new) != 1:
+        return None
+    name, begin = new[0]
+    ends = [*(start for _, start in starts), len(text)][1:]
+    places = [(start, end) for (other, start), end in zip(starts, ends, strict=True) if other == name]
+    if not places:
+        return text + entry[begin:]
+    if len(places) > 1:
+        return None
+    start, end = places[0]
+    return text[:start] + entry[begin:] + text[end:]
+
+
+def _entries(text: str) -> list[tuple[str, int]] | None:
+    """Names of the stages and where their entries begin; None where the text has another form."""
+    if not text.startswith(_HEAD) or not text.endswith("\n"):
+        return None
+    found, place = [], len(_HEAD)
+    for line in text[place:-1].split("\n") if len(text) > place else ():
+        if line.startswith("  ") and line[2:3].strip():
+            match = _NAME.fullmatch(line)
+            name = _plain(match[1]) if match else None
+            if name is None:
+                return None
+            found.append((name, place))
+        elif not found or not (line.startswith("    ") or not line):
+            return None
+        place += len(line) + 1
+    return found
+
+
+def _plain(key: str) -> str | None:
+    """The name that a key of YAML stands for; None for what is not one name."""
+    if re.fullmatch(r"[A-Za-z_][\w@.-]*", key):
+        return key
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        found: Any = YAML(typ="safe").load(StringIO(key))
+    except YAMLError:
+        return None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,85 @@
+"""Numbers of images and what is still to fetch: from the published splits and data/catalogue.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from itm.config import Parameters
+from itm.data.catalogue import SourceFile, load_catalogue
+from itm.data.schemas.protocols import PROTOCOLS
+from itm.runs.plan.lines import Line
+from itm.runs.plan.models import REGION_WIDTH
+
+REGIONS = 36
+"""Regions of an image in BUTD's published features."""
+
+
+def downloads_of(root: Path, parameters: Parameters) -> Iterator[Line]:
+    """The source files, weights and region features, with what is still to fetch of them."""
+    name = parameters.data.name
+    files = load_catalogue(root / "data/catalogue.yaml")[name].files
+    mirror = Path(os.environ["ITM_MIRROR"]) if os.environ.get("ITM_MIRROR") else None
+    known, unknown = 0, 0
+    for file in parameters.data.files:
+        entry = files.get(file)
+        if entry is None:
+            yield Line(file, None, "not in data/catalogue.yaml")
+            unknown += 1
+            continue
+        line = _download(root / "data/raw" / name / file, file, entry, mirror)
+        if line.value is None:
+            unknown += 1
+        else:
+            known += int(line.value)
+        yield line
+    rest = f"and {unknown} files of unknown size" if unknown else ""
+    yield Line("still to fetch", known if known or not unknown else None, rest)
+    towers = parameters.towers
+    if towers.kind == "open_clip" and towers.open_clip_weights and not Path(towers.open_clip_weights).is_file():
+        basis = f"{towers.open_clip_weights} of {towers.open_clip_model}, from a hub unless its cache has them"
+        yield Line("weights of the towers", None, f"{basis}; their size is not in the catalogue")
+    if parameters.regions.use:
+        folder = root / "data/regions"
+        found = [path for each in ("*_ims.npy", "*.npz") for path in folder.glob(each)]
+        basis = f"{len(found)} files are there" if found else "yours to supply: data/regions/README.md"
+        rows = all_images(parameters)
+        size = None if rows is None else rows * REGIONS * REGION_WIDTH * 4
+        yield Line("region features", size, f"{REGIONS} x {REGION_WIDTH} float32 an image, if they are BUTD's; {basis}")
+
+
+def _download(path: Path, name: str, entry: SourceFile, mirror: Path | None) -> Line:
+    if entry.generated:
+        return Line(name, 0, "generated here")
+    if path.is_file():
+        return Line(name, 0, "is in data/raw")
+    for copy in entry.mirror if mirror else ():
+        if (mirror / copy.path).is_file():  # type: ignore[operator]
+            return Line(name, 0, "is in the mirror (ITM_MIRROR)")
+    if entry.manual:
+        return Line(name, entry.bytes, f"by hand: {entry.manual}")
+    if entry.bytes is None:
+        return Line(name, None, "nobody has published its size")
+    return Line(name, entry.bytes, "data/catalogue.yaml")
+
+
+def all_images(parameters: Parameters) -> int | None:
+    """Images of all splits and benchmarks' photos."""
+    found = split_sizes(parameters)
+    return None if found is None else sum(found.values())
+
+
+def split_sizes(parameters: Parameters) -> dict[str, int] | None:
+    """Images by split, as generated or published; None where that is not known."""
+    name = parameters.data.name
+    options = getattr(parameters.datasets, name)
+    if name == "scenes":
+        return {split: getattr(options, f"{split}_images") for split in ("train", "dev", "test")}
+    protocol = PROTOCOLS.get(f"{name}-{options.subset if name == 'flickr8k' else options.captions}")
+    if protocol is None:
+        return None
+    found = {split: each.images for split, each in protocol.items()}
+    if not any(file.startswith("hierarcaps") for file in parameters.data.files):
+        found.pop("hierarcaps", None)
+    return found

@@ -1,0 +1,94 @@
+"""What a set of parameters would run, fetch and take, with how each figure was come by; "unknown" where it was not.
+
+Counts come from dvc.yaml, sizes of downloads from data/catalogue.yaml, numbers of images from the published splits,
+sizes of arrays from their shapes, numbers of parameters from models that are built (with random weights) and thrown
+away. Nothing is known beforehand of the memory that activations take and of the time a step takes on a GPU: times are
+told only where this machine has run such stages before.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from itm.config import Parameters
+from itm.runs.expected import DIFFERENCES, expected, setting
+from itm.runs.plan.data import all_images, downloads_of, split_sizes
+from itm.runs.plan.disk import disk
+from itm.runs.plan.lines import Line, Plan
+from itm.runs.plan.models import count_parameters, memory
+from itm.runs.provenance import Stages
+
+
+def make_plan(root: Path, preset: str, parameters: Parameters) -> Plan:
+    """The plan of parameters that `preset` composed to. Reads; writes and fetches nothing."""
+    models = count_parameters(parameters)
+    images = all_images(parameters)
+    downloads = list(downloads_of(root, parameters))
+    return Plan(
+        preset,
+        {
+            "Stages": list(_stages(root, parameters)),
+            "Downloads": downloads,
+            "Disk": list(disk(parameters, models, images, downloads)),
+            "Memory of the GPU, or of the CPU without one": list(memory(parameters, models)),
+            "Time": list(_time(root, parameters)),
+            "Published figures to compare with (RSUM)": list(_published(parameters)),
+        },
+    )
+
+
+def _stages(root: Path, parameters: Parameters) -> Iterator[Line]:
+    stages = Stages(root, parameters.model_dump(mode="json"))
+    total = 0
+    for name in stages.names:
+        count = sum(1 for _ in stages.jobs(name))
+        total += count
+        yield Line(name, count, "" if count == 1 else "jobs of the matrix in dvc.yaml", "jobs")
+    yield Line("in all", total, "those that DVC has in its cache are not run", "jobs")
+
+
+def _time(root: Path, parameters: Parameters) -> Iterator[Line]:
+    train = (split_sizes(parameters) or {}).get("train")
+    if train is not None:
+        steps = parameters.train.epochs * (train // parameters.train.batch_images)
+        basis = f"{parameters.train.epochs} epochs of {train:,} images in batches of {parameters.train.batch_images}"
+        yield Line("steps of a training", steps, basis, "count")
+    measured = _measured(root)
+    for stage in ("train", "encode", "evaluate"):
+        seconds = measured.get(stage)
+        if seconds:
+            mean = sum(seconds) / len(seconds)
+            basis = f"mean of {len(seconds)} jobs that Snakemake ran here, with the parameters of then"
+            yield Line(f"one job of {stage}", mean, basis, "seconds")
+        else:
+            why = "no such job was timed here; train.epochs=1 tells"
+            yield Line(f"one job of {stage}", None, why, "seconds")
+
+
+def _measured(root: Path) -> dict[str, list[float]]:
+    """Seconds of jobs by stage, from the files that Snakemake writes."""
+    found: dict[str, list[float]] = {}
+    for path in sorted((root / "logs").glob("*/**/*.tsv")):
+        try:
+            with path.open(encoding="utf-8", newline="") as lines:
+                seconds = [float(row["s"]) for row in csv.DictReader(lines, delimiter="\t")]
+        except (KeyError, ValueError, TypeError, UnicodeDecodeError):
+            continue
+        found.setdefault(path.relative_to(root / "logs").parts[0], []).extend(seconds)
+    return found
+
+
+def _published(parameters: Parameters) -> Iterator[Line]:
+    kind = setting(parameters)
+    if not kind:
+        return
+    for method, row in expected(parameters).items():
+        if row is None:
+            yield Line(method, None, "nothing is published for this method in this setting", "rsum")
+            continue
+        rsums = {key: value for key, value in row.values.items() if key.endswith("/rsum")}
+        for key, value in rsums.items():
+            yield Line(method, value, f"{key.split('/')[0]}, {row.model}; quoted from {row.source}", "rsum")
+    yield Line("note", None, f"not the same conditions: {DIFFERENCES[kind]}", "")

@@ -1,0 +1,97 @@
+"""Numbers of parameters, counted on models that are built with random weights and thrown away, and their memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from itm.config import Parameters
+from itm.errors import ModelError
+from itm.runs.plan.lines import Line
+
+REGION_WIDTH = 2048
+"""Width of BUTD's region features."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """Numbers of parameters, and the widths of what towers give.
+
+    Attributes:
+        towers: None where they cannot be built; `error` says why.
+        heads: what a method trains beside the towers.
+        kept: numbers that a method keeps in training and does not train: its twin (with towers, where these are
+            trained), queues, statistics of normalisation.
+    """
+
+    towers: int | None
+    heads: dict[str, int]
+    kept: dict[str, int]
+    widths: tuple[int, int, int, int] | None
+    image_tokens: int | None
+    error: str = ""
+
+
+def count_parameters(parameters: Parameters) -> Models:
+    """Build towers and methods with random weights, and count. Takes seconds, and torch."""
+    from itm.methods.build import build_method
+    from itm.methods.interface import Widths
+    from itm.towers.build import build_towers
+
+    # a hub's weights need not be fetched to be counted
+    towers_parameters = parameters.towers.model_copy(update={"open_clip_weights": ""})
+    logging.disable(logging.WARNING)  # open_clip warns of weights that were not asked for
+    try:
+        towers = build_towers(towers_parameters, ["a"])
+    except ModelError as error:
+        return Models(None, {}, {}, None, None, f"the towers cannot be built here: {error}")
+    finally:
+        logging.disable(logging.NOTSET)
+    widths = (towers.image_width, towers.text_width, towers.image_token_width, towers.text_token_width)
+    given = (widths[0], widths[1], REGION_WIDTH if parameters.regions.use else widths[2], widths[3])
+    heads, kept = {}, {}
+    for name in parameters.methods:
+        options = parameters.method[name]
+        added = options.add.descriptions
+        side, prototypes = (0, 0) if added is None else (parameters.embedding.dimension, max(added.prototypes, 2))
+        method = build_method(options, parameters.embedding, Widths(*given, side=side, prototypes=prototypes))
+        if not parameters.towers.frozen:
+            for addition in method.added.values():
+                addition.watch(towers)
+        heads[name] = sum(each.numel() for each in method.parameters() if each.requires_grad)
+        kept[name] = sum(each.numel() for each in (*method.parameters(), *method.buffers())) - heads[name]
+    return Models(sum(each.numel() for each in towers.parameters()), heads, kept, widths, _image_tokens(towers))
+
+
+def _image_tokens(towers: Any) -> int | None:
+    import torch
+
+    with torch.no_grad():
+        side = towers.image_size
+        tokens = towers.eval().image(torch.zeros(1, 3, side, side)).tokens
+    return None if tokens is None else int(tokens.shape[1])
+
+
+def memory(parameters: Parameters, models: Models) -> Iterator[Line]:
+    """Of a training; of the method that takes most."""
+    if models.towers is None:
+        yield Line("parameters", None, models.error)
+        return
+    trained = 0 if parameters.towers.frozen else models.towers
+    largest = max(parameters.methods, key=lambda method: 4 * models.heads[method] + models.kept[method])
+    count, kept = trained + models.heads[largest], models.kept[largest]
+    yield Line("parameters trained", count, f"{largest}, counted on the model with random weights", "count")
+    yield Line(
+        "weights and AdamW", 16 * count, "formula: 4 numbers of 4 bytes a parameter (weight, gradient, two moments)"
+    )
+    if kept:
+        what = f"{largest}: a momentum twin, queues, statistics: what is kept and not trained, 4 bytes a number"
+        yield Line("kept beside", 4 * kept, what)
+    batch = f"{parameters.train.batch_images} images x {parameters.train.captions_per_image} captions"
+    yield Line(
+        "activations",
+        None,
+        f"grow with the batch ({batch}); train.chunk_images and train.gradient_checkpointing bound them",
+    )

@@ -78,6 +78,7 @@ def flat(metrics: Metrics, prefix: str = "") -> dict[str, float]:
 def id_hash(ids: NDArray[Any]) -> str:
     """Twelve hex digits that change with any id or their order: equal hashes mean the same gallery.
 
+    >>> import numpy as np
     >>> id_hash(np.array([1, 2])) == id_hash(np.array(["1", "2"])) != id_hash(np.array([2, 1]))
     True
     """

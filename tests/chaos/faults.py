@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -31,6 +32,8 @@ from chaos.project import (
 )
 
 HOUR = 3_600_000_000_000
+TEMPORARY = re.compile(r"(^|/)\.[^/]*\.(part|tmp)\b")
+"""Files that were being written; the second kind is DVC's, which tries in the workspace what links it can make."""
 
 
 @dataclass
@@ -72,7 +75,7 @@ def disturb(case: Case, bases: Bases, folder: Path) -> Row:
     began = time.monotonic()
     with case.cleanup:
         moment, after, project, expected = FAULTS[case.fault](case, bases, folder)
-        results = {path: text for path, text in project.results().items() if ".part" not in path}
+        results = {path: text for path, text in project.results().items() if not TEMPORARY.search(path)}
         equal = results == expected and project.dvc_status() == {}
     shutil.rmtree(folder, ignore_errors=True)
     return Row(case, moment, after, equal, time.monotonic() - began)
@@ -389,13 +392,14 @@ def left_behind(case: Case, bases: Bases, folder: Path) -> Outcome:
     gone.wait()
     places = ["data/raw/scenes/.scenes", "results/runs/ditm/seed0/.retrieval", "evaluations/.x", ".report"]
     for place in places:
-        file = project.root / f"{place}.{gone.pid}-0123abcd.part.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("half")
+        own = project.root / f"{place}.{gone.pid}-0123abcd.part.json"
+        own.parent.mkdir(parents=True, exist_ok=True)
+        for file in (own, own.with_name(".uEpM0vE-up_lsbep5CNchw.tmp")):  # the second as DVC names its own
+            file.write_text("half")
     after = recover(project, case.runner)
     seen = project.run("git", "status", "--porcelain", "--ignored=no").stdout
-    assert ".part" not in seen, seen
-    return f"{len(places)} temporary files", f"{after}; DVC and git do not see them", project, bases.results
+    assert not TEMPORARY.search(seen.replace(" ", "/")), seen
+    return f"{2 * len(places)} temporary files", f"{after}; DVC and git do not see them", project, bases.results
 
 
 FAULTS: dict[str, Callable[[Case, Bases, Path], Outcome]] = {

@@ -26,7 +26,8 @@ environment: $(ENV)/.synced ## Make .venv from the hash-locked requirements
 	$(PYTHON) -m pip install --quiet --target .tools 'uv>=0.5,<1'
 
 # `uv pip sync` removes what is not locked, so the project itself is added after it, each time
-$(ENV)/.synced: requirements.lock pyproject.toml | $(filter .tools/bin/uv,$(UV))
+$(ENV)/.synced: requirements.lock pyproject.toml
+	$(if $(filter .tools/bin/uv,$(UV)),@$(MAKE) --silent .tools/bin/uv)
 	$(UV) venv --quiet --allow-existing --python 3.11 $(ENV)
 	$(UV) pip sync --quiet --require-hashes requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .

@@ -16,7 +16,9 @@ class Clone:
         self.root = folder
         subprocess.run(["git", "clone", "--quiet", source, folder], check=True)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+        # as tests/pipeline_project.py: without byte code each command would compile its modules anew
+        given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self.environment = {**given, "PATH": path, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
 
     def run(self, *command: str, **environment: str) -> str:
         """What a command that must succeed prints."""

@@ -397,8 +397,8 @@ def left_behind(case: Case, bases: Bases, folder: Path) -> Outcome:
         for file in (own, own.with_name(".uEpM0vE-up_lsbep5CNchw.tmp")):  # the second as DVC names its own
             file.write_text("half")
     after = recover(project, case.runner)
-    seen = project.run("git", "status", "--porcelain", "--ignored=no").stdout
-    assert not TEMPORARY.search(seen.replace(" ", "/")), seen
+    seen = [line[3:] for line in project.run("git", "status", "--porcelain", "--ignored=no").stdout.splitlines()]
+    assert not any(TEMPORARY.search(path) for path in seen), seen
     return f"{2 * len(places)} temporary files", f"{after}; DVC and git do not see them", project, bases.results
 
 

@@ -57,7 +57,7 @@ def test_the_temporary_name_keeps_the_suffix_and_is_ignored_by_git_and_dvc(name:
         assert ignored.match_file(temporary.name)
     assert not ignored.match_file(name)
     lines = {file: (Path(__file__).parents[2] / file).read_text().splitlines() for file in (".gitignore", ".dvcignore")}
-    assert all({".*.part", ".*.part.*"} <= set(text) for text in lines.values())
+    assert all({".*.part", ".*.part.*", ".*.tmp"} <= set(text) for text in lines.values())
 
 
 ARRAYS = {

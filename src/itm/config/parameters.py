@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
 """The benchmarks that each data set has ground truth for."""
 
 BENCHMARK_NAMES = tuple(dict.fromkeys(name for available in BENCHMARKS.values() for name in available))
+"""Each benchmark once."""
 
 _STATE_IT = "`itm preset NAME 'methods=[...]'` states any that `itm methods` lists"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

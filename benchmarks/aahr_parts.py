@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import smoke
 import torch
 from oracle import identities
 from results_page import commit, machine
@@ -51,7 +52,8 @@ from itm.training.inputs import Encoder, Split
 from itm.training.loop import Trainer, seed_everything
 from itm.training.selection import dev_figures
 
-ROOT = Path(__file__).parents[1]
+PAGE = Path(__file__).parents[1] / "docs/results/aahr-parts.md"
+SMALLEST = "aahr --data {run}/data --params {params} --out {scratch}/parts.json --page {scratch}/page.md"
 Figures = dict[str, dict[str, float]]
 
 
@@ -91,10 +93,10 @@ def measure(encoder: Encoder, dev: Split, clean: Path, images: int, captions: in
     values = {name: np.concatenate(parts) for name, parts in kept.items()}
     true, grade = values.pop("true"), values.pop("grade")
     found = {"chance": {"average_precision": float(true.mean()), "spearman": 0.0}}
-    for name, relation in values.items():
+    for name, said in values.items():
         found[name] = {
-            "average_precision": float(threshold_curve(relation.astype(np.float64), true).average_precision),
-            "spearman": spearman(relation[~true], grade[~true]),
+            "average_precision": float(threshold_curve(said.astype(np.float64), true).average_precision),
+            "spearman": spearman(said[~true], grade[~true]),
         }
     if "twin" in values:
         queue = method.added["queue"]
@@ -175,20 +177,24 @@ def lines(name: str, found: Figures) -> list[str]:
     return [*rows, "", f"Gradient norms of the weighted terms after training: {norms}.", ""]
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("methods", nargs="*", default=["aahr"])
+    found.add_argument("--seeds", nargs="*", type=int, default=[0])
+    found.add_argument("--data", type=Path, default=Path("data"))
+    found.add_argument("--params", type=Path, default=Path("params.yaml"))
+    found.add_argument("--out", type=Path, help="write all figures as JSON here")
+    found.add_argument("--page", type=Path, nargs="?", const=PAGE, help="write the page, there if a file is named")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=["aahr"])
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
-    parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--out", type=Path, help="write all figures as JSON here")
-    parser.add_argument("--page", action="store_true")
-    given = parser.parse_args()
+    given = smoke.read(parser(), SMALLEST)
     try:
         parameters = load(given.params)
         entries = {name: parameters.entry(name) for name in given.methods}
     except ConfigError as error:
-        parser.error(str(error))
+        parser().error(str(error))
     train, found = parameters.train, {}
     for name, options in entries.items():
         runs = []
@@ -218,7 +224,7 @@ def main() -> None:
             "",
         ]
         text = "\n".join([*head, *(line for name in found for line in lines(name, found[name]))])
-        (ROOT / "docs/results/aahr-parts.md").write_text(text.rstrip() + "\n", encoding="utf-8")
+        given.page.write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

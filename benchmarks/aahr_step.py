@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import smoke
 import torch
 from results_page import commit, machine
 from training_step import DEVICE, PARAMETERS, _timed, relations, train_parameters
@@ -36,7 +37,8 @@ from itm.training.loop import seed_everything
 from itm.training.schedule import optimiser
 from itm.training.steps import Stepper
 
-ROOT = Path(__file__).parents[1]
+PAGE = Path(__file__).parents[1] / "docs/results/aahr-step.md"
+SMALLEST = "--images 8 --steps 1 --dimension 16 --regions 4 --words 9 --page {scratch}/page.md"
 WIDTHS = Widths(1280, 384, 1280, 384)
 CAPTIONS = 2
 AIDS = ("prototypes", "queue", "graph")
@@ -131,17 +133,21 @@ def page(found: dict[int, dict[str, tuple[float, float]]], options: argparse.Nam
     return "\n".join(lines) + "\n"
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--method", default="aahr", help="entry with all three aids")
+    found.add_argument("--images", type=int, nargs="+", default=[128, 256])
+    found.add_argument("--steps", type=int, default=7)
+    found.add_argument("--dimension", type=int, default=512)
+    found.add_argument("--regions", type=int, default=49)
+    found.add_argument("--words", type=int, default=24)
+    found.add_argument("--threads", type=int, default=1)
+    found.add_argument("--page", type=Path, nargs="?", const=PAGE, help="write the page, there if a file is named")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--method", default="aahr", help="entry with all three aids")
-    parser.add_argument("--images", type=int, nargs="+", default=[128, 256])
-    parser.add_argument("--steps", type=int, default=7)
-    parser.add_argument("--dimension", type=int, default=512)
-    parser.add_argument("--regions", type=int, default=49)
-    parser.add_argument("--words", type=int, default=24)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--page", action="store_true")
-    options = parser.parse_args()
+    options = smoke.read(parser(), SMALLEST)
     seed_everything(0, options.threads)
     found = {}
     for images in options.images:
@@ -150,7 +156,7 @@ def main() -> None:
         for name, (seconds, ratio) in found[images].items():
             print(f"  {name:12} {seconds * 1e3:8.1f} ms  x {ratio:.3f}" + (f" (goal {GOAL})" if name == "all" else ""))
     if options.page:
-        (ROOT / "docs/results/aahr-step.md").write_text(page(found, options), encoding="utf-8")
+        options.page.write_text(page(found, options), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Budget on 2 cores: 20 s and 1.5 GB for rules, contracts and writing; every plant
 
 from __future__ import annotations
 
+import argparse
 import random
 import resource
 import sys
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import smoke
 
 from itm.config.data import CleanParameters
 from itm.data.clean.captions import clean_captions
@@ -47,7 +49,8 @@ MENDED = (" .", "  ", "\n", "&amp; more", "\u201cquoted\u201d", "\u200b", " caf\
 def planted(count: int) -> tuple[pd.DataFrame, dict[int, str]]:
     """A raw caption table of `count` rows, and the reason of every row that cleaning must reject."""
     rng = random.Random(0)
-    rows, reasons = [], {}
+    rows: list[tuple[int, str, str, int, str]] = []
+    reasons: dict[int, str] = {}
     image = 0
     while len(rows) < count:
         split = "train" if len(rows) < 0.92 * count else "dev" if len(rows) < 0.96 * count else "test"
@@ -74,9 +77,14 @@ def planted(count: int) -> tuple[pd.DataFrame, dict[int, str]]:
     return table.assign(level=-1, multiplicity=-1, source="made", row=range(len(table))), reasons
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("captions", type=int, nargs="?", default=600_000)
+    return found
+
+
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 600_000
-    table, reasons = planted(count)
+    table, reasons = planted(smoke.read(parser(), "2000").captions)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, cpu = time.perf_counter(), time.process_time()
     found = clean_captions(table, RULES)

@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import smoke
+from results_page import ROOT
+
 
 class Clone:
     """A clone of a repository, whose own code runs there."""
@@ -47,3 +50,14 @@ class Clone:
     def stages(self) -> int:
         """How many stages the pipeline has with its present parameters."""
         return len([line for line in self.run("dvc", "stage", "list", "--name-only").splitlines() if line.strip()])
+
+
+def source(small: bool) -> Path:
+    """The repository to clone: this one; for --smoke one like it, with stand-ins for the work of the stages."""
+    if not small:
+        return ROOT
+    sys.path.insert(0, str(ROOT / "tests"))
+    from pipeline_project import stand_in, unstubbed_project
+
+    plain = unstubbed_project(smoke.scratch() / "plain")
+    return Path(stand_in(plain, smoke.scratch() / "stand-in", methods=("clip",)).root)

@@ -19,6 +19,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import smoke
 from clone import Clone
 from results_page import commit, machine
 
@@ -31,6 +32,8 @@ from remotes import KINDS, Remote  # noqa: E402
 from runs import MADE, Run, fill_in_profile, run, scancel, time_limit  # noqa: E402
 
 PRESET = ["scenes-smoke", "device=cpu", "train.epochs=4"]
+SMALLER = ("benchmarks=[retrieval]", "evaluate.bootstrap_samples=10")
+"""For --smoke. Not fewer images: a training must still run when Slurm ends it."""
 KEPT = re.compile(
     r"^(Job \d+ has been submitted|Finished jobid|Trying to restart|SLURM-job|\d+ of \d+ steps)|SLURM status"
 )
@@ -58,7 +61,8 @@ def slurm_section(here: Clone, there: Clone) -> list[str]:
     clean = there.run("dvc", "status").strip()
     left = next(line for line in there.run("snakemake", "-n").splitlines() if line.startswith("Nothing"))
     logs = {method: (there.root / f"logs/train/{method}-0.log").read_text() for method in ("clip", "ditm")}
-    resumed = [f"| {method} | {re.search(r'resuming after epoch (.*)', log)[1]} |" for method, log in logs.items()]
+    epochs = {method: re.findall(r"resuming after epoch (.*)", log)[0] for method, log in logs.items()}
+    resumed = [f"| {method} | {epoch} |" for method, epoch in epochs.items()]
     request = next(line for line in requests if "rule_train" in line)
     request = re.sub(r"--(job-name|output|comment) \S+ | -D \S+", "", request)
     log = [
@@ -121,25 +125,30 @@ def remotes_section(there: Clone, folder: Path) -> list[str]:
     ]
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--page", type=Path, help="write the results there instead of printing them")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, help="write the results there instead of printing them")
-    given = parser.parse_args()
+    given = smoke.read(parser(), "--page {scratch}/page.md")
     if reason := unavailable():
-        sys.exit(reason)
+        smoke.absent(reason)
+    preset = [*PRESET, *(SMALLER if given.smoke else ())]
     made_at = commit()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         here, there = Clone(ROOT, folder / "here"), Clone(ROOT, folder / "there")
         for clone in (here, there):
-            clone.preset(*PRESET)
+            clone.preset(*preset)
         sections = [*slurm_section(here, there), *remotes_section(there, folder)]
     command = "python benchmarks/clusters.py --page docs/results/clusters.md"
     head = [
         "<!-- Written by benchmarks/clusters.py. Do not edit. -->",
         "# Through a cluster, and through remotes",
         f"Made at commit {made_at} on {machine()} by\n\n```\n{command}\n```",
-        f"The preset is `{' '.join(PRESET)}`: the whole pipeline, on a few hundred scenes. What a user types is in "
+        f"The preset is `{' '.join(preset)}`: the whole pipeline, on a few hundred scenes. What a user types is in "
         "[clusters.md](../clusters.md) and [remotes.md](../remotes.md).",
     ]
     text = "\n\n".join([*head, *sections]) + "\n"

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import smoke
 from generated_captions import write_parquet
 from results_page import commit, machine
 
@@ -158,21 +159,26 @@ difference of any score with the same tokens and options.
 """
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--captions", type=int, nargs="+", default=[100_000, 1_000_000])
+    found.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    found.add_argument("--repeat", type=int, default=3)
+    found.add_argument("--large", action="store_true", help=f"{LARGE:,} captions too, once (minutes; 8 GB)")
+    found.add_argument("--equality", action="store_true", help="only the largest difference from scikit-learn")
+    found.add_argument("--page", type=Path, help="write the results page to this file")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--captions", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--large", action="store_true", help=f"{LARGE:,} captions too, once (minutes; 8 GB)")
-    parser.add_argument("--equality", action="store_true", help="only the largest difference from scikit-learn")
-    parser.add_argument("--page", type=Path, help="write the results page to this file")
-    arguments = parser.parse_args()
+    arguments = smoke.read(parser(), "--captions 2000 --workers 2 --repeat 1 --page {scratch}/page.md")
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.equality:
+        if arguments.equality or arguments.smoke:
             for captions in arguments.captions:
                 path = Path(folder) / f"{captions}.parquet"
                 write_parquet(path, captions)
                 print(f"{captions:>11,}  largest difference {measured('same_tokens', path)['difference']:.1e}")
+        if arguments.equality:
             return
         lines: list[str] = []
         for captions in arguments.captions:

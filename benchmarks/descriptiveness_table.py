@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import smoke
 
 from itm.config import Parameters, load
 from itm.config.data import ScoreParameters
@@ -34,7 +35,7 @@ from itm.text.tables import codes, read_columns
 from itm.text.validity import group_taus, spearman, variance_within
 
 ROOT = Path(__file__).parents[1]
-RESAMPLES = 400
+SMALLEST = "--params {params} --resamples 5 --out {scratch}"
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "tfidf": {},
@@ -164,7 +165,7 @@ def values(corpus: Corpus, chains: pa.Table, base: ScoreParameters) -> dict[str,
     return found
 
 
-def cells(part: Part, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, dict[str, str]]:
+def cells(part: Part, found: dict[str, tuple[np.ndarray, np.ndarray]], resamples: int) -> dict[str, dict[str, str]]:
     """The table's cells by score and column; * marks a difference from the first score beyond its 95 % interval."""
     result: dict[str, dict[str, str]] = {name: {} for name in found}
     for measure in part.measures:
@@ -175,7 +176,7 @@ def cells(part: Part, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[s
         everything = np.arange(measure.units)
         generator = np.random.default_rng(0)
         samples = [
-            generator.integers(measure.units, size=measure.units) for _ in range(RESAMPLES * bool(measure.units))
+            generator.integers(measure.units, size=measure.units) for _ in range(resamples * bool(measure.units))
         ]
         first = next(iter(found))
         basis = np.array([measure.value(prepared[first], sample) for sample in samples])
@@ -268,12 +269,18 @@ for the report only.
 """
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--params", type=Path, default=ROOT / "params.yaml")
+    found.add_argument("--resamples", type=int, default=400, help="bootstrap samples of a difference")
+    found.add_argument("--out", type=Path, default=ROOT / "docs/results")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs/results")
-    out = parser.parse_args().out
-    os.chdir(ROOT)
-    parameters = load()
+    given = smoke.read(parser(), SMALLEST)
+    out, parameters = given.out.resolve(), load(given.params)
+    os.chdir(ROOT)  # the list of a subset is read from there
     names = ["scenes"] + ["flickr8k"] * ("ITM_MIRROR" in os.environ)
     rows: dict[str, dict[str, str]] = {name: {} for name in (*OPTIONS, *CONTROLS)}
     shown, facts = [], {"scenes": "none", "flickr8k": "none", "voted": "0"}
@@ -283,7 +290,7 @@ def main() -> None:
             chains = read_columns(corpus.folder / HIERARCHIES, ["image_id", "level", "text"])
             found = values(corpus, chains, parameters.score)
             for part in parts(corpus, name, chains):
-                for score, row in cells(part, found).items():
+                for score, row in cells(part, found, given.resamples).items():
                     rows[score] |= row
             facts[name] = f"{len(corpus.training):,} captions"
             facts["voted"] = f"{len(yes_share(corpus)):,}"
@@ -292,7 +299,7 @@ def main() -> None:
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     scenes = [column for column in columns if column.startswith("scenes")]
     real = [column for column in columns if column not in scenes]
-    pages = [HEADER.format(**facts, resamples=RESAMPLES) + "## Scenes", markdown(rows, scenes)]
+    pages = [HEADER.format(**facts, resamples=given.resamples) + "## Scenes", markdown(rows, scenes)]
     pages += ["## Real captions", markdown(rows, real)] if real else []
     pages += ["## Distributions", "![d on the data sets, and d against the true multiplicity](descriptiveness.svg)"]
     pages += ["## Examples", told]

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import smoke
 import torch
 from results_page import commit, machine
 from torch import Tensor
@@ -160,16 +161,20 @@ def score_gallery(images: int, captions: int) -> dict[str, float]:
     }
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--images", type=int, default=250)
+    found.add_argument("--captions", type=int, default=100)
+    found.add_argument("--repeat", type=int, default=4)
+    found.add_argument("--gallery", type=int, nargs=2, default=(1000, 5000), metavar=("IMAGES", "CAPTIONS"))
+    found.add_argument("--threads", type=int, default=1)
+    found.add_argument("--page", type=Path, help="write the lines to this Markdown file as well")
+    found.add_argument("--job", action="store_true", help=argparse.SUPPRESS)
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=250)
-    parser.add_argument("--captions", type=int, default=100)
-    parser.add_argument("--repeat", type=int, default=4)
-    parser.add_argument("--gallery", type=int, nargs=2, default=(1000, 5000), metavar=("IMAGES", "CAPTIONS"))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--page", type=Path, help="write the lines to this Markdown file as well")
-    parser.add_argument("--job", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = smoke.read(parser(), "--images 3 --captions 2 --repeat 1 --gallery 3 2 --page {scratch}/page.md")
     torch.set_num_threads(given.threads)
     with torch.no_grad():
         if given.job:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import smoke
 import yaml
 from results_page import ROOT, git, machine, remark
 from scipy.stats import ttest_rel
@@ -35,6 +36,7 @@ from itm.evaluation.compare import Row, compare
 
 SAMPLES, CERTAIN, RSUM_LOSS = 10_000, 0.01, 0.5
 FALSE, FOUND = "false_negatives", "unlabelled_recall"
+SMALLEST = "ditm Scenes={run} --oracle {run}/oracle.json --transfer Photos={run}/transfer.json --page --out {scratch}"
 
 
 @dataclass(frozen=True)
@@ -330,20 +332,25 @@ def page(family: Family, runs: list[Run], oracle: Path | None, transfers: list[t
     return "\n".join(lines).rstrip() + "\n"
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("family", choices=FAMILIES)
+    found.add_argument("runs", nargs="+", metavar="NAME=FOLDER")
+    found.add_argument("--oracle", type=Path, help="JSON of benchmarks/oracle.py --out")
+    found.add_argument("--transfer", action="append", default=[], metavar="NAME=FILE", help="JSON of `itm transfer`")
+    found.add_argument("--page", action="store_true", help="write FAMILY.md, not the terminal")
+    found.add_argument("--out", type=Path, default=ROOT / "docs/results", help="folder of the page")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", choices=FAMILIES)
-    parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER")
-    parser.add_argument("--oracle", type=Path, help="JSON of benchmarks/oracle.py --out")
-    parser.add_argument("--transfer", action="append", default=[], metavar="NAME=FILE", help="JSON of `itm transfer`")
-    parser.add_argument("--page", action="store_true", help="write docs/results/FAMILY.md, not the terminal")
-    given = parser.parse_args()
+    given = smoke.read(parser(), SMALLEST)
     family = FAMILIES[given.family]
     runs = [Run(name, Path(folder), family) for name, folder in (each.split("=", 1) for each in given.runs)]
     transfers = [(name, Path(file)) for name, file in (each.split("=", 1) for each in given.transfer)]
     text = page(family, runs, given.oracle, transfers, remark(given.family))
     if given.page:
-        (ROOT / f"docs/results/{given.family}.md").write_text(text, encoding="utf-8")
+        (given.out / f"{given.family}.md").write_text(text, encoding="utf-8")
     else:
         print(text)
 

@@ -16,20 +16,21 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from clone import Clone
-from results_page import ROOT, commit, machine
+import smoke
+from clone import Clone, source
+from results_page import commit, machine
 
 PIPELINES = (
     ("methods=[clip,vse,ditm]", "benchmarks=[retrieval,cxc,hierarcaps,false_negatives]"),
     ("methods=[clip,vse,ditm,ditm-order,ditm-margin]", "benchmarks=[retrieval,hierarcaps]"),
 )
 """The default's stages, and 31."""
-REPEAT = 7
+SMALLEST = [("methods=[clip]", "benchmarks=[retrieval]")]
 BOUNDS = {"dvc repro": 2.5, "snakemake -n": 3.0}
 """Seconds at 31 stages, the project's own."""
 
 
-def idle(clone: Clone, *overrides: str) -> list[str]:
+def idle(clone: Clone, repeat: int, *overrides: str) -> list[str]:
     """Rows of a table: times of commands with nothing to do."""
     clone.preset("scenes-smoke", "device=cpu", *overrides)
     clone.run("dvc", "repro", "--quiet")
@@ -37,7 +38,7 @@ def idle(clone: Clone, *overrides: str) -> list[str]:
     count = clone.stages()
     plain = copying(clone, clone.root.with_name(f"copying-{count}"), count)
     times: dict[str, list[float]] = {command: [] for command in [*BOUNDS, "copies"]}
-    for _ in range(REPEAT):
+    for _ in range(repeat):
         for command in BOUNDS:
             times[command].append(clone.timed(*command.split()))
         times["copies"].append(plain.timed("dvc", "repro"))
@@ -65,14 +66,20 @@ def copying(clone: Clone, folder: Path, count: int) -> Clone:
     return plain
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--repeat", type=int, default=7, help="times of each command")
+    found.add_argument("--page", type=Path, help="write the results there, too")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, help="write the results there, too")
-    given = parser.parse_args()
+    given = smoke.read(parser(), "--repeat 1 --page {scratch}/page.md")
     load, made_at = os.getloadavg()[0], commit()
     with tempfile.TemporaryDirectory(prefix="itm-idle-") as name:
-        clone = Clone(ROOT, Path(name) / "clone")
-        rows = [row for overrides in PIPELINES for row in idle(clone, *overrides)]
+        clone = Clone(source(given.smoke), Path(name) / "clone")
+        pipelines = SMALLEST if given.smoke else PIPELINES
+        rows = [row for overrides in pipelines for row in idle(clone, given.repeat, *overrides)]
     text = f"""\
 <!-- Written by benchmarks/idle.py. Do not edit. -->
 
@@ -84,8 +91,8 @@ Made at commit {made_at} on {machine()}, load {load:.1f} before, by
 python benchmarks/idle.py --page docs/results/idle.md
 ```
 
-The preset `scenes-smoke` with the stages of the default, then with five methods and two benchmarks; {REPEAT} times
-each, by turns. Beside it as many stages that copy one small file each: what DVC takes beyond that goes into
+The preset `scenes-smoke` with the stages of the default, then with five methods and two benchmarks; {given.repeat}
+times each, by turns. Beside it as many stages that copy one small file each: what DVC takes beyond that goes into
 params.yaml, which it reads once for each stage, and into dvc.lock.
 
 | stages | | seconds, median | least, most | ratio to copied files | bound at 31 stages |

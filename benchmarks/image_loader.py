@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import smoke
 import torch
 from PIL import Image
 from results_page import commit, machine
@@ -54,6 +55,7 @@ holds the rounding of the crop to whole pixels (all but Pillow: a shift by half 
 fine detail shows at its worst), what a decoder at half size loses, and, for smaller photos, a second compression.
 
 """
+SMALLEST = "--images 2 --workers 1 --side 32 --repeat 1 --flat 20 --page {scratch}/page.md"
 SAID: list[str] = []
 
 
@@ -88,11 +90,12 @@ def sources() -> Iterator[Image.Image]:
         rng = np.random.default_rng(0)
         for _ in range(60):  # coarse and fine structure, about as heavy as photos
             layers = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (4, 28, 224)]
-            large = [np.asarray(Image.fromarray(layer).resize((224, 224), Image.BICUBIC), float) for layer in layers]
+            pictures = [Image.fromarray(layer).resize((224, 224), Image.Resampling.BICUBIC) for layer in layers]
+            large = [np.asarray(picture).astype(np.float64) for picture in pictures]
             yield Image.fromarray((0.6 * large[0] + 0.3 * large[1] + 0.1 * large[2]).astype(np.uint8))
 
 
-class LooseFiles(Dataset):
+class LooseFiles(Dataset[torch.Tensor]):
     """One file an image, as ImageFolder has it; `decode` gives the crop of a file's bytes."""
 
     def __init__(self, folder: Path, decode: Callable[[bytes, int], np.ndarray]) -> None:
@@ -113,7 +116,7 @@ class WithPillow:
     def __call__(self, content: bytes, index: int) -> np.ndarray:
         image = Image.open(io.BytesIO(content)).convert("RGB")
         box, mirrored = AUGMENT.draw(*image.size, 0, index)
-        resized = image.resize((self.side, self.side), Image.BILINEAR, box)
+        resized = image.resize((self.side, self.side), Image.Resampling.BILINEAR, box)
         return np.asarray(resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else resized)
 
 
@@ -126,7 +129,7 @@ class WithTorchvision:
         box, mirrored = AUGMENT.draw(image.shape[2], image.shape[1], 0, index)
         left, top, right, bottom = map(round, box)
         crop = resized_crop(image, top, left, bottom - top, right - left, [self.side, self.side], antialias=True)
-        return (horizontal_flip(crop) if mirrored else crop).permute(1, 2, 0).numpy()
+        return np.asarray((horizontal_flip(crop) if mirrored else crop).permute(1, 2, 0))
 
 
 def measure(batches: Iterator[int]) -> tuple[float, float]:
@@ -143,15 +146,19 @@ def used() -> float:
     return sum(each.ru_utime + each.ru_stime for each in both)
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--images", type=int, default=1200)
+    found.add_argument("--workers", type=int, default=2)
+    found.add_argument("--side", type=int, default=224)
+    found.add_argument("--repeat", type=int, default=3)
+    found.add_argument("--flat", type=int, default=0, metavar="IMAGES", help="watch the memory over so many images")
+    found.add_argument("--page", type=Path, help="write the figures to this Markdown file as well")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1200)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--side", type=int, default=224)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--flat", type=int, default=0, metavar="IMAGES", help="watch the memory over so many images")
-    parser.add_argument("--page", type=Path, help="write the figures to this Markdown file as well")
-    options = parser.parse_args()
+    options = smoke.read(parser(), SMALLEST)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -174,7 +181,7 @@ def main() -> None:
                 found[label].append(measure(make()))
         rows = np.arange(min(BATCH, len(originals)))
         expected, other = (
-            np.stack([crop(originals.read(int(row)), row) for row in rows]) for crop in (pillow, torchvision)
+            np.stack([crop(originals.read(row), row) for row in rows.tolist()]) for crop in (pillow, torchvision)
         )
         differences = {"loose files, torchvision": difference(other, expected)}
         for label, (store, sharpness) in stores.items():

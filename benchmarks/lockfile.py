@@ -17,24 +17,22 @@ from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
+import smoke
 from dvc.utils.serialize import dumps_yaml, loads_yaml, modify_yaml
 from results_page import ROOT, commit, machine
 
 from itm.orchestration.lockfile import with_entry
 
-SIZES = (27, 100, 400)
-REPEAT = 5
 
-
-def rows(folder: Path) -> list[str]:
+def rows(folder: Path, sizes: list[int], repeat: int) -> list[str]:
     """Rows of the table, one a size."""
     committed = list(loads_yaml((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"].items())
     found = []
-    for size in SIZES:
+    for size in sizes:
         # copies: of what is there twice YAML would write a reference
         stages = {f"{name}-{n}": copy.deepcopy(entry) for n, (name, entry) in zip(range(size), cycle(committed))}
         name = list(stages)[size // 2]
-        changed = {name: {**stages[name], "cmd": "another command"}}
+        changed: dict[str, object] = {name: {**stages[name], "cmd": "another command"}}
         path = folder / "dvc.lock"
         text = dumps_yaml({"schema": "2.0", "stages": stages})
 
@@ -48,17 +46,17 @@ def rows(folder: Path) -> list[str]:
             assert found is not None
             path.write_text(found, encoding="utf-8")
 
-        (theirs, one), (ours, other) = timed(by_dvc, path, text), timed(in_the_text, path, text)
+        (theirs, one), (ours, other) = timed(by_dvc, path, text, repeat), timed(in_the_text, path, text, repeat)
         assert one == other, "the two wrote different files"
         lines = text.count("\n")
         found.append(f"| {size} | {lines:,} | {theirs:.2f} | {ours:.3f} | {theirs / ours:.0f} |")
     return found
 
 
-def timed(write: Callable[[], None], path: Path, text: str) -> tuple[float, str]:
+def timed(write: Callable[[], None], path: Path, text: str, repeat: int) -> tuple[float, str]:
     """The median of the seconds that it takes, and what is in the file then."""
     seconds = []
-    for _ in range(REPEAT):
+    for _ in range(repeat):
         path.write_text(text, encoding="utf-8")
         start = time.perf_counter()
         write()
@@ -66,12 +64,18 @@ def timed(write: Callable[[], None], path: Path, text: str) -> tuple[float, str]
     return statistics.median(seconds), path.read_text(encoding="utf-8")
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--sizes", type=int, nargs="+", default=[27, 100, 400], help="stages in the file")
+    found.add_argument("--repeat", type=int, default=5)
+    found.add_argument("--page", type=Path, help="write the results there, too")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, help="write the results there, too")
-    given = parser.parse_args()
+    given = smoke.read(parser(), "--sizes 3 --repeat 1 --page {scratch}/page.md")
     with tempfile.TemporaryDirectory(prefix="itm-lockfile-") as name:
-        table = "\n".join(rows(Path(name)))
+        table = "\n".join(rows(Path(name), given.sizes, given.repeat))
     text = f"""\
 <!-- Written by benchmarks/lockfile.py. Do not edit. -->
 
@@ -83,9 +87,9 @@ Made at commit {commit()} on {machine()} by
 python benchmarks/lockfile.py --page docs/results/lockfile.md
 ```
 
-The committed file, its stages repeated under other names; one entry in the middle changes. Median of {REPEAT}; both
-wrote the same bytes. While a job records its stage no other can: with DVC's own way the stages of a large sweep wait
-for each other.
+The committed file, its stages repeated under other names; one entry in the middle changes. Median of {given.repeat};
+both wrote the same bytes. While a job records its stage no other can: with DVC's own way the stages of a large sweep
+wait for each other.
 
 | stages | lines of dvc.lock | DVC, s | in the text, s | times as fast |
 |--:|--:|--:|--:|--:|

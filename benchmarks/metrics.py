@@ -11,16 +11,21 @@ package eccv_caption.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import smoke
 from results_page import commit, machine
 
 D = 512
@@ -128,7 +133,8 @@ def float64_reference(image: np.ndarray, text: np.ndarray) -> dict[str, float]:
 
 def argsort_coco(image: np.ndarray, text: np.ndarray) -> None:
     """COCO 5K and 1K as VSE-infinity's evaluator does it: a full argsort of every query's scores."""
-    for first, step in ((0, 5000), *((fold * 1000, 1000) for fold in range(5))):
+    size = len(image) // 5
+    for first, step in ((0, len(image)), *((fold * size, size) for fold in range(5))):
         images, captions = image[first : first + step], text[5 * first : 5 * (first + step)]
         scores = images @ captions.T
         for number in range(len(images)):
@@ -159,14 +165,14 @@ def eccv_package(image: np.ndarray, text: np.ndarray) -> None:
 
     gallery = coco_files.read_gallery(None)
     scores = image @ text.T
-    lists = {}
+    lists: dict[str, dict[int, list[int]]] = {}
     for task, table, queries, items in (
         ("i2t", scores, gallery.image_ids, gallery.caption_ids),
         ("t2i", scores.T, gallery.caption_ids, gallery.image_ids),
     ):
         lists[task] = {}
         for query, row in zip(queries.tolist(), table, strict=True):
-            top = np.argpartition(-row, 1000)[:1000]
+            top = np.argpartition(-row, min(1000, len(row) - 1))[:1000]
             lists[task][query] = items[top[np.argsort(-row[top])]].tolist()
     metrics = eccv_caption.Metrics()
     wanted = ("coco_5k_recalls", "coco_1k_recalls", "cxc_recalls", "eccv_map_at_r", "eccv_rprecision", "eccv_r1")
@@ -177,18 +183,21 @@ def bootstraps(image: np.ndarray, text: np.ndarray) -> None:
     """The three CxC correlations, 1,000 trials each."""
     from itm.evaluation.benchmarks import cxc
     from itm.evaluation.published import coco_files
+    from itm.metrics import DotProduct
 
+    pairs = DotProduct(image, text)
     for kind, rated in coco_files.read_cxc(coco_files.read_gallery(None), None).items():
-        cxc.correlate(kind, rated, cxc.pair_scores(kind, rated, image, text), 1000, 0)
+        cxc.correlate(kind, rated, cxc.pair_scores(kind, rated, image, text, pairs), 1000, 0)
 
 
 def hierarcaps(image: np.ndarray, text: np.ndarray) -> None:
     """HierarCaps, official evaluation: 1,000 images, 3,132 texts, 50 levels, tau_d."""
     from itm.metrics import chain_scores, radii, radius_levels, tau_d
 
-    chains = np.random.default_rng(0).integers(0, 3132, (1000, 4))
-    chain_scores(radius_levels(image[:1000], text[:3132], text[-1]), chains, np.arange(1000))
-    tau_d(radii(text[:3132], text[-1])[chains])
+    image, root, text = image[:1000], text[-1], text[:3132]
+    chains = np.random.default_rng(0).integers(0, len(text), (len(image), 4))
+    chain_scores(radius_levels(image, text, root), chains, np.arange(len(image)))
+    tau_d(radii(text, root)[chains])
 
 
 def scale(image: np.ndarray, text: np.ndarray) -> None:
@@ -224,12 +233,13 @@ def run_job(name: str, images: int, repeat: int) -> None:
     """Run one job in this process and print what was measured as JSON."""
     from itm.evaluation.published import coco_files
 
-    if images == 5000:
+    if name == "scale":
+        owners = np.repeat(np.arange(images), 5)
+    else:
+        coco_files.SIZE = (images, 5 * images)  # smaller for --smoke
         owners = coco_files.read_gallery(None).owners
         if name.startswith("ours") or name == "bootstraps":
             coco_files.read_cxc(coco_files.read_gallery(None), None)  # reading files is not what is measured
-    else:
-        owners = np.repeat(np.arange(images), 5)
     image, text = embeddings(images, owners)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu, value = [], [], None
@@ -244,38 +254,83 @@ def run_job(name: str, images: int, repeat: int) -> None:
     )
 
 
-def measure(name: str, repeat: int, images: int = 5000) -> dict:
+def measure(name: str, repeat: int, images: int) -> dict[str, Any]:
     """One job in a process of its own."""
     command = [sys.executable, __file__, "--job", name, "--images", str(images), "--repeat", str(repeat)]
     with tempfile.TemporaryFile() as output:
         subprocess.run(command, check=True, stdout=output)
         output.seek(0)
-        found = json.loads(output.read().splitlines()[-1])
+        found: dict[str, Any] = json.loads(output.read().splitlines()[-1])
     times = f"best of {repeat}: {found['wall']:7.2f} s wall {found['cpu']:7.2f} s cpu"
     say(f"{name:18} {images:>7} images  {times}   peak {found['peak']:6.0f} MB ({found['before']:.0f} MB before)")
     return found
 
 
+def small_files(folder: Path, images: int) -> dict[str, str]:
+    """The environment in which jobs find files that hold the first images alone, with their captions.
+
+    These are the gallery, the CxC ratings, and a copy of the package eccv_caption.
+    """
+    from itm.evaluation.benchmarks import cxc
+    from itm.evaluation.published import coco_files, sources
+
+    gallery, number = coco_files.read_gallery(smoke.mirror()), coco_files._coco_id
+    first = gallery.owners < images
+    captions, owners = gallery.caption_ids[first].tolist(), gallery.image_ids[gallery.owners[first]].tolist()
+    kept = {"caption": set(captions), "image": set(owners)}
+    table = [{"split": "test", "caption_id": c, "image_id": i} for c, i in zip(captions, owners, strict=True)]
+    write_rows(folder / "karpathy_captions.csv", table)
+    for kind in cxc.KINDS:
+        rows = list(sources.rows(sources.find((f"{kind}_test.csv",), smoke.mirror())))
+        columns = [name for name in rows[0] if name.rstrip("12") in kept]
+        rows = [row for row in rows if all(number(row[name]) in kept[name.rstrip("12")] for name in columns)]
+        write_rows(folder / f"{kind}_test.csv", rows)
+    data = folder / "eccv_caption" / "data"
+    shutil.copytree(sources.eccv_caption_data().parent, data.parent)
+    for file in data.glob("*.json"):
+        query, item = ("image", "caption") if "image_to_caption" in file.name else ("caption", "image")
+        answers = {
+            key: [answer for answer in found if int(answer) in kept[item]]
+            for key, found in sources.read_json(file).items()
+            if int(key) in kept[query]
+        }
+        file.write_text(json.dumps({key: found for key, found in answers.items() if found}), encoding="utf-8")
+    np.save(data / "coco_test_ids.npy", np.array(captions))
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"ITM_MIRROR": str(folder), "PYTHONPATH": path}
+
+
+def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("jobs", nargs="*", help=f"any of {', '.join([*QUICK, *PEERS])}; or peers, or all", default=QUICK)
+    found.add_argument("--repeat", type=int, default=5, help="repeats of the quick jobs; the peers run once")
+    found.add_argument("--threads", type=int, default=2, help="threads of the matrix products")
+    found.add_argument("--scale", type=int, nargs="*", metavar="IMAGES", help="ranks both ways of larger galleries")
+    found.add_argument("--page", type=Path, help="write the lines to this Markdown file as well")
+    found.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
+    found.add_argument("--images", type=int, default=5000, help=argparse.SUPPRESS)
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "jobs", nargs="*", help=f"any of {', '.join([*QUICK, *PEERS])}; or peers, or all", default=QUICK
-    )
-    parser.add_argument("--repeat", type=int, default=5, help="repeats of the quick jobs; the peers run once")
-    parser.add_argument("--threads", type=int, default=2, help="threads of the matrix products")
-    parser.add_argument("--scale", type=int, nargs="*", metavar="IMAGES", help="ranks both ways of larger galleries")
-    parser.add_argument("--page", type=Path, help="write the lines to this Markdown file as well")
-    parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
-    parser.add_argument("--images", type=int, default=5000, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = smoke.read(parser(), "all --images 200 --repeat 1 --scale 100 --page {scratch}/page.md")
     if given.job:
         run_job(given.job, given.images, given.repeat)
         return
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(given.threads)
+    if given.smoke:
+        os.environ |= small_files(smoke.scratch(), given.images)
     say(f"{os.cpu_count()} cores, {given.threads} threads, numpy {np.__version__}")
     wanted = [*QUICK, *PEERS] if "all" in given.jobs else PEERS if "peers" in given.jobs else given.jobs
-    found = {name: measure(name, given.repeat if name in QUICK else 1) for name in wanted}
+    found = {name: measure(name, given.repeat if name in QUICK else 1, given.images) for name in wanted}
     if {"products", "ours"} <= set(found):
         wall, cpu = (found["ours"][key] / found["products"][key] for key in ("wall", "cpu"))
         say(f"ours: COCO 5K, 1K, CxC retrieval, ECCV in {wall:.2f}x the time of the products (cpu {cpu:.2f}x)")

@@ -13,6 +13,7 @@ operations use (MFU) is then given too, counted on a step of the bare loop.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
 from argparse import Namespace
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import smoke
 import torch
 from results_page import ROOT, commit, machine
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,7 +31,14 @@ from itm.training.dataset import tower_widths
 from itm.training.loop import seed_everything
 
 CONTEXT, WORDS = 77, 49_408
-PAGE = Path("docs/results/gpu-training.md")
+PAGE = ROOT / "docs/results/gpu-training.md"
+SMALLEST = "--model tiny --images 2 --steps 1 --rounds 1 --peak-tflops 1 --page {scratch}/page.md"
+TINY = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 224, "layers": 1, "width": 16, "head_width": 8, "patch_size": 32},
+    "text_cfg": {"context_length": CONTEXT, "vocab_size": WORDS, "width": 16, "heads": 2, "layers": 1},
+}
+"""The model of --smoke."""
 
 
 class Batches:
@@ -106,17 +115,32 @@ def table(names: list[str], times: np.ndarray, images: int, operations: int, pea
     return "\n".join(lines)
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--model", default="ViT-B-32", help="open_clip model")
+    found.add_argument("--images", type=int, default=1024)
+    found.add_argument("--steps", type=int, default=30, help="steps of a side in a round")
+    found.add_argument("--rounds", type=int, default=5)
+    found.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    found.add_argument("--threads", type=int, default=2)
+    found.add_argument("--peak-tflops", type=float, help="of the device at this precision")
+    found.add_argument("--page", type=Path, nargs="?", const=PAGE, help="write the page, there if a file is named")
+    return found
+
+
+def add_tiny() -> None:
+    """Let open_clip know the model `tiny`."""
+    import open_clip
+
+    file = smoke.scratch() / "tiny.json"
+    file.write_text(json.dumps(TINY), encoding="utf-8")
+    open_clip.add_model_config(file)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ViT-B-32", help="open_clip model")
-    parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--steps", type=int, default=30, help="steps of a side in a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peak-tflops", type=float, help="of the device at this precision")
-    parser.add_argument("--page", action="store_true", help=f"write {PAGE}")
-    given = parser.parse_args()
+    given = smoke.read(parser(), SMALLEST)
+    if given.smoke:
+        add_tiny()
     logging.getLogger().setLevel(logging.WARNING)
     seed_everything(0, given.threads)
     towers = build_towers(given.model).to(DEVICE)
@@ -147,7 +171,7 @@ def main() -> None:
             "<!-- Written by benchmarks/open_clip_training.py. Do not edit. -->\n# Training on a GPU\n\n"
             f"Made at commit {commit()} by `python benchmarks/open_clip_training.py {options} --page`.\n\n"
         )
-        (ROOT / PAGE).write_text(head + text + "\n", encoding="utf-8")
+        given.page.write_text(head + text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import smoke
 import torch
 
 from itm.config import Parameters, load
@@ -33,27 +34,36 @@ from itm.training.inputs import Encoder
 from itm.training.loop import Trainer, seed_everything
 from itm.training.selection import dev_figures
 
+SMALLEST = (
+    "clip --oracle soft_targets masked --orders --epochs 1 --data {run}/data --params {params} "
+    "--out {scratch}/oracle.json"
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("methods", nargs="*", default=["clip", "ditm-gate-only", "ditm"])
+    found.add_argument("--oracle", nargs="*", default=["soft_targets"], choices=["soft_targets", "masked"])
+    found.add_argument("--like", default="ditm", help="entry that the oracle takes its other options from")
+    found.add_argument("--orders", action="store_true", help="the oracle keeps the order terms of that entry")
+    found.add_argument("--seeds", nargs="*", type=int, default=[0])
+    found.add_argument("--epochs", type=int, help="in place of train.epochs")
+    found.add_argument("--data", type=Path, default=Path("data"))
+    found.add_argument("--params", type=Path, default=Path("params.yaml"))
+    found.add_argument("--device", default="cpu")
+    found.add_argument("--out", type=Path, help="write all figures as JSON here")
+    return found
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=["clip", "ditm-gate-only", "ditm"])
-    parser.add_argument("--oracle", nargs="*", default=["soft_targets"], choices=["soft_targets", "masked"])
-    parser.add_argument("--like", default="ditm", help="entry that the oracle takes its other options from")
-    parser.add_argument("--orders", action="store_true", help="the oracle keeps the order terms of that entry")
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
-    parser.add_argument("--epochs", type=int, help="in place of train.epochs")
-    parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, help="write all figures as JSON here")
-    given = parser.parse_args()
+    given = smoke.read(parser(), SMALLEST)
     try:
         parameters = load(given.params)
         entries: dict[str, MethodParameters] = {name: parameters.entry(name) for name in given.methods}
         for kind in given.oracle:
             entries[f"oracle: {kind}"] = oracle(parameters.entry(given.like), kind, given.orders)
     except ConfigError as error:
-        parser.error(str(error))
+        parser().error(str(error))
     train = parameters.train.model_copy(update={"epochs": given.epochs} if given.epochs else {})
     found: dict[str, list[dict[str, float]]] = {name: [] for name in entries}
     for seed in given.seeds:
@@ -130,7 +140,7 @@ def graded(scores: np.ndarray[Any, Any], true: np.ndarray[Any, Any], data: Train
     labelled = np.arange(len(scores))[:, None] == data.dev.owner[None, :]
     found = {"unlabelled": round(float((true & ~labelled).sum() / true.sum()), 4)}
     for name, values, answers in (("i2t", scores, true), ("t2i", scores.T, true.T)):
-        positives = Positives.from_pairs(*np.nonzero(answers), answers.shape)
+        positives = Positives.from_mask(answers)
         found[f"{name}_map_at_r"] = round(float(np.nanmean(precision_at_r(values, positives).map_at_r)), 4)
     return found
 

@@ -17,7 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from clone import Clone
+import smoke
+from clone import Clone, source
 from results_page import ROOT, commit, machine
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -32,17 +33,22 @@ SWEEP = [
     "seeds=[0,1,2]",
     "benchmarks=[retrieval]",
 ]
+SMALLER = ("methods=[clip]", "seeds=[0]")
+"""For --smoke, after these."""
+FIRST = (["--", "results/quality.json"], ["clean"])
+"""For --smoke the first stages alone, as Snakemake and DVC are asked for them."""
 GAIN = 1.7
 """How much faster the project wants two cores to be."""
 KEPT = ("models", "results", "report.md", "report.html")
 
 
-def sweep(serial: Clone, parallel: Clone, arguments: list[str]) -> str:
+def sweep(serial: Clone, parallel: Clone, arguments: list[str], small: bool) -> str:
     """Runs both from nothing; what came of it, in Markdown."""
     for clone in (serial, parallel):
         clone.preset(*arguments)
-    by_snakemake = parallel.timed("snakemake", "--cores", "2", "--quiet", "all")
-    by_dvc = serial.timed("dvc", "repro", "--quiet")
+    for_snakemake, for_dvc = FIRST if small else ([], [])
+    by_snakemake = parallel.timed("snakemake", "--cores", "2", "--quiet", "all", *for_snakemake)
+    by_dvc = serial.timed("dvc", "repro", "--quiet", *for_dvc)
     one, other = written(serial.root, *KEPT), written(parallel.root, *KEPT)
     different = sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
     return (
@@ -55,16 +61,21 @@ def sweep(serial: Clone, parallel: Clone, arguments: list[str]) -> str:
     )
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--epochs", type=int, help="in place of the preset's train.epochs")
+    found.add_argument("--page", type=Path, help="write the results there, too")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, help="in place of the preset's train.epochs")
-    parser.add_argument("--page", type=Path, help="write the results there, too")
-    given = parser.parse_args()
+    given = smoke.read(parser(), "--epochs 1 --page {scratch}/page.md")
     shorter = [f"train.epochs={given.epochs}"] if given.epochs else []
     load, made_at = os.getloadavg()[0], commit()
     with tempfile.TemporaryDirectory(prefix="itm-overhead-") as name:
-        serial, parallel = Clone(ROOT, Path(name) / "serial"), Clone(ROOT, Path(name) / "parallel")
-        found = sweep(serial, parallel, [*SWEEP, *shorter])
+        repository = source(given.smoke)
+        serial, parallel = (Clone(repository, Path(name) / which) for which in ("serial", "parallel"))
+        found = sweep(serial, parallel, [*SWEEP, *shorter, *(SMALLER if given.smoke else ())], given.smoke)
     options = " ".join([*(["--epochs", str(given.epochs)] if given.epochs else []), "--page docs/results/overhead.md"])
     head = [
         "<!-- Written by benchmarks/overhead.py. Do not edit. -->",

@@ -13,7 +13,10 @@ import json
 import os
 import re
 import subprocess
+from contextlib import chdir
 from pathlib import Path
+
+import smoke
 
 from itm.config import load
 from itm.config.presets import changes, compose
@@ -73,13 +76,19 @@ def page(title: str, opening: str) -> str:
     return "\n\n".join(head) + "\n\n" + "".join(kept).rstrip() + "\n"
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("name", help="the page is NAME.md")
+    found.add_argument("--title", required=True)
+    found.add_argument("--run", type=Path, default=Path(), help="folder in which the pipeline has run")
+    found.add_argument("--out", type=Path, default=ROOT / "docs/results")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="the page is NAME.md")
-    parser.add_argument("--title", required=True)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs/results")
-    given = parser.parse_args()
-    text = page(given.title, remark(given.name))
+    given = smoke.read(parser(), "scenes --title Scenes --run {run} --out {scratch}")
+    with chdir(given.run):
+        text = page(given.title, remark(given.name))
     (given.out / f"{given.name}.md").write_text(text, encoding="utf-8")
 
 

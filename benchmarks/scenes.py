@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import smoke
+
 from itm.config import load
 from itm.data.scenes import tables, write_images, write_scenes
 from itm.data.scenes.generate import scenes
@@ -29,11 +31,16 @@ def timed(name: str, work: Callable[[], Result]) -> Result:
     return result
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--params", type=Path, default=Path("params.yaml"))
+    found.add_argument("--sheet", type=Path, help="also write a contact sheet here")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sheet", type=Path, help="also write a contact sheet here")
-    sheet = parser.parse_args().sheet
-    parameters = load().datasets.scenes
+    given = smoke.read(parser(), "--params {params} --sheet {scratch}/sheet.png")
+    parameters = load(given.params).datasets.scenes
     with tempfile.TemporaryDirectory() as folder:
         logic, pictures = Path(folder, "scenes.jsonl"), Path(folder, "scenes-images.tar")
         timed("write_scenes", lambda: write_scenes(parameters, logic))
@@ -45,7 +52,7 @@ def main() -> None:
         "render, 1,000 pictures",
         lambda: [render(scene, parameters.image_size, parameters.noise, parameters.seed) for scene in some],
     )
-    captions = found.captions.assign(words=found.captions["text"].str.split().str.len())
+    captions = found.captions.assign(words=found.captions["text"].map(lambda text: len(text.split())))
     print(captions.groupby("level")["words"].agg(["mean", "max"]).round(1).to_string())
     test = captions[captions["split"] == "test"]
     print(test.groupby("level")["multiplicity"].agg(["mean", "median", "max"]).round(1).to_string())
@@ -55,8 +62,8 @@ def main() -> None:
     held_out = found.images.loc[found.images["split"] == "test", "held_out"]
     print(f"test images with a held-out combination: {held_out.mean():.1%}")
     print(found.ratings.groupby(["kind", "sampling"])["score"].agg(["size", "mean"]).round(2).to_string())
-    if sheet:
-        write_sheet(parameters, sheet, rows=5, columns=2)
+    if given.sheet:
+        write_sheet(parameters, given.sheet, rows=5, columns=2)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import smoke
 from results_page import ROOT, commit, machine
 
-RESULTS = Path(".itm/search_index.jsonl")
-REAL = Path(".itm/search_index_like.json")
+RESULTS, REAL = "search_index.jsonl", "search_index_like.json"
+SMALLEST = (
+    "all {run}/embeddings/ditm/seed0/embeddings.npz --vectors 300 --dimension 8 --threads 1 --libraries 'usearch f32' "
+    "--kept {scratch} --page {scratch}/page.md"
+)
 K, QUERIES = 10, 1000
 TOPICS, WITHIN, NOISE, MEAN = 2000, 0.4, 1.2, 0.3
 WIDTHS = (16, 32, 64, 128, 256, 512)
@@ -43,7 +47,10 @@ def drawn(count: int, dimension: int, queries: int = QUERIES) -> tuple[np.ndarra
     rng = np.random.default_rng(0)
     spread = (np.arange(1, dimension + 1) ** -0.5).astype(np.float32)
     spread /= np.linalg.norm(spread)
-    normal = lambda *shape: rng.standard_normal(shape, dtype=np.float32) * spread  # noqa: E731
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32) * spread
+
     share = np.arange(1, TOPICS + 1) ** -0.7
     centres = normal(TOPICS, dimension)
     turn = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0].astype(np.float32)
@@ -63,7 +70,7 @@ def drawn(count: int, dimension: int, queries: int = QUERIES) -> tuple[np.ndarra
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def statistics(image: np.ndarray, text: np.ndarray) -> dict[str, float]:
@@ -135,7 +142,7 @@ def build_library(name: str, vectors: np.ndarray, threads: int) -> tuple[Search,
     if name.startswith("usearch"):
         from usearch.index import Index
 
-        index = Index(
+        index: Any = Index(
             ndim=dimension,
             metric="cos" if name.endswith("i8") else "ip",
             dtype=name.split()[1],
@@ -145,11 +152,11 @@ def build_library(name: str, vectors: np.ndarray, threads: int) -> tuple[Search,
         )
         index.add(np.arange(count), vectors, threads=threads)
 
-        def search(query: np.ndarray, width: int) -> np.ndarray:
+        def by_usearch(query: np.ndarray, width: int) -> np.ndarray:
             index.expansion_search = width
             return np.asarray(index.search(query, K, threads=1).keys)
 
-        return search, lambda path: index.save(str(path))
+        return by_usearch, lambda path: index.save(str(path))
     if name == "hnswlib":
         import hnswlib
 
@@ -159,11 +166,11 @@ def build_library(name: str, vectors: np.ndarray, threads: int) -> tuple[Search,
         graph.add_items(vectors)
         graph.set_num_threads(1)
 
-        def search(query: np.ndarray, width: int) -> np.ndarray:
+        def by_hnswlib(query: np.ndarray, width: int) -> np.ndarray:
             graph.set_ef(width)
-            return graph.knn_query(query, K)[0][0]
+            return np.asarray(graph.knn_query(query, K)[0][0])
 
-        return search, lambda path: graph.save_index(str(path))
+        return by_hnswlib, lambda path: graph.save_index(str(path))
     import faiss
 
     faiss.omp_set_num_threads(threads)
@@ -178,14 +185,14 @@ def build_library(name: str, vectors: np.ndarray, threads: int) -> tuple[Search,
         flat.add(vectors)
     faiss.omp_set_num_threads(1)
 
-    def search(query: np.ndarray, width: int) -> np.ndarray:
+    def by_faiss(query: np.ndarray, width: int) -> np.ndarray:
         if name == "faiss HNSW":
             flat.hnsw.efSearch = width
         else:
             flat.nprobe = max(1, width // 4)
-        return flat.search(query[None], K)[1][0]
+        return np.asarray(flat.search(query[None], K)[1][0])
 
-    return search, lambda path: faiss.write_index(flat, str(path))
+    return by_faiss, lambda path: faiss.write_index(flat, str(path))
 
 
 def build_ours(vectors: np.ndarray, threads: int, folder: Path) -> tuple[Search, Callable[[Path], Any]]:
@@ -243,16 +250,19 @@ def one(given: argparse.Namespace) -> None:
 
 
 def measured(names: tuple[str, ...], given: argparse.Namespace) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
+    given.kept.mkdir(exist_ok=True)
     for dimension in given.dimension:
         for name in names:
             words = ["one", "--name", name, "--vectors", str(given.vectors), "--dimension", str(dimension)]
             words += ["--threads", str(given.threads)] + (["--scratch", str(given.scratch)] if given.scratch else [])
-            done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=False)
+            # of several libraries some may not be installed; for --smoke all that are asked for are
+            done = subprocess.run(
+                [sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=given.smoke
+            )
             if done.returncode:
                 print(f"{name}: failed (status {done.returncode})", file=sys.stderr)
                 continue
-            with RESULTS.open("a") as file:
+            with (given.kept / RESULTS).open("a") as file:
                 file.write(done.stdout.splitlines()[-1] + "\n")
             print(table([json.loads(done.stdout.splitlines()[-1])]), flush=True)
 
@@ -281,10 +291,10 @@ def widths(line: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def page() -> str:
+def page(kept: Path) -> str:
     """docs/results/search.md from the last measurement of each kind."""
     latest: dict[Any, dict[str, Any]] = {}
-    for text in RESULTS.read_text().splitlines():
+    for text in (kept / RESULTS).read_text().splitlines():
         line = json.loads(text)
         latest[line["name"], line["vectors"], line["dimension"]] = line
     ours = [line for line in latest.values() if line["name"] == "itm index"]
@@ -293,8 +303,8 @@ def page() -> str:
         key=lambda line: (line["vectors"], line["dimension"]),
     )
     ours.sort(key=lambda line: (line["vectors"], line["dimension"]))
-    stated = statistics(*drawn(2000, 512))
-    columns = {"drawn": stated, **(json.loads(REAL.read_text()) if REAL.is_file() else {})}
+    stated, real = statistics(*drawn(2000, 512)), kept / REAL
+    columns = {"drawn": stated, **(json.loads(real.read_text()) if real.is_file() else {})}
     compared = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     compared += [f"| {key} | " + " | ".join(f"{c[key]:.2f}" for c in columns.values()) + " |" for key in stated]
     commits = ", ".join(sorted({line["commit"] for line in latest.values()}))
@@ -327,32 +337,43 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def like(files: list[Path], name: str | None, kept: Path) -> None:
+    """Keep the statistics of embeddings that the pipeline wrote."""
+    found = {}
+    for file in files:
+        stored = np.load(file)
+        found[str(json.loads(str(stored["protocol"]))["method"])] = statistics(stored["image"], stored["text"])
+    kept.mkdir(exist_ok=True)
+    (kept / REAL).write_text(json.dumps({f"{name or 'real'}, {method}": found[method] for method in found}))
+
+
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("what", choices=("compare", "index", "like", "page", "all", "one"))
+    found.add_argument("files", nargs="*", type=Path)
+    found.add_argument("--vectors", type=int, default=100_000)
+    found.add_argument("--dimension", type=int, nargs="+", default=[128])
+    found.add_argument("--threads", type=int, default=2)
+    found.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
+    found.add_argument("--scratch", type=Path, help="folder for the index files; without it the system's")
+    found.add_argument("--name", help="of the data set, for `like`")
+    found.add_argument("--kept", type=Path, default=Path(".itm"), help="folder of what was measured")
+    found.add_argument("--page", type=Path, default=ROOT / "docs/results/search.md", help="the page")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("compare", "index", "page", "like", "one"))
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--vectors", type=int, default=100_000)
-    parser.add_argument("--dimension", type=int, nargs="+", default=[128])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
-    parser.add_argument("--scratch", type=Path, help="folder for the index files; without it the system's")
-    parser.add_argument("--name", help="of the data set, for `like`")
-    given = parser.parse_args()
+    given = smoke.read(parser(), SMALLEST)
     if given.what == "one":
         one(given)
-    elif given.what == "compare":
+    if given.what in ("compare", "all"):
         measured(tuple(given.libraries), given)
-    elif given.what == "index":
+    if given.what in ("index", "all"):
         measured(("itm index",), given)
-    elif given.what == "like":
-        found = {}
-        for file in given.files:
-            stored = np.load(file)
-            found[str(json.loads(str(stored["protocol"]))["method"])] = statistics(stored["image"], stored["text"])
-        REAL.parent.mkdir(exist_ok=True)
-        REAL.write_text(json.dumps({f"{given.name or 'real'}, {method}": found[method] for method in found}))
-    else:
-        (ROOT / "docs/results/search.md").write_text(page(), encoding="utf-8")
+    if given.what in ("like", "all"):
+        like(given.files, given.name, given.kept)
+    if given.what in ("page", "all"):
+        given.page.write_text(page(given.kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

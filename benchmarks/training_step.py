@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import smoke
 import torch
 from scipy import sparse
 
@@ -107,7 +108,7 @@ def engine(
     encoder.train()
     known = relations(int(data.owner.max()) + 1)
     made = optimiser(method, towers, parameters)
-    modules = {"method": method} | ({"towers": towers} if towers else {})
+    modules: dict[str, torch.nn.Module] = {"method": method, **({"towers": towers} if towers else {})}
     stepper = Stepper(encoder, data, known, made, modules, parameters, 0, Group())
     sampler = Sampler(data.owner, parameters.batch_images, parameters.captions_per_image, 0)
     batches = itertools.chain.from_iterable(sampler.epoch(epoch) for epoch in itertools.count())
@@ -126,8 +127,9 @@ def bare(encoder: Encoder, data: Split, rows: Any) -> Step:
     assert towers is not None
     parameters = [p for module in (method, towers) for p in module.parameters()]
     adam = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
-    pixels = data.images.batch(rows.images, DEVICE)
-    ids = data.texts.batch(rows.captions, DEVICE)
+    pixels, ids = data.images.batch(rows.images, DEVICE), data.texts.batch(rows.captions, DEVICE)
+    assert isinstance(pixels, torch.Tensor)
+    assert isinstance(ids, torch.Tensor)
     owner = torch.arange(len(rows.images), device=DEVICE).repeat_interleave(len(rows.captions) // len(rows.images))
     positives = owner[None, :] == torch.arange(len(rows.images), device=DEVICE)[:, None]
     target = positives / positives.sum(1, keepdim=True)
@@ -139,7 +141,7 @@ def bare(encoder: Encoder, data: Split, rows: Any) -> Step:
         logits = image @ text.T / 0.07
         loss = torch.nn.functional.cross_entropy(logits, target) + torch.nn.functional.cross_entropy(logits.T, owner)
         adam.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
 
     return step
@@ -170,17 +172,21 @@ def profile(step: Step, steps: int) -> None:
     pstats.Stats(found).sort_stats("tottime").print_stats(18)
 
 
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("--model", default="", help="open_clip model; '' = the small towers")
+    found.add_argument("--images", type=int, default=128)
+    found.add_argument("--loss-images", type=int, default=1024)
+    found.add_argument("--steps", type=int, default=40)
+    found.add_argument("--loss-steps", type=int, default=10)
+    found.add_argument("--precision", default="float32")
+    found.add_argument("--threads", type=int, default=1)
+    found.add_argument("--profile", action="store_true", help="print where our steps spend their time")
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="", help="open_clip model; '' = the small towers")
-    parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--loss-images", type=int, default=1024)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--loss-steps", type=int, default=10)
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--profile", action="store_true", help="print where our steps spend their time")
-    options = parser.parse_args()
+    options = smoke.read(parser(), "--images 4 --loss-images 4 --steps 1 --loss-steps 1 --profile")
     seed_everything(0, options.threads)
 
     towers = build_towers(options.model).to(DEVICE)

@@ -1,7 +1,7 @@
 # `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
 # to the commands that people and CI run.
 .DEFAULT_GOAL := help
-.PHONY: help environment repro real test long fast lint lock docs clean
+.PHONY: help environment repro real test long fast mutants lint lock docs clean
 SHELL := /bin/bash
 
 JOBS ?= auto
@@ -44,16 +44,19 @@ real: environment ## Run the pipeline on real photos (Flickr8k, HierarCaps)
 	$(BIN)/itm preset flickr8k
 	$(BIN)/dvc repro
 
-test: environment ## Run all tests but the long ones, side by side (those of real data need ITM_MIRROR)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules src/itm
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not long'
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup
 
-long: environment ## Run the tests of disturbed pipelines and of a real Slurm (half an hour)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m long
+test: environment ## Run all tests but the long ones, side by side (those of real data need ITM_MIRROR)
+	$(PYTEST) -m 'not long'
+
+long: environment ## Run disturbed pipelines, a real Slurm, large sizes, and random examples by the hundred (an hour)
+	$(PYTEST) -m 'long or hypothesis' --hypothesis-profile thorough
 
 fast: environment ## Run the tests that take a moment each
-	OMP_NUM_THREADS=1 $(BIN)/pytest --doctest-modules src/itm
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup -m 'not slow and not real and not long'
+	$(PYTEST) -m 'not slow and not real and not long'
+
+mutants: environment ## Plant faults one at a time: do the tests notice? (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants
 
 lint: environment ## Check style, types, import floors, the workflow, and that generated docs are current
 	$(BIN)/ruff check .

@@ -14,5 +14,6 @@ from browser import browser, open_page  # noqa: F401
 from small_model import small  # noqa: F401
 
 # machines are noisy: how long an example takes says nothing
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.load_profile("quick")

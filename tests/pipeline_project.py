@@ -10,8 +10,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import warm
 
 from itm.orchestration.dag import read_pipeline
 
@@ -32,13 +37,15 @@ def written(root: Path, *names: str) -> dict[str, bytes]:
 
 
 class Project:
-    """A project in a folder of its own."""
+    """A project in a folder of its own; its commands are the real ones, or quick forks (see warm.py)."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, quick: bool = False) -> None:
         self.root = root
+        self.quick = quick
+        commands = [warm.commands()] if quick else []
         self.environment = {
             **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([*commands, str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": "src",
             "PYTHONPYCACHEPREFIX": BYTE_CODE,
             "DVC_SITE_CACHE_DIR": str(root / ".dvc/tmp/site"),
@@ -59,7 +66,31 @@ class Project:
         return self.run("snakemake", "--cores", "2", *arguments, **kwargs)
 
     def sync(self, **kwargs) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-c", "from itm.orchestration.sync import sync; print(sync())", **kwargs)
+        return self.run("python", "-c", "from itm.orchestration.sync import sync; print(sync())", **kwargs)
+
+    def itm(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
+        """An `itm` command of the project's own code."""
+        return self.run("python", "-m", "itm.cli", *arguments, **kwargs)
+
+    @contextmanager
+    def waiting(self, job: str, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that runs until a job of the stand-in has begun, and goes on when this context ends."""
+        go = self.root / "logs/go"
+        process = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment | {"STUB_WAIT": f"{job} {go}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while job not in self.read("logs/ran.txt").split():
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.01)
+        try:
+            yield process
+        finally:
+            go.touch()
 
     def dvc_status(self) -> dict:
         return json.loads(self.run("dvc", "status", "--json").stdout)
@@ -86,7 +117,7 @@ class Project:
         self.run("git", "clone", "-q", ".", str(root))
         (root / "logs").mkdir()
         (root / "logs/ran.txt").touch()
-        return Project(root)
+        return Project(root, self.quick)
 
     def logs(self) -> str:
         return "\n".join(f"== {log}\n{log.read_text()}" for log in sorted((self.root / "logs").rglob("*.log")))
@@ -126,15 +157,15 @@ class Project:
         names = ("data", "models", "embeddings", "evaluations", "provenance", "results", "report.md", "report.html")
         return {path: content.decode() for path, content in written(self.root, *names).items()}
 
-    def copy(self, root: Path) -> "Project":
-        """The same project elsewhere, file times kept."""
+    def copy(self, root: Path, quick: bool | None = None) -> "Project":
+        """The same project elsewhere, file times kept; its commands are of the same kind unless said."""
         shutil.copytree(self.root, root, symlinks=True)
-        return Project(root)
+        return Project(root, self.quick if quick is None else quick)
 
 
-def unstubbed_project(root: Path) -> Project:
+def unstubbed_project(root: Path, quick: bool = False) -> Project:
     """This repository's pipeline in a new folder, with its real stages and without data."""
-    project = Project(root)
+    project = Project(root, quick)
     root.mkdir()
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
@@ -145,7 +176,7 @@ def unstubbed_project(root: Path) -> Project:
     shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
     (root / "logs").mkdir()
     (root / "logs/ran.txt").touch()
-    project.run(sys.executable, "-m", "itm.cli", "preset", "scenes")  # whatever params.yaml says at present
+    project.itm("preset", "scenes")  # whatever params.yaml says at present
     project.run("git", "init", "-q")
     return project
 

@@ -2,7 +2,8 @@
 
 Started as `python -m stub.<stage> ...` in a temporary project (see ../pipeline_project.py). stub.json states what
 dvc.yaml says of each stage; logs/ran.txt collects the jobs that really ran. With STUB_STEP=SECONDS it takes that long
-for each step, and notes the step in logs/steps.txt before: an output is written in two halves, as a step each.
+for each step, and notes the step in logs/steps.txt before: an output is written in two halves, as a step each. With
+STUB_WAIT="JOB FILE" that job goes on when the file is there.
 """
 
 import hashlib
@@ -48,7 +49,9 @@ def main() -> None:
         digest.update(json.dumps([key, value], sort_keys=True).encode())
     for path in facts["data"]:
         digest.update(Path(path.format(**item)).read_bytes())
-    time.sleep(float(os.environ.get("STUB_SLEEP", "0")))
+    waiting, _, go = os.environ.get("STUB_WAIT", "").partition(" ")
+    while waiting == name and not Path(go).exists():
+        time.sleep(0.01)
     for path in facts["outs"]:
         out = Path(path.format(**item))
         text = digest.hexdigest() + path

@@ -2,28 +2,17 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from itm.orchestration.dag import Job, Pipeline, read_pipeline
 
-SMALL = ["scenes-smoke", "methods=[ditm]", "train.epochs=1", "device=cpu"]
 ALWAYS = ["params.yaml", "dvc.yaml", "data/catalogue.yaml", "dvc.lock"]
 """The parameters; the pipeline, of which a provenance tells the own entry; and the report quotes the checksums of
 source files from dvc.lock."""
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def real(unstubbed, tmp_path_factory):
-    """A project that `dvc repro` brought up to date with the real stages."""
-    project = unstubbed.copy(tmp_path_factory.mktemp("orchestration") / "real")
-    project.run(sys.executable, "-m", "itm.cli", "preset", *SMALL)
-    project.repro()
-    return project
 
 
 def alone(job: Job, project, folder: Path) -> list[str]:

@@ -74,7 +74,7 @@ def test_a_job_waits_for_a_gpu() -> None:
             waiting.start()
             time.sleep(0.1)
             assert got == []
-        waiting.join(10)
+        waiting.join(600)
         assert got == [second]
 
 
@@ -94,7 +94,7 @@ def test_the_lock_of_a_killed_job_is_free(locks: Path) -> None:
     code = (
         "import time; from itm.orchestration import devices\n"
         "devices.visible_gpus = lambda: ['GPU-aaaa']\n"
-        "with devices.device('auto') as name: print(name, flush=True); time.sleep(60)"
+        "with devices.device('auto') as name: print(name, flush=True); time.sleep(3600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None

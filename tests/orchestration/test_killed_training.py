@@ -3,13 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("killed-training")]
+pytestmark = pytest.mark.slow
 SMALL = [
     "device=cpu",
     "methods=[ditm]",
@@ -32,12 +31,15 @@ RUNNERS = {
 
 
 @pytest.fixture(scope="module")
-def prepared(unstubbed, tmp_path_factory):
+def prepared(once, unstubbed):
     """A project whose data stages ran."""
-    project = unstubbed.copy(tmp_path_factory.mktemp("killed") / "prepared")
-    project.run(sys.executable, "-m", "itm.cli", "preset", "scenes-smoke", *SMALL)
-    project.snakemake("data/features/images.safetensors", "data/scored/captions.parquet")
-    return project
+
+    def make(root) -> None:
+        project = unstubbed.copy(root)
+        project.itm("preset", "scenes-smoke", *SMALL)
+        project.snakemake("data/features/images.safetensors", "data/scored/captions.parquet")
+
+    return once("prepared-for-training", make)
 
 
 def trained(project):
@@ -49,11 +51,9 @@ def trained(project):
 
 
 @pytest.fixture(scope="module")
-def whole(prepared, tmp_path_factory):
+def whole(once, prepared):
     """The files of a training that nobody disturbed."""
-    project = prepared.copy(tmp_path_factory.mktemp("killed") / "whole")
-    project.run(*RUNNERS["dvc"])
-    return trained(project)
+    return trained(once("trained", lambda root: prepared.copy(root).run(*RUNNERS["dvc"])))
 
 
 def unlock(project, runner: str) -> None:
@@ -96,15 +96,19 @@ def kill_tree(pid: int) -> None:
             os.kill(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    psutil.wait_procs(found, timeout=10)
+    psutil.wait_procs(found, timeout=600)
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_killed_with_its_runner_and_started_again_it_ends_with_the_same_bytes(runner, prepared, whole, tmp_path):
-    project = prepared.copy(tmp_path / runner)
+ONCE = [("dvc", (4,)), ("snakemake", (2,))]
+AGAIN_AND_AGAIN = [pytest.param(runner, (2, 5, 3), marks=pytest.mark.long) for runner in RUNNERS]
+
+
+@pytest.mark.parametrize(("runner", "kills"), [*ONCE, *AGAIN_AND_AGAIN])
+def test_killed_with_its_runner_and_started_again_it_ends_with_the_same_bytes(runner, kills, prepared, whole, tmp_path):
+    project = prepared.copy(tmp_path / runner, quick=False)
     generator = np.random.default_rng(len(runner))
-    for epochs in generator.permutation([2, 3, 5]):
-        kill_after(project, runner, int(epochs), generator.uniform(0, 0.2))
+    for epochs in kills:
+        kill_after(project, runner, epochs, generator.uniform(0, 0.2))
         unlock(project, runner)
         assert not (project.root / OUTPUTS[0] / "model.safetensors").exists(), "it came to its end before it was killed"
     done = project.run(*RUNNERS[runner])

@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("snakemake_executor_plugin_kubernetes", reason="snakemake-executor-plugin-kubernetes is missing")
 
 sys.path.insert(0, str(Path(__file__).parent))
+from pipeline_project import Project
 from pods import container_environment, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runners")]  # the group shares costly fixtures
+pytestmark = pytest.mark.slow
 PROFILE = "workflow/profiles/kubernetes"
 PATHS = "src:workflow/plugins"
 GPU_JOBS = ["encode", "encode", "features", "train", "train"]
@@ -31,6 +32,7 @@ def test_a_dry_run_needs_no_cluster_and_plans_one_gpu_for_each_gpu_job(fresh):
 
 
 def test_the_pipeline_runs_in_pods_that_find_the_project_on_their_volume(fresh, tmp_path):
+    fresh = Project(fresh.root)
     fresh.edit(f"{PROFILE}/config.yaml", "YOUR_CLAIM:/YOUR_VOLUME", f"projects:{fresh.root.parent}")
     fresh.edit(f"{PROFILE}/config.yaml", "YOUR_IMAGE", "python:3.11")
     with serving(tmp_path, container_environment(fresh)) as (pods, config):

@@ -34,7 +34,7 @@ def by_dvc(text: str, stages: dict[str, Any]) -> str:
 def test_each_stage_of_the_committed_file_is_replaced_added_and_left_alone() -> None:
     text = (ROOT / "dvc.lock").read_text(encoding="utf-8")
     stages = YAML(typ="safe").load(StringIO(text))["stages"]
-    for name, entry in list(stages.items())[::3]:
+    for name, entry in list(stages.items())[::9]:
         assert with_entry(text, written({name: entry})) == text
         changed = {name: {**entry, "cmd": "python -m other 'and a long command '" + " --option value" * 30}}
         assert with_entry(text, written(changed)) == by_dvc(text, changed)

@@ -20,7 +20,7 @@ from pathlib import Path
 from itm.orchestration.processes import end_with_runner
 end_with_runner(lambda message: Path("said.txt").write_text(message))
 Path("stage.txt").write_text(str(os.getpid()))
-time.sleep(60)
+time.sleep(3600)
 """
 RUNNER = "import subprocess, sys; subprocess.run(['/bin/sh', '-c', sys.executable + ' stage.py; true'])"
 
@@ -34,7 +34,7 @@ def runner(tmp_path: Path):
         [sys.executable, "dvc", "repro"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(SRC)}
     )
     stage = tmp_path / "stage.txt"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while not (stage.exists() and stage.read_text()) and time.monotonic() < until:
         time.sleep(0.01)
     yield process, int(stage.read_text())
@@ -43,7 +43,7 @@ def runner(tmp_path: Path):
 
 
 def ended(pid: int) -> bool:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 600
     while time.monotonic() < until:
         try:
             os.kill(pid, 0)

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from remotes import KINDS, Remote
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runners")]  # the group shares costly fixtures
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=KINDS)
@@ -27,7 +27,7 @@ def add(project, remote: Remote) -> None:
         project.run(*command)
 
 
-def test_a_fresh_clone_with_dvc_pull_and_sync_has_nothing_to_do(by_snakemake, remote: Remote, tmp_path: Path):
+def test_a_fresh_clone_with_dvc_pull_has_the_results(by_snakemake, remote: Remote, tmp_path: Path):
     add(by_snakemake, remote)
     by_snakemake.run("dvc", "push", "-q")
     by_snakemake.run("dvc", "status", "--cloud", "--quiet")  # fails if an object is not there
@@ -36,11 +36,12 @@ def test_a_fresh_clone_with_dvc_pull_and_sync_has_nothing_to_do(by_snakemake, re
     add(clone, remote)
     clone.run("dvc", "pull", "-q")
     assert clone.dvc_status() == {}
-    clone.sync()
-    assert clone.nothing_to_do()
-    assert "up to date" in clone.repro().stdout
-    assert clone.ran() == []
     assert clone.results() == by_snakemake.results()
+    if remote.url.startswith("/"):  # from here on all remotes are alike
+        clone.sync()
+        assert clone.nothing_to_do()
+        assert "up to date" in clone.repro().stdout
+        assert clone.ran() == []
 
 
 def test_what_is_missing_in_a_remote_is_named_and_not_passed_over(by_snakemake, tmp_path: Path):

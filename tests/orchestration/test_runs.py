@@ -3,16 +3,14 @@
 import csv
 import io
 import json
-import sys
 
 import pytest
 
-ITM = (sys.executable, "-m", "itm.cli")
-GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@localhost")
+pytestmark = pytest.mark.slow
 
 
 def runs(project, *arguments: str) -> list[dict]:
-    return json.loads(project.run(*ITM, "runs", "--json", *arguments).stdout)
+    return json.loads(project.itm("runs", "--json", *arguments).stdout)
 
 
 def restore(project, command: str) -> None:
@@ -21,21 +19,26 @@ def restore(project, command: str) -> None:
         project.run(*part.split())
 
 
+@pytest.fixture(scope="session")
+def both(once, rates):
+    """A tag with one learning rate, a branch with another, which is here. Read only."""
+
+    def make(root) -> None:
+        project = rates.copy(root)
+        project.run("git", "checkout", "-q", "--force", ".")
+        project.run("dvc", "checkout", "-q", "--force")
+
+    return once("both", make)
+
+
 @pytest.fixture
-def two(by_dvc):
-    """A tag with one learning rate, a branch with another."""
-    by_dvc.commit()
-    by_dvc.run("git", "tag", "first")
-    by_dvc.run("git", "checkout", "-q", "-b", "faster")
-    by_dvc.set("train.learning_rate", 0.002)
-    by_dvc.repro()
-    by_dvc.commit()
-    by_dvc.ran()
-    return by_dvc
+def two(both, tmp_path):
+    """The same, to run in."""
+    return both.copy(tmp_path / "two")
 
 
-def test_each_run_stands_once_with_what_differs(two) -> None:
-    found = runs(two)
+def test_each_run_stands_once_with_what_differs(both) -> None:
+    found = runs(both)
     assert {(run["method"], tuple(run["where"])) for run in found} == {
         (method, where)
         for method in ("clip", "ditm")
@@ -49,7 +52,7 @@ def test_each_run_stands_once_with_what_differs(two) -> None:
         '{"train.learning_rate": 0.002}',
     }
     assert {run["state"] for run in found} == {"here", "cache"}
-    assert [run["seed"] for run in runs(two, "--method", "ditm")] == [0, 0]
+    assert [run["seed"] for run in runs(both, "--method", "ditm")] == [0, 0]
 
 
 def test_a_restored_run_is_the_same_bit_for_bit_and_nothing_is_trained(two) -> None:
@@ -106,13 +109,13 @@ def test_experiments_are_runs_too_and_are_applied_without_training(by_dvc) -> No
     assert by_dvc.ran() == []
 
 
-def test_table_csv_and_sorting(two) -> None:
-    text = two.run(*ITM, "runs", "-m", "retrieval.value", "--sort", "retrieval.value").stdout
+def test_table_csv_and_sorting(both) -> None:
+    text = both.itm("runs", "-m", "retrieval.value", "--sort", "retrieval.value").stdout
     assert "train.learning_rate=0.002" in text
     assert "its files are in DVC's cache" in text
-    rows = list(csv.DictReader(io.StringIO(two.run(*ITM, "runs", "--csv", "-m", "retrieval").stdout)))
+    rows = list(csv.DictReader(io.StringIO(both.itm("runs", "--csv", "-m", "retrieval").stdout)))
     assert {row["train.learning_rate"] for row in rows} == {"0.001", "0.002"}
-    values = [run["metrics"]["retrieval.value"] for run in runs(two, "-m", "retrieval", "--sort", "retrieval.value")]
+    values = [run["metrics"]["retrieval.value"] for run in runs(both, "-m", "retrieval", "--sort", "retrieval.value")]
     assert values == sorted(values, reverse=True)
 
 
@@ -138,19 +141,19 @@ def test_older_commits_are_asked_for(two) -> None:
     ],
 )
 def test_bad_arguments(reproduced, arguments: list[str], message: str) -> None:
-    done = reproduced.run(*ITM, "runs", *arguments, ok=False)
+    done = reproduced.itm("runs", *arguments, ok=False)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_damaged_and_absent_results(fresh) -> None:
-    done = fresh.run(*ITM, "runs", ok=False)
+    done = fresh.itm("runs", ok=False)
     assert "no results here or in any branch, tag or experiment; run `dvc repro`" in done.stderr
     place = fresh.root / "results/runs/clip/seed0"
     place.mkdir(parents=True)
     (place / "retrieval.json").write_text('{"value": "high"}')
-    done = fresh.run(*ITM, "runs", ok=False)
+    done = fresh.itm("runs", ok=False)
     assert done.returncode == 1
     assert "results/runs/clip/seed0/retrieval.json holds no metrics" in done.stderr
 

@@ -3,16 +3,15 @@
 import fcntl
 import json
 import os
-import sys
 import time
 
 import pytest
 
-ITM = (sys.executable, "-m", "itm.cli")
+pytestmark = pytest.mark.slow
 
 
 def gc(project, *arguments: str) -> dict[str, dict]:
-    found = json.loads(project.run(*ITM, "gc", "--json", *arguments).stdout)
+    found = json.loads(project.itm("gc", "--json", *arguments).stdout)
     return {item["name"]: item for item in found["items"]}
 
 
@@ -21,14 +20,11 @@ def objects(project) -> set[str]:
 
 
 @pytest.fixture
-def three(by_dvc):
+def three(rates, tmp_path):
     """Results of three learning rates: the first committed, the second nowhere but in the cache, the third here."""
-    by_dvc.commit()
-    for rate in (0.002, 0.003):
-        by_dvc.set("train.learning_rate", rate)
-        by_dvc.repro()
-    by_dvc.ran()
-    return by_dvc
+    project = rates.copy(tmp_path / "three")
+    project.run("git", "reset", "-q", "first")
+    return project
 
 
 def test_gc_deletes_what_nothing_names_and_nothing_else(three) -> None:
@@ -58,12 +54,12 @@ def test_gc_deletes_what_nothing_names_and_nothing_else(three) -> None:
 
 
 def test_du_counts_what_gc_would_delete(three) -> None:
-    areas = json.loads(three.run(*ITM, "du", "--json").stdout)
+    areas = json.loads(three.itm("du", "--json").stdout)
     cache = next(area for area in areas if area["name"] == "DVC's cache")
     sizes = [path.stat().st_size for path in (three.root / ".dvc/cache/files/md5").glob("*/*")]
     assert (cache["size"], cache["files"]) == (sum(sizes), len(sizes))
     assert cache["unused"] == gc(three)["cache"]["size"]
-    assert "DVC's cache" in three.run(*ITM, "du").stdout
+    assert "DVC's cache" in three.itm("du").stdout
 
 
 def test_gc_waits_for_nobody_and_deletes_nothing_while_a_stage_runs(three) -> None:
@@ -72,17 +68,17 @@ def test_gc_waits_for_nobody_and_deletes_nothing_while_a_stage_runs(three) -> No
     lock.parent.mkdir(exist_ok=True)
     with lock.open("a") as held:
         fcntl.flock(held, fcntl.LOCK_SH)
-        refused = three.run(*ITM, "gc", "--apply", ok=False)
+        refused = three.itm("gc", "--apply", ok=False)
         assert gc(three)["cache"]["files"] > 0  # a dry run may look
     assert refused.returncode == 1
     assert "a stage is running" in refused.stderr
     (three.root / ".snakemake/locks").mkdir(parents=True)
     (three.root / ".snakemake/locks/0.input.lock").touch()
-    refused = three.run(*ITM, "gc", "--apply", ok=False)
+    refused = three.itm("gc", "--apply", ok=False)
     assert "snakemake --unlock" in refused.stderr
     (three.root / ".snakemake/locks/0.input.lock").unlink()
     (three.root / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": {"pid": os.getpid(), "cmd": "repro"}}}))
-    refused = three.run(*ITM, "gc", "--apply", ok=False)
+    refused = three.itm("gc", "--apply", ok=False)
     assert "DVC is at work" in refused.stderr
     assert objects(three) == before
 
@@ -116,7 +112,7 @@ def test_files_of_methods_that_no_longer_run_go_if_a_commit_has_them(by_dvc) -> 
     stray = by_dvc.root / "models/other/seed0/model.safetensors"
     stray.parent.mkdir(parents=True)
     stray.write_text("of nobody")
-    text = by_dvc.run(*ITM, "gc").stdout
+    text = by_dvc.itm("gc").stdout
     assert "1 files of methods or seeds that params.yaml no longer names are kept" in text
     assert model.exists()
     found = gc(by_dvc, "--apply")
@@ -135,7 +131,7 @@ def test_a_cache_shared_with_other_projects_is_left_alone(by_dvc, tmp_path) -> N
     by_dvc.set("train.learning_rate", 0.5)
     by_dvc.repro()
     count = len(list((tmp_path / "shared").rglob("*")))
-    done = by_dvc.run(*ITM, "gc", "--apply").stdout
+    done = by_dvc.itm("gc", "--apply").stdout
     assert "lies outside of this project" in done
     assert len(list((tmp_path / "shared").rglob("*"))) == count
 

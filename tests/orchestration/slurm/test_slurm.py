@@ -35,8 +35,8 @@ def slurm():
 
 @pytest.fixture(scope="module")
 def prepared(unstubbed, tmp_path_factory):
-    project = unstubbed.copy(tmp_path_factory.mktemp("slurm") / "prepared")
-    project.run(sys.executable, "-m", "itm.cli", "preset", *PRESET)
+    project = unstubbed.copy(tmp_path_factory.mktemp("slurm") / "prepared", quick=False)
+    project.itm("preset", *PRESET)
     fill_in_profile(project.root)
     project.commit()
     return project

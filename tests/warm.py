@@ -1,0 +1,202 @@
+"""Commands that start at once: forks of one process that has imported torch, DVC, Snakemake and the like.
+
+Tests start hundreds of processes, and most of each are its imports. The folder `warm.commands()`, first on PATH, holds
+`python`, `dvc`, `snakemake` and `itm`, which run in forks of such a process: with their own folder, environment,
+output and exit status, and ended by the signals that end them. Only other people's packages are imported beforehand,
+so a project's own code is always read from its own `src`. Tests of kills, of limits and of what a process is called
+take the real commands.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+MODULES = {"dvc": "dvc", "snakemake": "snakemake", "itm": "itm.cli"}
+"""Commands beside `python`, and the modules that they run."""
+IMPORTED = (
+    "torch", "numpy", "scipy.sparse", "scipy.stats", "pandas", "pandera.pandas", "pyarrow.parquet", "sklearn.utils",
+    "safetensors.torch", "PIL.Image", "imagehash", "simplejpeg", "pydantic", "typer", "rich.progress", "jinja2",
+    "matplotlib.figure", "httpx", "dvc.cli", "dvc.repo", "dvc.commands.repro", "dvc.commands.status",
+    "dvc.stage.cache", "dvc.dvcfile", "dvc_data.index", "snakemake.cli", "snakemake.api",
+    "snakemake_executor_plugin_slurm", "ruamel.yaml",
+)  # fmt: skip
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+COMMAND = """#!{python} -SEs
+import sys
+sys.path.insert(0, {folder!r})
+import warm
+sys.exit(warm.ask({address!r}, {python!r}, sys.argv))
+"""
+
+
+@functools.cache
+def commands() -> str:
+    """The folder of the commands, for this process and those that it starts; gone when this process ends."""
+    import subprocess
+    import tempfile
+    from pathlib import Path
+
+    folder = Path(tempfile.mkdtemp(prefix="itm-warm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    address = str(folder / "socket")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen(64)
+        # it is not measured itself, and ends with this process, when the other end of its input closes
+        environment = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_START"}
+        server = subprocess.Popen(
+            [sys.executable, __file__, str(listening.fileno())],
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            pass_fds=[listening.fileno()],
+        )
+    assert server.stdin is not None
+    atexit.register(server.stdin.close)
+    for name in ("python", *MODULES):
+        text = COMMAND.format(python=sys.executable, folder=str(Path(__file__).parent), address=address)
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+def ask(address: str, python: str, arguments: Sequence[str]) -> int:
+    """Run a command in a fork; returns its exit status. Options that a fork cannot take get a Python of their own."""
+    module = MODULES.get(os.path.basename(arguments[0]))  # noqa: PTH119 (pathlib takes longer than all the rest)
+    words = ["-m", module, *arguments[1:]] if module else list(arguments[1:])
+    if not words or (words[0].startswith("-") and words[0] not in ("-m", "-c")):
+        os.execv(python, [python, *words])
+    place = os.getcwd()  # noqa: PTH109
+    executable = os.path.join(os.path.dirname(arguments[0]), "python")  # noqa: PTH118, PTH120
+    asked = {"words": words, "folder": place, "environment": dict(os.environ), "executable": executable}
+    content = json.dumps(asked).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        socket.send_fds(connection, [len(content).to_bytes(8, "big")], [0, 1, 2])
+        connection.sendall(content)
+        answers = connection.makefile()
+        pid = int(answers.readline())
+        for number in PASSED_ON:
+            signal.signal(number, lambda number, _: os.kill(pid, number))
+        status = int(answers.readline())
+    if status < 0:
+        if status != -signal.SIGKILL:
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    return status
+
+
+def serve(listening: socket.socket) -> None:
+    """Fork for each command that is asked for, until the input ends."""
+    import importlib
+
+    base = sys.path[1:]  # without the folder of this file
+    for name in IMPORTED:
+        importlib.import_module(name)
+    assert "itm" not in sys.modules
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
+    while 0 not in (ready := select.select([listening, 0], [], [])[0]):
+        for each in ready:
+            connection, _ = each.accept()
+            if os.fork() == 0:
+                listening.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                os._exit(watch(connection, base))
+            connection.close()
+
+
+def watch(connection: socket.socket, base: list[str]) -> int:
+    """Run what is asked for in a fork, and say how it ended; it is killed with the process that asked."""
+    length, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
+    asked = json.loads(connection.makefile("rb").read(int.from_bytes(length, "big")))
+    pid = os.fork()
+    if pid == 0:
+        connection.close()
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os._exit(run(asked, base))
+    for descriptor in (0, 1, 2, *descriptors):  # else pipes would stay open
+        os.close(descriptor)
+    ended = os.pidfd_open(pid)
+    tell(connection, pid)
+    if ended not in select.select([ended, connection], [], [])[0]:  # its end of the connection is closed
+        os.kill(pid, signal.SIGKILL)
+    tell(connection, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    return 0
+
+
+def tell(connection: socket.socket, number: int) -> None:
+    """Send a number to the process that asked, if it is still there."""
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(b"%d\n" % number)
+
+
+def run(asked: dict, base: list[str]) -> int:
+    """What a new Python would do with these words, in this process; returns the exit status."""
+    import io
+    import runpy
+    import threading
+    import traceback
+    import types
+    from pathlib import Path
+
+    environment, words, folder = asked["environment"], asked["words"], asked["folder"]
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
+    for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
+        raw = open(number, "wb", closefd=False)  # noqa: SIM115
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, line_buffering=os.isatty(number) or number == 2)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.executable = asked["executable"]
+    sys.pycache_prefix = environment.get("PYTHONPYCACHEPREFIX")
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
+    given = [str(Path(each).absolute()) for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    if "COVERAGE_PROCESS_START" in environment:
+        import coverage
+
+        coverage.process_startup()
+    status: object = 0
+    try:
+        if words[0] in ("-m", "-c"):
+            sys.argv = [words[0], *words[2:]]
+            sys.path[:] = [folder, *given, *base]
+            if words[0] == "-m":
+                runpy._run_module_as_main(words[1])
+            else:
+                exec(compile(words[1], "<string>", "exec"), sys.modules["__main__"].__dict__)
+        else:
+            sys.argv = list(words)
+            sys.path[:] = [str(Path(words[0]).absolute().parent), *given, *base]
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as error:
+        status = error.code
+        if status is not None and not isinstance(status, int):
+            print(status, file=sys.stderr)
+            status = 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    with contextlib.suppress(BaseException):
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return int(status or 0) & 0xFF
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -15,6 +15,8 @@ PYTHON = $(shell for p in $$(type -ap python3.11 python3); do $$p -m pip --versi
 # what the stages start is found in the environment, also when a stage is run by DVC or Snakemake
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(ENV)
+# without byte code every process compiles its modules anew: `snakemake -n` takes 6 s instead of 2
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

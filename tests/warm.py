@@ -60,8 +60,7 @@ def commands() -> str:
             stdin=subprocess.PIPE,
             pass_fds=[listening.fileno()],
         )
-    assert server.stdin is not None
-    atexit.register(server.stdin.close)
+    atexit.register(server.communicate)  # which closes its input; waited for, its processor time is counted
     for name in ("python", *MODULES):
         text = COMMAND.format(python=sys.executable, folder=str(Path(__file__).parent), address=address)
         (folder / name).write_text(text)
@@ -96,43 +95,50 @@ def ask(address: str, python: str, arguments: Sequence[str]) -> int:
 
 
 def serve(listening: socket.socket) -> None:
-    """Fork for each command that is asked for, until the input ends."""
+    """Fork for each command that is asked for, until the input ends; a fork is killed with the process that asked."""
+    import gc
     import importlib
 
     base = sys.path[1:]  # without the folder of this file
     for name in IMPORTED:
         importlib.import_module(name)
     assert "itm" not in sys.modules
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
-    while 0 not in (ready := select.select([listening, 0], [], [])[0]):
-        for each in ready:
-            connection, _ = each.accept()
-            if os.fork() == 0:
-                listening.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                os._exit(watch(connection, base))
-            connection.close()
+    gc.freeze()  # else each fork would write to all these pages, and so copy them
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which workers of pytest leave ignored
+    running: dict[int, tuple[int, socket.socket]] = {}
+    while True:
+        asking = [connection for _, connection in running.values()]
+        for each in select.select([0, listening, *running, *asking], [], [])[0]:
+            if each == 0:
+                return
+            if each is listening:
+                connection, _ = listening.accept()
+                pid = fork(connection, base)
+                tell(connection, pid)
+                running[os.pidfd_open(pid)] = pid, connection
+            elif each in running:
+                pid, connection = running.pop(each)
+                tell(connection, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                os.close(each)
+                connection.close()
+            else:
+                for pid in [pid for pid, connection in running.values() if connection is each]:
+                    os.kill(pid, signal.SIGKILL)
 
 
-def watch(connection: socket.socket, base: list[str]) -> int:
-    """Run what is asked for in a fork, and say how it ended; it is killed with the process that asked."""
+def fork(connection: socket.socket, base: list[str]) -> int:
+    """Start what is asked for; returns its process id."""
     length, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
     asked = json.loads(connection.makefile("rb").read(int.from_bytes(length, "big")))
     pid = os.fork()
     if pid == 0:
-        connection.close()
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, number)
             os.close(descriptor)
         os._exit(run(asked, base))
-    for descriptor in (0, 1, 2, *descriptors):  # else pipes would stay open
+    for descriptor in descriptors:  # else pipes would stay open
         os.close(descriptor)
-    ended = os.pidfd_open(pid)
-    tell(connection, pid)
-    if ended not in select.select([ended, connection], [], [])[0]:  # its end of the connection is closed
-        os.kill(pid, signal.SIGKILL)
-    tell(connection, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    return 0
+    return pid
 
 
 def tell(connection: socket.socket, number: int) -> None:

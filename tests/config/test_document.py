@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from presets import preset
 from ruamel.yaml import YAML
 
 from itm.config import document
-from itm.config.presets import compose, flatten
+from itm.config.presets import flatten
 from itm.config.tracking import stages_of, tracking
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ def test_the_page_is_current():
 
 def test_the_page_names_every_parameter():
     text = (ROOT / document.PAGE).read_text()
-    for key in flatten(compose("scenes", root=ROOT).model_dump()):
+    for key in flatten(preset("scenes").model_dump()):
         name = key.rsplit(".", 1)[1] if key.startswith("method.") else key
         if name not in ("loss", "type", "similarity", "add"):
             assert f"| `{name}` |" in text, key
@@ -63,5 +64,5 @@ def test_what_tracks_a_key(key, stages):
 
 def test_every_parameter_but_the_device_is_tracked_by_a_stage():
     tracked = tracking(YAML(typ="safe").load(ROOT / "dvc.yaml"))
-    parameters = flatten(compose("scenes", root=ROOT).model_dump())
+    parameters = flatten(preset("scenes").model_dump())
     assert [key for key in parameters if not stages_of(key, tracked)] == ["device"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -61,6 +60,7 @@ class FaultServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script, self.body, self.etag = list(script), body, etag
         self.requests: list[tuple[str, str]] = []
+        self.closing = threading.Event()
 
     @property
     def url(self) -> str:
@@ -78,6 +78,7 @@ def serve(script: list[Behaviour], body: bytes = BODY, etag: str = ETAG) -> Iter
     try:
         yield server
     finally:
+        server.closing.set()
         server.shutdown()
         server.server_close()
 
@@ -141,7 +142,7 @@ def redirect_nowhere(handler: Handler) -> None:
 
 
 def stalled(after: int) -> Behaviour:
-    """Send `after` bytes, then nothing for longer than anybody waits."""
+    """Send `after` bytes, then nothing any more."""
 
     def behave(handler: Handler) -> None:
         body, start = handler.server.body, handler.start
@@ -152,7 +153,7 @@ def stalled(after: int) -> Behaviour:
         handler.end_headers()
         handler.wfile.write(body[start : start + after])
         handler.wfile.flush()
-        time.sleep(1.5)
+        handler.server.closing.wait()
         handler.close_connection = True
 
     return behave
@@ -163,10 +164,9 @@ def dripping(handler: Handler) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", str(len(handler.server.body)))
     handler.end_headers()
-    for _ in range(100):
+    while not handler.server.closing.wait(0.03):
         handler.wfile.write(b"x")
         handler.wfile.flush()
-        time.sleep(0.03)
     handler.close_connection = True
 
 

@@ -8,16 +8,15 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from presets import ROOT, preset
 from ruamel.yaml import YAML
 
 from itm.config.data import DatasetsParameters
-from itm.config.presets import choices, compose
+from itm.config.presets import choices
 from itm.data.catalogue import find_file, load_catalogue
 from itm.data.commands import app
 from itm.data.readers.base import READERS
 from itm.errors import ConfigError, DataError
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -32,9 +31,9 @@ def test_every_data_set_has_an_entry_a_reader_and_options(catalogue):
     assert set(catalogue) - annotations == set(DatasetsParameters.model_fields) == set(READERS)
 
 
-@pytest.mark.parametrize("preset", choices("preset", ROOT))
-def test_every_preset_names_files_of_the_catalogue(preset, catalogue):
-    parameters = compose(preset, root=ROOT)
+@pytest.mark.parametrize("name", choices("preset", ROOT))
+def test_every_preset_names_files_of_the_catalogue(name, catalogue):
+    parameters = preset(name)
     wanted = catalogue[parameters.data.name].files
     assert set(parameters.data.files) <= set(wanted)
     left_out = {file for file, entry in wanted.items() if not entry.optional} - set(parameters.data.files)

@@ -22,6 +22,7 @@ NORMALISED = {
     "A dog runs .": "A dog runs",
     "A dog runs . .": "A dog runs",
     "A dog runs.": "A dog runs.",
+    "A  dog runs": "A dog runs",
     " A  dog \n runs\t": "A dog runs",
     "A dog\u00a0runs": "A dog runs",
     "A\u200b dog\ufeff runs": "A dog runs",

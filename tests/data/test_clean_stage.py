@@ -12,28 +12,35 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import warm
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
 import stand_in
+from presets import ROOT, preset
 
-from itm.config.presets import compose
+from itm.config.parameters import Parameters
 from itm.config.render import render
 from itm.data.catalogue import load_catalogue
+from itm.data.clean.captions import clean_captions
 from itm.data.clean.run import clean_data_set
 from itm.data.download import fetch
+from itm.data.readers import read
 from itm.data.readers.cxc import read_ratings
 from itm.data.scenes import write_images, write_scenes
+from itm.data.schemas.protocols import check_protocol
 from itm.data.tables import read_captions, read_hierarchies, read_images, read_quarantine, read_texts, read_truth
 from itm.data.tables import read_ratings as ratings_of
 from itm.errors import DataError
 
-ROOT = Path(__file__).parents[2]
-OPTIONS = ["datasets.flickr30k.check_protocol=false"]
+
+def small_flickr30k(strict_leaks: bool = False) -> Parameters:
+    return preset("flickr30k", changes={"datasets.flickr30k.check_protocol": False, "clean.strict_leaks": strict_leaks})
 
 
-def clean(raw: Path, out: Path, *more: str, preset: str = "flickr30k") -> dict:
-    return clean_data_set(compose(preset, [*more], root=ROOT), raw, out, out / "quality.json", lambda *_: None)
+def clean(raw: Path, out: Path, parameters: Parameters | None = None) -> dict:
+    parameters = parameters or small_flickr30k()
+    return clean_data_set(parameters, raw, out, out / "quality.json", lambda *_: None)
 
 
 def rewrite_photos(raw: Path, changes: dict[str, bytes | None]) -> None:
@@ -77,25 +84,25 @@ def test_exact_and_perceptual_leaks(raw, tmp_path):
     rewrite_photos(
         raw, {TEST: photo_bytes(raw, TRAIN), DEV: smaller.getvalue(), "1000011.jpg": photo_bytes(raw, "1000010.jpg")}
     )
-    report = clean(raw, tmp_path / "out", *OPTIONS)["duplicates"]
+    report = clean(raw, tmp_path / "out")["duplicates"]
     assert report["same_images"] == {"exact train-test": 1, "exact train-train": 1, "perceptual train-dev": 1}
     assert report["leaks"] == 2
     assert "exact: 1000003 (train) = 1000090 (test)" in report["same_images_listed"]
     with pytest.raises(
         DataError, match="2 images of the training split are also evaluated on: 1000003 = 1000090"
     ) as caught:
-        clean(raw, tmp_path / "strict", *OPTIONS, "clean.strict_leaks=true")
+        clean(raw, tmp_path / "strict", small_flickr30k(strict_leaks=True))
     assert caught.value.reason == "leak"
     assert not (tmp_path / "strict/captions.parquet").exists()
 
 
 def test_different_photos_are_no_leak(raw, tmp_path):
-    assert clean(raw, tmp_path / "out", *OPTIONS)["duplicates"]["leaks"] == 0
+    assert clean(raw, tmp_path / "out")["duplicates"]["leaks"] == 0
 
 
 def test_bad_training_photos_go_to_quarantine_with_their_captions(raw, tmp_path):
     rewrite_photos(raw, {TRAIN: b"<html>", "1000005.jpg": photo_bytes(raw, "1000005.jpg")[:-100], "1000006.jpg": None})
-    report = clean(raw, tmp_path / "out", *OPTIONS)
+    report = clean(raw, tmp_path / "out")
     assert report["after"]["train"] == {"images": 57, "captions": 285}
     reasons = {"not-an-image": 1, "damaged-image": 1, "photo-missing": 1, "photo-rejected": 15}
     assert report["quarantine"] == reasons
@@ -108,7 +115,7 @@ def test_bad_training_photos_go_to_quarantine_with_their_captions(raw, tmp_path)
 def test_bad_evaluation_photo_stops_the_stage(content, message, raw, tmp_path):
     rewrite_photos(raw, {TEST: content})
     with pytest.raises(DataError, match=rf"1 evaluation photos cannot be used.*1000090 \(test.*{message}") as caught:
-        clean(raw, tmp_path / "out", *OPTIONS)
+        clean(raw, tmp_path / "out")
     assert caught.value.reason == "evaluation-photo"
 
 
@@ -119,7 +126,7 @@ def test_training_photo_without_a_caption_left(raw, tmp_path):
     for sentence in values["images"][3]["sentences"]:
         sentence["raw"] = "A"
     stand_in.write_zip(path, {"dataset_flickr30k.json": json.dumps(values).encode()})
-    report = clean(raw, tmp_path / "out", *OPTIONS)
+    report = clean(raw, tmp_path / "out")
     assert report["quarantine"] == {"no-caption-left": 1, "too-short": 5}
     assert "1000003" not in set(read_images(tmp_path / "out")["image_id"])
 
@@ -132,23 +139,22 @@ def test_caption_ids_that_come_twice_break_the_contract(raw, tmp_path, monkeypat
     values["images"][0]["sentences"][0]["sentid"] = values["images"][1]["sentences"][0]["sentid"]
     stand_in.write_zip(path, {"dataset_flickr30k.json": json.dumps(values).encode()})
     with pytest.raises(DataError, match=r"captions.caption_id: must not come twice \[duplicate\], 2 rows"):
-        clean(raw, tmp_path / "out", *OPTIONS)
-
-
-SCENES = [
-    "datasets.scenes.train_images=40", "datasets.scenes.dev_images=8", "datasets.scenes.test_images=12",
-    "datasets.scenes.image_size=32",
-]  # fmt: skip
+        clean(raw, tmp_path / "out")
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory) -> tuple[Path, dict]:
+def small_scenes() -> Parameters:
+    sizes = {"train_images": 40, "dev_images": 8, "test_images": 12, "image_size": 32}
+    return preset("scenes", changes={f"datasets.scenes.{key}": size for key, size in sizes.items()})
+
+
+@pytest.fixture(scope="module")
+def scenes(small_scenes, tmp_path_factory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("scenes")
     (folder / "raw").mkdir()
-    parameters = compose("scenes", SCENES, root=ROOT)
-    write_scenes(parameters.datasets.scenes, folder / "raw/scenes.jsonl")
-    write_images(parameters.datasets.scenes, folder / "raw/scenes-images.tar")
-    return folder, clean(folder / "raw", folder / "out", *SCENES, preset="scenes")
+    write_scenes(small_scenes.datasets.scenes, folder / "raw/scenes.jsonl")
+    write_images(small_scenes.datasets.scenes, folder / "raw/scenes-images.tar")
+    return folder, clean(folder / "raw", folder / "out", small_scenes)
 
 
 def test_scenes(scenes):
@@ -168,19 +174,19 @@ def test_scenes(scenes):
     assert len(ratings_of(folder / "out", "sis")) > 0
 
 
-def test_the_same_source_gives_the_same_bytes(scenes, tmp_path):
+def test_the_same_source_gives_the_same_bytes(scenes, small_scenes, tmp_path):
     folder, _ = scenes
-    clean(folder / "raw", tmp_path / "again", *SCENES, preset="scenes")
+    clean(folder / "raw", tmp_path / "again", small_scenes)
     names = sorted(path.name for path in (folder / "out").iterdir())
     assert len(names) == 11
     for name in names:
         assert (folder / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
-def test_stage_from_the_command_line(scenes, tmp_path):
+def test_stage_from_the_command_line(scenes, small_scenes, tmp_path):
     """The stage tells a user's error in one message, and no traceback."""
     folder, _ = scenes
-    (tmp_path / "params.yaml").write_text(render(compose("scenes", SCENES, root=ROOT), "scenes"))
+    (tmp_path / "params.yaml").write_text(render(small_scenes, "scenes"))
     arguments = ["--raw", str(folder / "raw"), "--out", "out", "--quality", "q.json"]
     command = [sys.executable, "-m", "itm.stages.clean", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -188,6 +194,7 @@ def test_stage_from_the_command_line(scenes, tmp_path):
     assert (tmp_path / "q.json").read_bytes() == (folder / "out/quality.json").read_bytes()
     (tmp_path / "logs/stages").mkdir(parents=True, exist_ok=True)
     command[4] = str(tmp_path)
+    command[0] = f"{warm.commands()}/python"
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if " INFO " not in line] == done.stderr.splitlines()[-1:]
@@ -212,7 +219,7 @@ def flickr8k_raw(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_flickr8k_mini_and_its_traps(flickr8k_raw, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    report = clean(flickr8k_raw, tmp_path, preset="flickr8k-mini")
+    report = clean(flickr8k_raw, tmp_path, preset("flickr8k-mini"))
     assert report["after"]["test"] == {"images": 500, "captions": 2500}
     assert report["after"]["hierarcaps"] == {"images": 1000, "captions": 0}
     assert report["notes"]["captions_with_double_quote"] == 120
@@ -229,10 +236,22 @@ def test_flickr8k_mini_and_its_traps(flickr8k_raw, tmp_path, monkeypatch):
 
 @real
 @pytest.mark.real
-@pytest.mark.slow
+def test_texts_of_flickr8k_whole(flickr8k_raw):
+    parameters = preset("flickr8k")
+    found = read("flickr8k", flickr8k_raw, parameters)
+    captions = clean_captions(found.captions, parameters.clean).table
+    assert captions["split"].value_counts().to_dict() == {"train": 29983, "dev": 5000, "test": 5000}
+    assert check_protocol(parameters, found.images, captions, 0)[0] == []
+    assert found.ratings["kind"].value_counts().to_dict() == {"crowdflower": 47830, "expert": 3 * 5822}
+
+
+@real
+@pytest.mark.real
+@pytest.mark.long
 def test_flickr8k_whole(flickr8k_raw, tmp_path, monkeypatch):
+    """With its photos; the mini subset shows the same of fewer in less time."""
     monkeypatch.chdir(ROOT)
-    report = clean(flickr8k_raw, tmp_path, preset="flickr8k")
+    report = clean(flickr8k_raw, tmp_path, preset("flickr8k"))
     counts = {split: (found["images"], found["captions"]) for split, found in report["after"].items()}
     assert counts == {"train": (6000, 29983), "dev": (1000, 5000), "test": (1000, 5000), "hierarcaps": (1000, 0)}
     assert report["duplicates"]["same_images_listed"] == [

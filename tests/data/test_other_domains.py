@@ -13,7 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
 import stand_in
+from presets import ROOT, preset
 
+from itm.config.parameters import Parameters
 from itm.config.presets import compose
 from itm.data.catalogue import load_catalogue
 from itm.data.clean.run import clean_data_set
@@ -22,22 +24,22 @@ from itm.data.readers import read
 from itm.data.tables import read_captions, read_hierarchies, read_images, read_quarantine
 from itm.errors import ConfigError, DataError
 
-ROOT = Path(__file__).parents[2]
 WRITE = {name: getattr(stand_in, f"write_{name}") for name in ("rsicd", "rsitmd", "n24news", "hierarcaps")}
 SMALL = {
-    "rsicd": ["datasets.rsicd.check_protocol=false"],
-    "rsitmd": ["datasets.rsitmd.check_protocol=false", "datasets.rsitmd.dev_images=8"],
-    "n24news": [],
-    "hierarcaps": ["datasets.hierarcaps.check_protocol=false"],
+    "rsicd": {"check_protocol": False},
+    "rsitmd": {"check_protocol": False, "dev_images": 8},
+    "n24news": {},
+    "hierarcaps": {"check_protocol": False},
 }
 
 
-def parameters(name: str, *more: str):
-    overrides = [*SMALL[name], *more]
+def parameters(name: str, **options: object) -> Parameters:
+    """The parameters of a data set, with other options of its own."""
+    changes = {f"datasets.{name}.{key}": value for key, value in (SMALL[name] | options).items()}
     return (
-        compose("flickr8k", ["data=hierarcaps", *overrides], root=ROOT)
+        preset("flickr8k", "data=hierarcaps", changes=changes)
         if name == "hierarcaps"
-        else compose(name, overrides, root=ROOT)
+        else preset(name, changes=changes)
     )
 
 
@@ -47,10 +49,10 @@ def written(name: str, folder: Path) -> Path:
     return folder
 
 
-def clean(name: str, tmp_path: Path, *more: str) -> dict:
+def clean(name: str, tmp_path: Path, **options: object) -> dict:
     raw = written(name, tmp_path / "raw")
     out = tmp_path / "clean"
-    return clean_data_set(parameters(name, *more), raw, out, tmp_path / "q.json", lambda *_: None)
+    return clean_data_set(parameters(name, **options), raw, out, tmp_path / "q.json", lambda *_: None)
 
 
 def sizes(report: dict) -> dict[str, tuple[int, int]]:
@@ -89,7 +91,7 @@ def test_rsitmd_by_hand(tmp_path):
         for name, split in (("a", "test"), ("b", "train"), ("c", "train"))
     ]
     stand_in.write_zip(tmp_path / "RSITMD.zip", {"dataset_RSITMD.json": json.dumps({"images": records}).encode()})
-    found = read("rsitmd", tmp_path, parameters("rsitmd", "datasets.rsitmd.dev_images=1"))
+    found = read("rsitmd", tmp_path, parameters("rsitmd", dev_images=1))
     assert found.images[["image_id", "split"]].to_numpy().tolist() == [["b", "train"], ["c", "dev"], ["a", "test"]]
     # captions are numbered in the order of the file: a has 0 to 4, b 5 to 9, c 10 to 14
     assert found.captions["caption_id"].tolist() == [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0, 1, 2, 3, 4]
@@ -118,7 +120,7 @@ def test_n24news(tmp_path):
 
 @pytest.mark.parametrize(("field", "text"), [("headline", "All About the Dog"), ("abstract", "What a red dog may do.")])
 def test_n24news_other_texts(field, text, tmp_path):
-    report = clean("n24news", tmp_path, f"datasets.n24news.text={field}")
+    report = clean("n24news", tmp_path, text=field)
     assert sizes(report) == {"train": (30, 30), "dev": (6, 6), "test": (8, 8)}
     assert read_captions(tmp_path / "clean")["raw_text"][0] == text
 
@@ -146,7 +148,7 @@ def test_hierarcaps_photos_with_captions_of_coco(tmp_path):
 def test_a_stand_in_is_not_taken_for_the_real_thing(name, tmp_path, monkeypatch):
     monkeypatch.setenv("ITM_LOGS", str(tmp_path))
     with pytest.raises(DataError, match=r"12 images instead of (1093|452|1000)") as caught:
-        clean(name, tmp_path, f"datasets.{name}.check_protocol=true")
+        clean(name, tmp_path, check_protocol=True)
     assert caught.value.reason == "size"
 
 
@@ -213,7 +215,7 @@ def test_no_dev_split_and_none_set_aside(tmp_path):
     written("rsitmd", tmp_path)
     message = "no image is in `val`, and dev_images is 0; say how many training images to set aside"
     with pytest.raises(DataError, match=message):
-        read("rsitmd", tmp_path, parameters("rsitmd", "datasets.rsitmd.dev_images=0"))
+        read("rsitmd", tmp_path, parameters("rsitmd", dev_images=0))
 
 
 def test_an_archive_of_something_else(tmp_path):
@@ -257,7 +259,7 @@ def test_news_without_splits_or_texts(tmp_path):
 
 def test_news_text_must_be_one_of_three():
     with pytest.raises(ConfigError, match=r"datasets.n24news.text = 'body': .*'caption', 'headline' or 'abstract'"):
-        parameters("n24news", "datasets.n24news.text=body")
+        compose("n24news", ["datasets.n24news.text=body"], root=ROOT)
 
 
 BAD_COCO = {
@@ -290,9 +292,8 @@ def test_the_real_photos_of_hierarcaps(tmp_path, monkeypatch):
     entry = load_catalogue(ROOT / "data/catalogue.yaml")["hierarcaps"]
     for file, source in entry.files.items():
         fetch("hierarcaps", file, source, tmp_path / "raw/hierarcaps" / file)
-    chosen = compose("flickr8k", ["data=hierarcaps"], root=ROOT)
-    report = clean_data_set(
-        chosen, tmp_path / "raw/hierarcaps", tmp_path / "clean", tmp_path / "q.json", lambda *_: None
-    )
+    chosen = preset("flickr8k", "data=hierarcaps")
+    raw = tmp_path / "raw/hierarcaps"
+    report = clean_data_set(chosen, raw, tmp_path / "clean", tmp_path / "q.json", lambda *_: None)
     assert sizes(report) == {"test": (1000, 5000)}
     assert report["quarantine"] == {"extra-caption": 3}

@@ -13,14 +13,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
 import stand_in
+from presets import ROOT, preset
 
-from itm.config.presets import compose
 from itm.data.readers import flickr8k, read
 from itm.data.readers.cxc import caption_id, image_id, read_ratings
 from itm.data.readers.hierarcaps import read_chains
 from itm.errors import DataError
 
-ROOT = Path(__file__).parents[2]
 PHOTOS = [f"{n}_x.jpg" for n in range(12)]
 
 
@@ -54,7 +53,7 @@ def write_flickr8k(folder: Path, files: dict[str, str]) -> Path:
 
 
 def test_flickr8k(tmp_path):
-    found = read("flickr8k", write_flickr8k(tmp_path, texts()), compose("flickr8k", root=ROOT))
+    found = read("flickr8k", write_flickr8k(tmp_path, texts()), preset("flickr8k"))
     assert found.images["image_id"].tolist() == [f"{n}_x" for n in range(10)] + ["hierarcaps-000000000139"]
     assert found.images["split"].tolist() == ["train"] * 4 + ["dev"] * 2 + ["test"] * 4 + ["hierarcaps"]
     assert found.captions["caption_id"].tolist() == list(range(50))
@@ -74,7 +73,7 @@ def test_flickr8k(tmp_path):
 def test_quotes_and_carriage_returns_stay_in_the_raw_text(tmp_path):
     files = texts()
     files["Flickr8k.token.txt"] = files["Flickr8k.token.txt"].replace("caption 0 of 0_x.jpg .", 'a "quoted, text')
-    found = read("flickr8k", write_flickr8k(tmp_path, files), compose("flickr8k", root=ROOT))
+    found = read("flickr8k", write_flickr8k(tmp_path, files), preset("flickr8k"))
     assert found.captions["raw_text"].iloc[0] == 'a "quoted, text'
     assert found.notes["captions_with_double_quote"] == 1
 
@@ -120,7 +119,7 @@ def test_bad_flickr8k(change, message, tmp_path):
     files = texts()
     change(files)
     with pytest.raises(DataError, match=message):
-        read("flickr8k", write_flickr8k(tmp_path, files), compose("flickr8k", root=ROOT))
+        read("flickr8k", write_flickr8k(tmp_path, files), preset("flickr8k"))
 
 
 @pytest.mark.parametrize(
@@ -130,13 +129,13 @@ def test_missing_source_file(file, tmp_path):
     write_flickr8k(tmp_path, texts())
     (tmp_path / file).unlink()
     with pytest.raises(DataError, match=rf"{file}: no such file; list it under data.files"):
-        read("flickr8k", tmp_path, compose("flickr8k", root=ROOT))
+        read("flickr8k", tmp_path, preset("flickr8k"))
 
 
 def test_subset_list(tmp_path, monkeypatch):
     write_flickr8k(tmp_path, texts())
     monkeypatch.setattr(flickr8k, "SUBSETS", tmp_path)
-    mini = compose("flickr8k-mini", root=ROOT)
+    mini = preset("flickr8k-mini")
     with pytest.raises(DataError, match=r"flickr8k-mini.txt: no such subset list; restore it from git"):
         read("flickr8k", tmp_path, mini)
     (tmp_path / "flickr8k-mini.txt").write_text("train 0_x.jpg\ndev 9_x.jpg\nnonsense\n")
@@ -241,11 +240,11 @@ def test_bad_karpathy(content, message, tmp_path):
     stand_in.write_flickr30k(tmp_path)
     stand_in.write_zip(tmp_path / "caption_datasets.zip", {"dataset_flickr30k.json": content.encode()})
     with pytest.raises(DataError, match=message):
-        read("flickr30k", tmp_path, compose("flickr30k", root=ROOT))
+        read("flickr30k", tmp_path, preset("flickr30k"))
 
 
 def test_splits_file_of_another_data_set(tmp_path):
     stand_in.write_flickr30k(tmp_path)
     stand_in.write_zip(tmp_path / "caption_datasets.zip", {"dataset_coco.json": b"{}"})
     with pytest.raises(DataError, match=r"has no dataset_flickr30k.json \(has: dataset_coco.json\)"):
-        read("flickr30k", tmp_path, compose("flickr30k", root=ROOT))
+        read("flickr30k", tmp_path, preset("flickr30k"))

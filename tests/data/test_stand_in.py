@@ -7,34 +7,40 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
 import stand_in
+import warm
+from presets import ROOT, preset
 
-from itm.config.presets import compose
+from itm.config.parameters import Parameters
+from itm.config.presets import in_use
 from itm.config.render import render
 from itm.data.clean.run import clean_data_set
 from itm.data.tables import read_captions, read_hierarchies, read_images, read_quarantine, read_ratings
 from itm.errors import DataError
 
-ROOT = Path(__file__).parents[2]
 WRITE = {"coco": stand_in.write_coco, "flickr30k": stand_in.write_flickr30k}
-SMALL = [
-    "model=scratch",
-    "methods=[clip]",
-    "train.epochs=1",
-    "train.batch_images=20",
-    "towers.image_size=32",
-    "evaluate.bootstrap_samples=10",
-    "score.minimum_document_frequency=1",
-    "device=cpu",
-]
+SMALL = {
+    "methods": ["clip"],
+    "train.epochs": 1,
+    "train.batch_images": 20,
+    "train.threads": 1,
+    "towers.image_size": 32,
+    "evaluate.bootstrap_samples": 10,
+    "score.minimum_document_frequency": 1,
+    "device": "cpu",
+}
 
 
-def parameters(name: str, *more: str):
-    return compose(name, [f"datasets.{name}.check_protocol=false", *SMALL, *more], root=ROOT)
+def parameters(name: str, **options: object) -> Parameters:
+    """The parameters of a preset at a small size, with other options of its data set."""
+    own = {f"datasets.{name}.{key}": value for key, value in ({"check_protocol": False} | options).items()}
+    return preset(name, "model=scratch", changes=SMALL | own)
 
 
 @pytest.fixture
@@ -45,13 +51,13 @@ def raw(request, tmp_path) -> Path:
     return folder
 
 
-def run_clean(name: str, raw: Path, tmp_path: Path, *more: str) -> dict:
-    return clean_data_set(parameters(name, *more), raw, tmp_path / "clean", tmp_path / "q.json", lambda *_: None)
+def run_clean(parameters: Parameters, raw: Path, tmp_path: Path) -> dict:
+    return clean_data_set(parameters, raw, tmp_path / "clean", tmp_path / "q.json", lambda *_: None)
 
 
 @pytest.mark.parametrize("raw", ["coco"], indirect=True)
 def test_coco_tables(raw, tmp_path):
-    report = run_clean("coco", raw, tmp_path)
+    report = run_clean(parameters("coco"), raw, tmp_path)
     clean = tmp_path / "clean"
     images, captions = read_images(clean), read_captions(clean)
     assert images["split"].value_counts().to_dict() == {"train": 72, "test": 16, "hierarcaps": 16, "dev": 12}
@@ -71,14 +77,15 @@ def test_coco_tables(raw, tmp_path):
 
 @pytest.mark.parametrize("raw", ["coco"], indirect=True)
 def test_strict_leaks_stop_the_stage(raw, tmp_path):
+    strict = preset("coco", changes={"datasets.coco.check_protocol": False, "clean.strict_leaks": True})
     with pytest.raises(DataError, match=r"4 images of hierarcaps are in the training split") as caught:
-        run_clean("coco", raw, tmp_path, "clean.strict_leaks=true")
+        run_clean(strict, raw, tmp_path)
     assert caught.value.reason == "leak"
 
 
 @pytest.mark.parametrize("raw", ["coco"], indirect=True)
 def test_without_restval_and_with_all_captions(raw, tmp_path):
-    report = run_clean("coco", raw, tmp_path, "datasets.coco.restval=false", "datasets.coco.captions=all")
+    report = run_clean(parameters("coco", restval=False, captions="all"), raw, tmp_path)
     assert report["after"]["train"]["images"] == 60
     assert report["notes"]["restval_images_not_used"] == 12
     assert report["after"]["test"]["captions"] == 80 + 1
@@ -87,7 +94,7 @@ def test_without_restval_and_with_all_captions(raw, tmp_path):
 
 @pytest.mark.parametrize("raw", ["flickr30k"], indirect=True)
 def test_flickr30k_tables(raw, tmp_path):
-    report = run_clean("flickr30k", raw, tmp_path)
+    report = run_clean(parameters("flickr30k"), raw, tmp_path)
     assert {split: counts["images"] for split, counts in report["after"].items()} == {
         "train": 60,
         "dev": 12,
@@ -101,10 +108,19 @@ def test_a_stand_in_is_not_taken_for_the_real_thing(raw, tmp_path, request, monk
     name = request.node.callspec.params["raw"]
     monkeypatch.setenv("ITM_LOGS", str(tmp_path))
     with pytest.raises(DataError, match=r"16 images instead of") as caught:
-        run_clean(name, raw, tmp_path, f"datasets.{name}.check_protocol=true")
+        run_clean(parameters(name, check_protocol=True), raw, tmp_path)
     assert caught.value.reason == "size"
     found = json.loads((tmp_path / "clean-faults.json").read_text())
     assert {fault["reason"] for fault in found} == ({"size", "identity"} if name == "coco" else {"size"})
+
+
+def pipeline_of_data() -> dict[str, Any]:
+    """dvc.yaml without the code and the catalogue that stages depend on: DVC takes a second a stage to note them."""
+    pipeline = YAML(typ="safe").load(ROOT / "dvc.yaml")
+    for stage in pipeline["stages"].values():
+        stage["deps"] = [path for path in stage["deps"] if not path.startswith("src/")]
+        stage["params"] = [key for key in stage["params"] if isinstance(key, str)]
+    return pipeline
 
 
 @pytest.mark.slow
@@ -115,30 +131,28 @@ def test_preset_runs_from_download_to_report(name, tmp_path):
     served.mkdir()
     project.mkdir()
     WRITE[name](served)
-    for part in ("src", "conf", "dvc.yaml"):
+    for part in ("src", "conf"):
         (project / part).symlink_to(ROOT / part)
+    (project / ".dvc").mkdir()
+    (project / ".dvc/config").write_text("[core]\n    no_scm = True\n")
+    (project / "dvc.yaml").write_text(json.dumps(pipeline_of_data()))
     (project / "data").mkdir()
     for part in ("catalogue.yaml", "subsets", "regions"):
         (project / "data" / part).symlink_to(ROOT / "data" / part)
-    chosen = parameters(name)
+    chosen = in_use(parameters(name))
     (project / "params.yaml").write_text(render(chosen, name), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "ITM_MIRROR"}
     environment |= {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([warm.commands(), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "ITM_CATALOGUE": str(tmp_path / "override.json"),
         "DVC_SITE_CACHE_DIR": str(tmp_path / "site"),
         "DVC_NO_ANALYTICS": "1",
     }
 
-    def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=570)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
-
     with stand_in.serve_folder(served) as url:
         stand_in.override(name, served, url, tmp_path / "override.json")
-        run("dvc", "init", "--no-scm", "-q")
-        run("dvc", "repro")
+        done = subprocess.run(["dvc", "repro"], cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     history = (project / "results/runs/clip/seed0/history.csv").read_text().splitlines()
     assert len(history) == 2
     figures = json.loads((project / "results/metrics.json").read_text())["clip"]

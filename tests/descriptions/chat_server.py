@@ -7,12 +7,9 @@ import hashlib
 import json
 import sys
 import threading
-import time
 from collections import Counter
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-
-HANG = 30.0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -36,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
             stub.most = max(stub.most, stub.running)
         try:
             fault = stub.script[nth] if nth < len(stub.script) else "answer"
-            time.sleep(stub.delay)
+            stub.before()
             self._behave(fault, name)
         finally:
             with stub.lock:
@@ -45,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     def _behave(self, fault: str, name: str) -> None:
         usage = {"prompt_tokens": 100, "completion_tokens": 10}
         if fault == "timeout":
-            self.server.closing.wait(HANG)
+            self.server.closing.wait()
             self.close_connection = True
         elif fault == "cut":
             self.close_connection = True
@@ -63,9 +60,6 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, text.encode())
             with self.server.lock:
                 self.server.answered[name] += 1
-                if self.server.record:
-                    with self.server.record.open("a") as file:
-                        file.write(name + "\n")
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -80,13 +74,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class ChatStub(ThreadingHTTPServer):
-    """See module docstring. asked, answered: requests and answers by the first 8 digits of the image's hash."""
+    """See module docstring. asked, answered: requests and answers by the first 8 digits of the image's hash.
+
+    `before` is called before each answer, and may hold it back.
+    """
 
     daemon_threads = True
 
-    def __init__(self, script: list[str] = (), delay: float = 0.0, record: Path | None = None) -> None:
+    def __init__(self, script: list[str] = (), before: Callable[[], object] = lambda: None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.script, self.delay, self.record = list(script), delay, record
+        self.script, self.before = list(script), before
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.prompts: list[str] = []
@@ -100,7 +97,7 @@ class ChatStub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def __enter__(self):
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

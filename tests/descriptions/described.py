@@ -20,7 +20,7 @@ PLAIN = {
     "batch_size": 2,
     "concurrency": 3,
     "attempts": 6,
-    "timeout": 0.5,
+    "timeout": 60.0,
     "price_input": 1.0,
     "price_output": 2.0,
     "space": "pixels",

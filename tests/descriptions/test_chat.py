@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -34,8 +35,9 @@ def journal_lines() -> list[str]:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_got_over_and_nothing_is_described_twice(fault, options):
     pictures = [picture(row) for row in range(5)]
+    waits = {"timeout": 1.5, "concurrency": 5} if fault == "timeout" else {}
     with ChatStub([fault]) as stub:
-        found, usage = ask(stub, options, pictures)
+        found, usage = ask(stub, options, pictures, **waits)
         assert all(count == 1 for count in stub.answered.values())
         assert set(stub.asked.values()) == {2}
     assert [one.image_id for one in found] == [one.image_id for one in pictures]
@@ -75,9 +77,9 @@ def test_copies_are_asked_about_once(options):
 
 
 def test_no_more_requests_at_a_time_than_allowed(options):
-    with ChatStub(delay=0.05) as stub:
+    with ChatStub(before=threading.Barrier(3, timeout=300).wait) as stub:  # no answer before three are asked for
         ask(stub, options, [picture(row) for row in range(12)], concurrency=3)
-        assert 2 <= stub.most <= 3
+        assert stub.most == 3
 
 
 def test_a_dead_server_stops_the_run_and_keeps_the_answers(options):
@@ -168,7 +170,7 @@ from described import PLAIN, content, picture
 from itm.config.describe import DescribeParameters
 from itm.descriptions.asking import Hints, describe_by_asking
 from itm.descriptions.chat import ChatServer
-parameters = DescribeParameters.model_validate(PLAIN | {{"server": {address!r}, "timeout": 5.0}})
+parameters = DescribeParameters.model_validate(PLAIN | {{"server": {address!r}, "timeout": 300.0}})
 pictures = [picture(row) for row in range(30)]
 server = ChatServer(parameters, lambda row: content(f"i{{row}}"), pause=0.01)
 found, usage = describe_by_asking(pictures, server, parameters, Hints(), Path("journal"))
@@ -179,19 +181,22 @@ print(len(found), len({{one.image_id for one in found}}), usage.tokens_read)
 @pytest.mark.slow
 def test_killed_and_started_again(tmp_path):
     program = [sys.executable, "-c", ""]
-    with ChatStub(delay=0.05, record=tmp_path / "answered") as stub:
+    answers = threading.Semaphore(0)
+    with ChatStub(before=answers.acquire) as stub:
         program[2] = PROGRAM.format(here=str(HERE), address=stub.address)
         kept = 0
         for _ in range(2):
             before = kept
             running = subprocess.Popen(program, cwd=tmp_path)
-            end = time.monotonic() + 240
-            while len(journal_lines()) < before + 6 and time.monotonic() < end:
-                time.sleep(0.02)
+            answers.release(6 + PLAIN["concurrency"])  # of the second: as many may go to those of the first
+            while len(journal_lines()) < before + 6:
+                assert running.poll() is None
+                time.sleep(0.01)
             os.kill(running.pid, signal.SIGKILL)
             running.wait()
             kept = len(journal_lines())
             assert before < kept < 30
+        answers.release(100)
         done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
         answered = stub.answered
     assert done.stdout.split() == ["30", "30", "3000"]

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from presets import preset
 from scipy import sparse
 from typer.testing import CliRunner
 
 from itm.config.methods import DitmParameters
-from itm.config.presets import compose
 from itm.config.render import render
 from itm.data.layout import CAPTIONS
 from itm.data.scenes import read_scenes, tables, write_images, write_scenes
@@ -29,8 +29,7 @@ from itm.training.batches import BatchRows
 from itm.training.dataset import Described
 from itm.training.relations import Relations
 
-ROOT = Path(__file__).parents[2]
-PARAMETERS = compose("scenes", root=ROOT)
+PARAMETERS = preset("scenes")
 TEXTS = ["a dog", "a white dog", "a dog", "a black dog with spots"]
 OWNERS = np.array([0, 0, 1, 1])
 # keywords dog, white, black, spots; every idf is 1
@@ -129,8 +128,9 @@ def test_an_oracle_relaxes_exactly_the_false_negatives() -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few scenes, clean and scored, with their parameters."""
     folder = tmp_path_factory.mktemp("scenes")
-    sizes = [f"datasets.scenes.{split}_images={count}" for split, count in (("train", 40), ("dev", 20), ("test", 8))]
-    parameters = compose("scenes", [*sizes, "train.batch_images=8"], root=ROOT)
+    sizes = {"train": 40, "dev": 20, "test": 8}
+    changes = {f"datasets.scenes.{split}_images": count for split, count in sizes.items()}
+    parameters = preset("scenes", changes={**changes, "train.batch_images": 8})
     (folder / "params.yaml").write_text(render(parameters, "scenes"))
     write_scenes(parameters.datasets.scenes, folder / "raw" / "scenes.jsonl")
     write_images(parameters.datasets.scenes, folder / "raw" / "scenes-images.tar")

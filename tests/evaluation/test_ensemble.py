@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from presets import preset
 
-from itm.config.presets import compose
 from itm.errors import ConfigError, DataError
 from itm.evaluation.compare import compare
 from itm.evaluation.ensemble import ensemble, evaluate_runs
 from itm.evaluation.tables import Embeddings
 
-ROOT = Path(__file__).parents[2]
 IMAGES, TEXTS = np.array(["a", "b", "c"]), np.array([10, 11, 12, 13])
 
 
@@ -79,7 +77,7 @@ def test_runs_that_do_not_fit(runs: list[Embeddings], message: str) -> None:
 
 def test_an_ensemble_is_evaluated_like_a_run(world, tmp_path) -> None:
     """A run with itself has that run's metrics; per-query values can be compared."""
-    parameters = compose("scenes", ["evaluate.bootstrap_samples=10"], root=ROOT)
+    parameters = preset("scenes", changes={"evaluate.bootstrap_samples": 10})
     tables, folders = (world.clean, world.scored), [world.embeddings, world.embeddings]
     kept = tmp_path / "evaluations" / "twice" / "seed0"
     found = evaluate_runs(folders, parameters, (), tables, evaluations=kept, out=tmp_path / "m.json")

@@ -6,20 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from presets import ROOT, preset
 
 from itm.errors import ConfigError, DataError
 
-ROOT = Path(__file__).parents[2]
-
 
 def call(world, tmp_path, monkeypatch, benchmark="retrieval"):
-    from itm.config.presets import compose
     from itm.config.render import render
     from itm.stages.evaluate import evaluate
 
     monkeypatch.chdir(tmp_path)
-    values = compose("scenes", root=ROOT)
-    Path("params.yaml").write_text(render(values, "scenes"))
+    Path("params.yaml").write_text(render(preset("scenes"), "scenes"))
     evaluate(benchmark, "clip", 0, world.clean, world.scored, world.embeddings, tmp_path / "m", tmp_path / "q")
 
 

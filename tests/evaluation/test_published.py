@@ -376,7 +376,7 @@ def test_documented_counts_of_the_real_files():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["random", "tied"])
+@pytest.mark.parametrize("kind", ["tied", pytest.param("random", marks=pytest.mark.long)])
 def test_full_size_figures_equal_eccv_caption(tmp_path, kind):
     """All of eccv_caption's own recalls and mAP@R on the whole gallery, from lists it is given."""
     eccv_caption = pytest.importorskip("eccv_caption")

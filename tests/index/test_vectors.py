@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from itm.errors import DataError
@@ -29,7 +29,6 @@ def test_a_hand_checked_search():
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**32 - 1))
-@settings(max_examples=60)
 def test_exact_search_is_a_sort(count: int, wanted: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     vectors = rng.integers(-2, 3, (count, 3)).astype(np.float32)  # small integers: many ties

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
+from presets import preset
 from pydantic import TypeAdapter
 
 from itm.config.methods import BASES, DitmParameters, MethodParameters
-from itm.config.presets import compose
 from itm.methods.build import build_method
 from itm.methods.interface import Context, Embedded, Labels, Widths
 from itm.methods.method import Method
 from itm.towers.base import Features
 
-ROOT = Path(__file__).parents[2]
-PARAMETERS = compose("scenes", root=ROOT)
+PARAMETERS = preset("scenes")
 IMAGES, CAPTIONS_EACH, IMAGE_WIDTH, TEXT_WIDTH = 6, 2, 10, 7
 WIDTHS = Widths(IMAGE_WIDTH, TEXT_WIDTH, 5, 4, side=3, prototypes=4)
 POSITIONS = 6

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,7 +54,6 @@ def mask_of(lengths: list[int], width: int) -> Tensor:
 # pooling
 
 
-@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), lengths=st.lists(st.integers(0, 5), min_size=1, max_size=4), top=st.integers(1, 4))
 def test_top_mean_equals_a_literal_loop(seed: int, lengths: list[int], top: int) -> None:
     tokens = random(seed, len(lengths), 5, 3).round()  # rounded: ties are frequent
@@ -84,7 +83,6 @@ def test_guided_weights_by_hand() -> None:
     torch.testing.assert_close(pool(whole, tokens, mask), torch.tensor([[3 * first, 2 * (1 - first)]]))
 
 
-@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), length=st.integers(1, 4), width=st.sampled_from([0, 2]))
 def test_guided_pooling_equals_heads_with_values_of_their_own(seed: int, length: int, width: int) -> None:
     torch.manual_seed(seed)
@@ -164,7 +162,6 @@ def test_the_encoder_agrees_with_finite_differences(part: str) -> None:
 # fragments
 
 
-@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10_000),
     texts=st.lists(st.integers(0, 4), min_size=1, max_size=3),
@@ -223,7 +220,6 @@ def test_the_relation_map_does_not_see_padding() -> None:
 # graph
 
 
-@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000), rows=st.integers(1, 4), columns=st.integers(1, 7), share=st.sampled_from([0.1, 0.5, 1])
 )
@@ -373,7 +369,6 @@ def test_the_twin_equals_its_closed_form_after_n_steps() -> None:
     torch.testing.assert_close(twin.module(values), expected * twin.module[2].weight + twin.module[2].bias)
 
 
-@settings(max_examples=40)
 @given(size=st.integers(1, 7), pushes=st.lists(st.integers(0, 9), max_size=6))
 def test_the_queue_is_a_ring_of_the_last_rows(size: int, pushes: list[int]) -> None:
     queue, expected, count = Queue(size, 2), [], 0
@@ -395,7 +390,6 @@ def test_the_queue_is_a_ring_of_the_last_rows(size: int, pushes: list[int]) -> N
     assert all(torch.equal(a, b) for a, b in zip(queue.buffers(), again.buffers(), strict=True))
 
 
-@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 4), size=st.integers(1, 5), weighted=st.booleans())
 def test_the_queue_loss_equals_a_literal_loop(seed: int, rows: int, size: int, weighted: bool) -> None:
     own, against = random(seed, rows), random(seed + 1, rows, size)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -38,7 +38,6 @@ def test_info_nce_with_one_caption_an_image_is_cross_entropy_on_the_diagonal() -
     assert info_nce(logits, positives).item() == pytest.approx(expected.item())
 
 
-@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), images=st.integers(1, 5), each=st.integers(1, 3))
 def test_info_nce_equals_a_literal_loop(seed: int, images: int, each: int) -> None:
     logits, positives, _ = batch(seed, images, each)
@@ -50,7 +49,6 @@ def test_info_nce_equals_a_literal_loop(seed: int, images: int, each: int) -> No
     assert info_nce(logits, positives).item() == pytest.approx(np.mean(rows), abs=1e-9)
 
 
-@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     images=st.integers(2, 5),
@@ -90,7 +88,6 @@ def test_a_batch_without_negatives_has_no_hinge() -> None:
     assert symmetric_info_nce(similarities, positives).item() == 0
 
 
-@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), each=st.integers(1, 4), gap=st.sampled_from([0.0, 0.05, 0.5]))
 def test_order_hinge_equals_a_literal_loop(seed: int, each: int, gap: float) -> None:
     generator = torch.Generator().manual_seed(seed)

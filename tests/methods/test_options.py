@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -222,7 +222,6 @@ def test_order_forms_by_hand() -> None:
     assert list_order("kl", *LIST, 0.1, 0.05, 1.0).item() == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), gap=st.sampled_from([0.0, 0.05, 0.4]), form=st.sampled_from(["ladder", "listmle"]))
 def test_order_forms_equal_literal_loops(seed: int, gap: float, form: Form) -> None:
     values, score, mask = _padded(seed)
@@ -241,7 +240,6 @@ def test_order_forms_equal_literal_loops(seed: int, gap: float, form: Form) -> N
     assert found == pytest.approx(sum(expected) / len(expected) if expected else 0)
 
 
-@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), gap=st.sampled_from([0.0, 0.05, 0.4]))
 def test_pairs_of_lists_are_the_pairs_of_captions(seed: int, gap: float) -> None:
     generator = torch.Generator().manual_seed(seed)

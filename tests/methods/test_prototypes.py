@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
@@ -24,7 +24,6 @@ def block(prototypes: Tensor, learn: bool = False) -> SwappedPrototypes:
     return SwappedPrototypes(prototypes, learn=learn, epsilon=0.1, iterations=3, temperature=0.2)
 
 
-@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 9), prototypes=st.integers(1, 6), rounds=st.integers(1, 4))
 def test_codes_equal_alternate_scaling(seed: int, rows: int, prototypes: int, rounds: int) -> None:
     scores = random(seed, rows, prototypes).numpy()
@@ -63,7 +62,6 @@ def test_swapped_prediction_by_hand() -> None:
     assert crossed == pytest.approx(2 * (code * (right + 2) + (1 - code) * right), rel=1e-6)
 
 
-@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), images=st.integers(1, 4), each=st.integers(1, 3))
 def test_swapped_prediction_equals_a_literal_loop(seed: int, images: int, each: int) -> None:
     owner = torch.arange(images).repeat_interleave(each)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from presets import preset
 from safetensors.torch import load_file, save_file
 
 import itm
-from itm.config.presets import compose
 from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, ModelError
 from itm.methods.build import build_method
@@ -22,7 +22,7 @@ from itm.towers.scratch import ScratchTowers
 from itm.training.card import write_card
 from itm.training.dataset import tower_widths
 
-PARAMETERS = compose("scenes", root=Path(__file__).parents[2])
+PARAMETERS = preset("scenes")
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ def literal(scores, rows, columns, zetas, cap=None, original=None):
 @pytest.mark.parametrize("tied", [False, True])
 def test_three_definitions_equal_a_literal_count(tied):
     rng = np.random.default_rng(0)
-    rows, columns = rng.random((150, 6)) < 0.3, rng.random((200, 6)) < 0.3
+    rows, columns = rng.random((80, 6)) < 0.3, rng.random((120, 6)) < 0.3
     rows[:, 0], columns[:, 0] = True, True
-    scores = rng.integers(0, 4, (150, 200)) / 1.0 if tied else rng.random((150, 200))
-    original = rng.random((150, 200)) < 0.02
+    scores = rng.integers(0, 4, (80, 120)) / 1.0 if tied else rng.random((80, 120))
+    original = rng.random((80, 120)) < 0.02
     assert pmrp(scores, rows, columns, PCME) == pytest.approx(literal(scores, rows, columns, (0, 1, 2)), nan_ok=True)
     paper = pmrp(scores, rows, columns, ECCV_PAPER)
     assert paper == pytest.approx(literal(scores, rows, columns, (0,), 50), nan_ok=True)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 import torch
+from presets import hydra_once
 from pydantic import Field
 from ruamel.yaml import YAML
 from torch import nn
@@ -82,7 +83,8 @@ def test_commands_of_ours_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
-def test_preset_commands_compose(page):
+def test_preset_commands_compose(page, monkeypatch):
+    monkeypatch.setattr("hydra.compose", hydra_once)
     for line in commands(page):
         words = shlex.split(line.split("&&")[0], comments=True) if line.startswith("itm preset ") else []
         if words and words[2] in choices("preset", ROOT) and not any("..." in w or "sigmoid" in w for w in words):

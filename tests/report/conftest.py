@@ -4,6 +4,7 @@ import io
 import itertools
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,11 +41,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return build(tmp_path_factory.mktemp("finished"))
 
 
+@pytest.fixture(scope="session")
+def copied(finished: SimpleNamespace) -> Callable[[Path], SimpleNamespace]:
+    """`copied(root)`: a copy of the finished workspace."""
+
+    def copy(root: Path) -> SimpleNamespace:
+        shutil.copytree(finished.root, root)
+        return located(root, **{k: v for k, v in vars(finished).items() if k not in PLACES})
+
+    return copy
+
+
 @pytest.fixture
-def workspace(finished: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
-    """A copy of the finished workspace that a test may change."""
-    shutil.copytree(finished.root, tmp_path / "work")
-    return located(tmp_path / "work", **{k: v for k, v in vars(finished).items() if k not in PLACES})
+def workspace(copied: Callable[[Path], SimpleNamespace], tmp_path: Path) -> SimpleNamespace:
+    """A copy that a test may change."""
+    return copied(tmp_path / "work")
 
 
 def changed(**keys: object) -> Parameters:

@@ -7,10 +7,16 @@ from itm.report.compare import _by_seed, _seeds, compare
 from itm.report.results import collect
 
 
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch):
+    """Enough for a difference as clear as that of `finished`."""
+    monkeypatch.setattr("itm.report.compare.SAMPLES", 500)
+
+
 @pytest.fixture
-def results(workspace):
+def results(finished):
     benchmarks = ["retrieval", "cxc", "hierarcaps", "false_negatives"]
-    return collect(workspace.runs, workspace.evaluations, ["clip", "ditm"], [0, 1], benchmarks)
+    return collect(finished.runs, finished.evaluations, ["clip", "ditm"], [0, 1], benchmarks)
 
 
 def test_tested_values_have_the_metric_as_their_mean(results):
@@ -50,6 +56,6 @@ def test_a_model_is_not_told_apart_from_itself(workspace):
     assert {verdict.mark for verdict in verdicts.values()} == {""}
 
 
-def test_one_method_has_nothing_to_compare(workspace):
-    found = collect(workspace.runs, workspace.evaluations, ["clip"], [0], ["retrieval"])
+def test_one_method_has_nothing_to_compare(finished):
+    found = collect(finished.runs, finished.evaluations, ["clip"], [0], ["retrieval"])
     assert compare(found, "clip") == {}

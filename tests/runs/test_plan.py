@@ -1,16 +1,15 @@
 """`itm plan`: counts that can be checked by hand, and "unknown" where nothing is known."""
 
-import functools
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from presets import hydra_once, preset
 from typer.testing import CliRunner
 
 from itm import cli
-from itm.config.presets import compose as compose_anew
 from itm.runs.expected import expected, setting
 from itm.runs.plan import Line, make, make_plan
 from itm.runs.plan.models import Models, count_parameters
@@ -18,26 +17,25 @@ from itm.runs.sizes import size_text
 from itm.towers.build import build_towers
 
 ROOT = Path(__file__).parents[2]
-compose = functools.cache(functools.partial(compose_anew, root=ROOT))
 PAPERS = ("coco-vitb32", "flickr30k-vitb32", "coco-butd", "flickr30k-butd")
 
 
-def planned(monkeypatch, preset: str, *overrides: str, root: Path = ROOT, models: Models | None = None) -> dict:
+def planned(monkeypatch, name: str, root: Path = ROOT, models: Models | None = None, **changes: object) -> dict:
     """The lines by section and name; models are not built, but for the test that is about them."""
     if models is not None:
         monkeypatch.setattr(make, "count_parameters", lambda _: models)
-    made = make_plan(root, preset, compose(preset, overrides))
+    made = make_plan(root, name, preset(name, changes=changes))
     return {title: {line.name: line for line in lines} for title, lines in made.sections()}
 
 
 @pytest.fixture
 def fake():
-    names = compose("scenes").method
+    names = preset("scenes").method
     return Models(1000, dict.fromkeys(names, 10), dict.fromkeys(names, 0), (512, 512, 768, 512), 49)
 
 
 def test_jobs_are_those_of_the_matrix(monkeypatch, fake) -> None:
-    found = planned(monkeypatch, "scenes", "methods=[clip,vse]", "seeds=[0,1,2]", models=fake)["Stages"]
+    found = planned(monkeypatch, "scenes", models=fake, methods=["clip", "vse"], seeds=[0, 1, 2])["Stages"]
     counts = {name: line.value for name, line in found.items()}
     assert counts == {
         **{"download": 2, "clean": 1, "score": 1, "features": 1, "describe": 2, "train": 6, "encode": 6},
@@ -46,7 +44,7 @@ def test_jobs_are_those_of_the_matrix(monkeypatch, fake) -> None:
 
 
 def test_sizes_by_hand(monkeypatch, fake) -> None:
-    found = planned(monkeypatch, "flickr30k-butd", "methods=[clip,esl-token]", "seeds=[0,1]", models=fake)
+    found = planned(monkeypatch, "flickr30k-butd", models=fake, methods=["clip", "esl-token"], seeds=[0, 1])
     images = 29000 + 1014 + 1000
     texts = 5 * images
     assert found["Downloads"]["region features"].value == images * 36 * 2048 * 4
@@ -58,7 +56,7 @@ def test_sizes_by_hand(monkeypatch, fake) -> None:
     memory = found["Memory of the GPU, or of the CPU without one"]
     assert (memory["parameters trained"].value, memory["weights and AdamW"].value) == (10, 160)
     assert memory["activations"].value is None
-    trained = planned(monkeypatch, "flickr30k-vitb32", "methods=[clip]", models=fake)
+    trained = planned(monkeypatch, "flickr30k-vitb32", models=fake, methods=["clip"])
     assert trained["Disk"]["data/features"].value == 0
     assert trained["Disk"]["models"].value == 4 * 1010
 
@@ -108,7 +106,7 @@ def test_towers_that_cannot_be_built_leave_sizes_unknown(monkeypatch) -> None:
 
 
 def test_models_are_counted_by_building_them(monkeypatch) -> None:
-    found = planned(monkeypatch, "scenes", "methods=[clip,esl-global]")
+    found = planned(monkeypatch, "scenes", methods=["clip", "esl-global"])
     memory = found["Memory of the GPU, or of the CPU without one"]
     assert memory["parameters trained"].basis.startswith("esl-global")
     assert memory["parameters trained"].value > 128 * 128
@@ -116,7 +114,7 @@ def test_models_are_counted_by_building_them(monkeypatch) -> None:
 
 
 def test_a_queue_keeps_a_twin_of_the_towers_that_are_trained() -> None:
-    parameters = compose("scenes", ("methods=[clip,aahr]",))
+    parameters = preset("scenes", changes={"methods": ["clip", "aahr"]})
     frozen = parameters.model_copy(update={"towers": parameters.towers.model_copy(update={"frozen": True})})
     trained, still = count_parameters(parameters), count_parameters(frozen)
     assert (trained.kept["clip"], still.kept["clip"]) == (0, 0)
@@ -132,17 +130,17 @@ def test_a_queue_keeps_a_twin_of_the_towers_that_are_trained() -> None:
 
 def test_what_is_kept_counts_with_the_method_that_takes_most(monkeypatch, fake) -> None:
     more = replace(fake, kept={**fake.kept, "clip": 41})
-    found = planned(monkeypatch, "scenes", "methods=[vse,clip]", models=more)
+    found = planned(monkeypatch, "scenes", models=more, methods=["vse", "clip"])
     memory = found["Memory of the GPU, or of the CPU without one"]
     assert memory["parameters trained"].basis.startswith("clip")
     assert (memory["weights and AdamW"].value, memory["kept beside"].value) == (16 * 1010, 4 * 41)
-    without = planned(monkeypatch, "scenes", "methods=[vse]", models=more)
+    without = planned(monkeypatch, "scenes", models=more, methods=["vse"])
     assert "kept beside" not in without["Memory of the GPU, or of the CPU without one"]
 
 
 def test_published_figures_are_those_of_the_same_setting_only() -> None:
     for name in PAPERS:
-        parameters = compose(name)
+        parameters = preset(name)
         assert setting(parameters) == ("regions" if name.endswith("butd") else "fine-tuned")
         rows = expected(parameters)
         assert set(rows) == set(parameters.methods)
@@ -150,12 +148,12 @@ def test_published_figures_are_those_of_the_same_setting_only() -> None:
         named = {method for method, row in rows.items() if row is not None}
         assert named == ({"esl-token", "vse-inf", "vse-inf-vsd", "aahr"} if name.endswith("butd") else {"clip", "vsd"})
         assert all(row.benchmark == parameters.data.name for row in rows.values() if row is not None)
-    assert set(expected(compose("flickr8k")).values()) == {None}
+    assert set(expected(preset("flickr8k")).values()) == {None}
 
 
 def test_presets_of_the_papers_run_every_kind_of_method() -> None:
     for name in PAPERS:
-        parameters = compose(name)
+        parameters = preset(name)
         assert {"clip", "vse", "ditm", "esl-global", "esl-token", "aahr"} <= set(parameters.methods)
         assert {"vsd", "vse-inf-vsd"} & set(parameters.methods)
         batch = {"coco-butd": 256}.get(name, 128)
@@ -169,6 +167,7 @@ def test_presets_of_the_papers_run_every_kind_of_method() -> None:
 
 def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("hydra.compose", hydra_once)
     monkeypatch.setattr(make, "count_parameters", lambda _: fake)
     before = (ROOT / "params.yaml").read_bytes()
     from itm.runs.commands import plan_app
@@ -194,6 +193,7 @@ def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
 )
 def test_bad_arguments(monkeypatch, capsys, arguments: list[str], message: str) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("hydra.compose", hydra_once)
     monkeypatch.setattr("sys.argv", ["itm", "plan", *arguments])
     with pytest.raises(SystemExit) as stopped:
         cli.main()

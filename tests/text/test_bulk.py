@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import warm
 from generated_captions import captions
 from typer.testing import CliRunner
 
@@ -46,8 +47,8 @@ def test_errors_are_one_message(tmp_path: Path) -> None:
 
 
 def snakemake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "workflow/bulk-score.smk"), "--cores", "2"]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["snakemake", "-s", str(ROOT / "workflow/bulk-score.smk"), "--cores", "2"]
+    environment = {**os.environ, "PATH": os.pathsep.join([warm.commands(), os.environ["PATH"]])}
     command += ["--nolock", "--directory", str(folder), *options]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from itm.config.data import ScoreParameters
@@ -36,7 +36,6 @@ def fit(training: list[str], images: np.ndarray, parameters: ScoreParameters) ->
     return idf_table(document_frequencies(count_words(training), groups), parameters)
 
 
-@settings(max_examples=60)
 @given(st.lists(st.tuples(WORDS, st.integers(0, 4)), min_size=1, max_size=8), st.lists(WORDS, max_size=5))
 def test_the_formula_written_out(captions: list[tuple[str, int]], texts: list[str]) -> None:
     captions = sorted(captions, key=lambda caption: caption[1])

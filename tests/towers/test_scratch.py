@@ -96,9 +96,9 @@ def test_unknown_open_clip_names_are_explained(model: str, weights: str, message
     assert message in str(error.value)
 
 
-@pytest.mark.slow
 def test_weights_that_need_a_network_fail_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # as HF_HUB_OFFLINE does, which is read once only, at the import; else the hub is tried again and again
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="could not be fetched or read"):
         build_towers(open_clip("ViT-B-32", "laion2b_s34b_b79k"))
 

@@ -11,10 +11,10 @@ import torch
 from itm.training.checkpoint import Checkpoint
 from itm.training.distributed import Group, join
 
-sys.path.insert(0, str(Path(__file__).parent))
-from small import METHODS, gradients, trainer
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from small import METHODS, gradients, trainer  # noqa: E402
 
-KINDS = ("features", "norms", "plain")
+KINDS = ("features", "norms")
 
 
 def train(group: Group, out: Path) -> dict[str, Any]:
@@ -36,11 +36,10 @@ def compare(group: Group) -> dict[str, Any]:
     return {"gradients": found, "aahr": state}
 
 
-def main(out: Path, only_train: bool) -> None:
+def main(out: Path) -> None:
     with join(torch.device("cpu")) as group:
-        found = train(group, out) if only_train else compare(group) | train(group, out)
-        torch.save(found, out / f"rank{group.rank}.pt")
+        torch.save(compare(group) | train(group, out), out / f"rank{group.rank}.pt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), only_train="--only-train" in sys.argv)
+    main(Path(sys.argv[1]))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
+from presets import preset
 from scipy import sparse
 from torch import Tensor, nn
 
 from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters, TrainParameters
-from itm.config.presets import compose
 from itm.features import TokenRows
 from itm.methods.additions.descriptions import Descriptions
 from itm.methods.additions.queue import Queues
@@ -25,6 +25,7 @@ from itm.methods.interface import Context, Embedded, Labels, Losses, Term, Width
 from itm.methods.method import Method
 from itm.towers.base import Features, Towers, masked_mean
 from itm.towers.scratch import ScratchTowers
+from itm.training.batches import Sampler
 from itm.training.dataset import tower_widths
 from itm.training.distributed import Group
 from itm.training.inputs import Encoder, Inputs, Split
@@ -34,7 +35,7 @@ from itm.training.schedule import optimiser
 from itm.training.selection import dev_figures
 from itm.training.steps import Stepper
 
-PARAMETERS = compose("scenes", root=Path(__file__).parents[2])
+PARAMETERS = preset("scenes")
 METHODS = (*sorted(set(PARAMETERS.method) - {"vsd-only"}), "tokens")  # that one learns nothing
 IMAGES, EACH, SIDE = 24, 3, 3
 OWNER = np.repeat(np.arange(IMAGES), EACH)
@@ -207,6 +208,12 @@ def gradients(
         return _gradients(name, kind, dropout, epoch, group, **changes)
 
 
+@functools.cache
+def of_whole_batch(name: str, kind: str = "features") -> dict[str, torch.Tensor]:
+    """The gradients of one process and one pass, which others must equal. Read only."""
+    return gradients(name, kind)
+
+
 def _gradients(
     name: str, kind: str, dropout: float, epoch: int, group: Group | None, **changes: Any
 ) -> dict[str, torch.Tensor]:
@@ -236,9 +243,9 @@ def _gradients(
         0,
         group or Group(),
     )
-    engine = trainer(name, kind, **changes)  # only for its sampler
+    sampler = Sampler(OWNER, parameters.batch_images, parameters.captions_per_image, 0)
     torch.manual_seed(5)
-    _, total = stepper.gradients(next(engine.sampler.epoch(0)), Context(epoch=epoch))
+    _, total = stepper.gradients(next(sampler.epoch(0)), Context(epoch=epoch))
     found = {"loss": total.detach(), "random": torch.get_rng_state()}
     for room, module in modules.items():
         for parameter, value in module.named_parameters():

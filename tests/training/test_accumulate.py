@@ -15,7 +15,7 @@ from itm.methods.padding import concatenate
 from itm.training import steps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import METHODS, assert_same, gradients, trainer
+from small import METHODS, assert_same, gradients, of_whole_batch, trainer
 
 
 class Whole:
@@ -31,18 +31,20 @@ class Whole:
 @pytest.mark.parametrize("kind", ["features", "plain"])
 @pytest.mark.parametrize("name", METHODS)
 def test_chunks_give_the_gradients_of_the_whole_batch(name: str, kind: str) -> None:
-    expected = gradients(name, kind)
-    for chunk in (3, 8):
-        assert_same(gradients(name, kind, chunk_images=chunk), expected)
+    assert_same(gradients(name, kind, chunk_images=3), of_whole_batch(name, kind))
     assert_same(gradients(name, kind, epoch=0, chunk_images=2), gradients(name, kind, epoch=0))
 
 
-@pytest.mark.parametrize("kind", ["features", "plain"])
+@pytest.mark.parametrize("name", ["clip", "ditm-aahr", "tokens"])
+def test_a_chunk_may_be_the_whole_batch(name: str) -> None:
+    assert_same(gradients(name, "plain", chunk_images=8), of_whole_batch(name, "plain"))
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_the_second_pass_draws_the_numbers_of_the_first(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = gradients(name, kind, dropout=0.3, chunk_images=3)
+def test_the_second_pass_draws_the_numbers_of_the_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = gradients(name, "plain", dropout=0.3, chunk_images=3)
     monkeypatch.setattr(steps, "Chunk", Whole)
-    expected = gradients(name, kind, dropout=0.3, chunk_images=3)
+    expected = gradients(name, "plain", dropout=0.3, chunk_images=3)
     assert_same(found, expected)
     assert torch.equal(found["random"], expected["random"])
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from itm.errors import TrainingError
@@ -14,7 +14,6 @@ from itm.training.batches import Sampler
 from itm.training.schedule import rate_factor
 
 
-@settings(max_examples=40)
 @given(counts=st.lists(st.integers(1, 6), min_size=4, max_size=12), each=st.integers(1, 3), seed=st.integers(0, 99))
 def test_batches_hold_distinct_images_with_their_own_captions(counts: list[int], each: int, seed: int) -> None:
     owner = np.repeat(np.arange(len(counts)), counts)

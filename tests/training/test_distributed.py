@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 
 from itm.errors import TrainingError
 from itm.training.distributed import Group, check_devices
 
 sys.path.insert(0, str(Path(__file__).parent))
 from distributed_worker import KINDS
-from small import METHODS, assert_same, gradients, trainer
+from small import METHODS, assert_same, gradients, of_whole_batch, trainer
 
 pytestmark = pytest.mark.xdist_group("distributed")  # the group shares a costly fixture
 
@@ -26,9 +26,10 @@ pytestmark = pytest.mark.xdist_group("distributed")  # the group shares a costly
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What two processes that torchrun started have found."""
     out = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    python = f"{warm.commands()}/python"
+    launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", python]
     done = subprocess.run(
-        [*command, str(Path(__file__).with_name("distributed_worker.py")), str(out)],
+        [*launcher, str(Path(__file__).with_name("distributed_worker.py")), str(out)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -40,56 +41,15 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-def two_launchers(out: Path) -> list[dict[str, Any]]:
-    """What two processes have found that two launchers started, as on two machines (docs/clusters.md)."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    worker = str(Path(__file__).with_name("distributed_worker.py"))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    place = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
-    running = [
-        subprocess.Popen(
-            [*launcher, "--node-rank", str(node), *place, worker, str(out), "--only-train"],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for node in (0, 1)
-    ]
-    try:
-        said = [launched.communicate(timeout=300)[0] for launched in running]
-    finally:
-        for launched in running:
-            launched.kill()
-    assert [launched.returncode for launched in running] == [0, 0], "\n".join(said)
-    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
-
-
 GROWING = (1e-3, 5e-3)
 """Of the loss, by epoch, where towers normalise over small batches: roundings grow there from step to step (4e-5, then
 1e-3 seen; 1e-7 without such layers), though gradients of a step are the same in float64."""
 
 
-@pytest.mark.slow
-def test_two_machines_give_the_model_of_one_machine_and_the_losses_of_one_process(
-    ranks: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    first, second = two_launchers(tmp_path)
-    assert not (tmp_path / "1").exists()  # only the first process writes, whatever machine it is on
-    assert first["history"] == second["history"] == ranks[0]["history"]
-    for name, value in first["weights"].items():
-        assert torch.equal(value, second["weights"][name]), name
-        assert torch.equal(value, ranks[0]["weights"][name]), name
-    expected = trainer("ditm", "norms", epochs=2).run().history
-    for found, record, bound in zip(first["history"], expected, GROWING, strict=True):
-        assert found["train_loss"] == pytest.approx(record["train_loss"], rel=bound)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", METHODS)
 def test_loss_and_gradients_are_those_of_one_process(ranks: list[dict[str, Any]], name: str, kind: str) -> None:
-    expected = gradients(name, kind)
+    expected = of_whole_batch(name, kind)
     for rank in ranks:
         assert_same(rank["gradients"][f"{name} {kind}"], expected)
 
@@ -97,7 +57,7 @@ def test_loss_and_gradients_are_those_of_one_process(ranks: list[dict[str, Any]]
 @pytest.mark.parametrize("name", METHODS)
 def test_chunks_and_processes_together(ranks: list[dict[str, Any]], name: str) -> None:
     for rank in ranks:
-        assert_same(rank["gradients"][f"{name} chunks"], gradients(name, "plain"))
+        assert_same(rank["gradients"][f"{name} chunks"], of_whole_batch(name, "plain"))
 
 
 def test_dropout_differs_between_processes_and_the_common_numbers_do_not(ranks: list[dict[str, Any]]) -> None:

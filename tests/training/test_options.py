@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sys
@@ -66,16 +67,26 @@ def test_the_average_is_evaluated_and_kept_and_the_steps_are_those_without_it() 
     assert not torch.equal(kept, stepped[-1])
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 8])
-@pytest.mark.parametrize(
-    "options", [{"weight_average": 0.9}, {"weight_average": 0.5, "patience": 2, "layer_decay": 0.5}]
-)
-def test_a_stopped_run_with_options_resumes_to_the_same_bits(
-    tmp_path: Path, stop_after: int, options: dict[str, Any]
-) -> None:
-    def made(**more: Any) -> Any:
-        return trainer("ditm", "norms", dropout=0.2, epochs=4, **options, **more)
+STOPPED: dict[str, dict[str, Any]] = {
+    "average": {"weight_average": 0.9},
+    "all": {"weight_average": 0.5, "patience": 2, "layer_decay": 0.5},
+}
 
+
+def with_options(name: str, **more: Any) -> Any:
+    return trainer("ditm", "norms", dropout=0.2, epochs=4, **STOPPED[name], **more)
+
+
+@functools.cache
+def whole(name: str) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    """History and weights of a run that nobody stopped. Read only."""
+    engine = with_options(name)
+    return engine.run().history, weights(engine)
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 8])
+@pytest.mark.parametrize("name", STOPPED)
+def test_a_stopped_run_with_options_resumes_to_the_same_bits(tmp_path: Path, stop_after: int, name: str) -> None:
     done = 0
 
     def progress(*_: object) -> None:
@@ -84,13 +95,13 @@ def test_a_stopped_run_with_options_resumes_to_the_same_bits(
         if done == stop_after:
             raise Stop
 
-    whole = made()
-    expected = whole.run()
+    history, expected = whole(name)
     with pytest.raises(Stop):
-        made(checkpoint=Checkpoint("run", tmp_path), progress=progress).run()
-    resumed = made(checkpoint=Checkpoint("run", tmp_path))
-    assert resumed.run().history == expected.history
-    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+        with_options(name, checkpoint=Checkpoint("run", tmp_path), progress=progress).run()
+    resumed = with_options(name, checkpoint=Checkpoint("run", tmp_path))
+    assert resumed.run().history == history
+    found = weights(resumed)
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(0, 6), (2, 4), (1, 3), (3, 5)])
@@ -206,8 +217,12 @@ def test_a_gpu_trains_in_every_precision_and_resumes(tmp_path: Path, precision: 
         assert found == pytest.approx(record, rel=0.05)
 
 
-@pytest.mark.slow
-def test_compiled_encoders_give_the_same_embeddings() -> None:
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
+def test_compiled_encoders_give_the_same_embeddings(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the backend that training takes, and by one that does all but compile C++, which takes half a minute."""
+    compile_by = functools.partial(torch.compile, backend=backend)
+    compiled_functions = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled_functions.append(function) or compile_by(function))
     plain = trainer("clip", epochs=1)
     expected = plain.run().history
     compiled = trainer("clip", epochs=1)
@@ -215,6 +230,7 @@ def test_compiled_encoders_give_the_same_embeddings() -> None:
     compiled.encoder = compiled.stepper.encoder = Encoder(
         encoder.method, None, encoder.device, "float32", compiled=True
     )
+    assert len(compiled_functions) == 2
     assert compiled.run().history[0] == pytest.approx(expected[0], rel=1e-3)
 
 

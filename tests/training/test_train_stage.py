@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+import warm
+from presets import preset
 
-from itm.config.presets import compose
 from itm.config.render import render
+from itm.stages.clean import clean
+from itm.stages.describe import describe
+from itm.stages.download import download
+from itm.stages.features import features
+from itm.stages.score import score
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train-stage")]  # the group shares costly fixtures
-FOLDERS = ["--clean", "data/clean", "--scored", "data/scored", "--features", "data/features"]
-FOLDERS += ["--descriptions", "data/descriptions"]
-SMALL = [
-    "device=cpu",
-    "datasets.scenes.train_images=96",
-    "datasets.scenes.dev_images=40",
-    "datasets.scenes.test_images=20",
-    "datasets.scenes.image_size=32",
-    "towers.image_size=32",
-    "towers.image_width=8",
-    "towers.text_width=16",
-    "train.batch_images=16",
-    "train.epochs=14",
-    "train.weight_average=0.9",
-    "embedding.dropout=0.2",
-]
+SMALL = {
+    "device": "cpu",
+    "datasets.scenes.train_images": 96,
+    "datasets.scenes.dev_images": 40,
+    "datasets.scenes.test_images": 20,
+    "datasets.scenes.image_size": 32,
+    "towers.image_size": 32,
+    "towers.image_width": 8,
+    "towers.text_width": 16,
+    "train.batch_images": 16,  # six steps an epoch
+    "train.epochs": 5,
+    "train.weight_average": 0.9,
+    "embedding.dropout": 0.2,
+}
+STAGE = ("-m", "itm.stages.train")
 
 
 class Project:
@@ -42,25 +46,36 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.quick = f"{warm.commands()}/python"
         self.environment = {
             **{name: value for name, value in os.environ.items() if name != "ITM_LOGS"},
             "PYTHONPATH": str(ROOT / "src"),
             "OMP_NUM_THREADS": "1",
         }
-        (root / "params.yaml").write_text(render(compose("scenes-smoke", SMALL, root=ROOT), "scenes-smoke"))
-        (root / "data").mkdir()
-        (root / "data/catalogue.yaml").symlink_to(ROOT / "data/catalogue.yaml")
-        for file in ("scenes.jsonl", "scenes-images.tar"):
-            self.stage("download", "--name", "scenes", "--file", file, "--out", "data/raw")
-        self.stage("clean", "--raw", "data/raw", "--out", "data/clean", "--quality", "quality.json")
-        self.stage("score", "--clean", "data/clean", "--out", "data/scored", "--metrics", "score.json")
-        self.stage("features", "--clean", "data/clean", "--regions", "data/regions", "--out", "data/features")
-        folders = ["--clean", "data/clean", "--features", "data/features"]
-        self.stage("describe", "--method", "ditm", *folders, "--out", "data/descriptions")
+        (root / "params.yaml").write_text(render(preset("scenes-smoke", changes=SMALL), "scenes-smoke"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(root)
+            self.make_data(Path("data"))
 
-    def start(self, stage: str, *options: str, runner: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    def make_data(self, data: Path) -> None:
+        """The stages before training, in this process."""
+        raw, tables, cached = data / "raw", data / "clean", data / "features"
+        data.mkdir()
+        (data / "catalogue.yaml").symlink_to(ROOT / "data/catalogue.yaml")
+        for file in ("scenes.jsonl", "scenes-images.tar"):
+            download("scenes", file, raw)
+        clean(raw, tables, Path("quality.json"))
+        score(tables, data / "scored", Path("score.json"))
+        features(tables, data / "regions", cached)
+        describe("ditm", tables, cached, data / "descriptions")
+
+    def start(self, python: str, *command: str, out: str) -> subprocess.Popen[str]:
+        """Start a training whose results go to `out`; the command is that before the stage's own options."""
+        options = ["--method", "ditm", "--seed", "0", "--out", out, "--results", out]
+        for name in ("clean", "scored", "features", "descriptions"):
+            options += [f"--{name}", f"data/{name}"]
         return subprocess.Popen(
-            [sys.executable, *runner, "-m", f"itm.stages.{stage}", *options],
+            [python, *command, *options],
             cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -68,18 +83,15 @@ class Project:
             text=True,
         )
 
-    def stage(self, stage: str, *options: str, runner: tuple[str, ...] = ()) -> str:
-        process = self.start(stage, *options, runner=runner)
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
+    def train(self, python: str, *command: str, out: str, status: int = 0) -> str:
+        """The same to its end; gives back what it said."""
+        process = self.start(python, *command, out=out)
+        output, _ = process.communicate(timeout=900)
+        assert process.returncode == status, output
         return output
 
-    def training(self, out: str) -> list[str]:
-        return ["train", "--method", "ditm", "--seed", "0", *FOLDERS, "--out", out, "--results", out]
-
     def bytes_of(self, out: str) -> dict[str, bytes]:
-        names = ("model.safetensors", "model.json", "README.md", "history.csv", "train.json")
-        return {name: (self.root / out / name).read_bytes() for name in names}
+        return {file.name: file.read_bytes() for file in (self.root / out).iterdir()}
 
     def states(self) -> list[Path]:
         return list((self.root / ".itm/checkpoints").rglob("*"))
@@ -93,40 +105,52 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def whole(project: Project) -> dict[str, bytes]:
     """The files of a training run that nobody disturbed."""
-    project.stage(*project.training("whole"))
+    project.train(project.quick, *STAGE, out="whole")
     assert project.states() == []
     return project.bytes_of("whole")
+
+
+TAKE, RENAME = "itm.training.steps.Stepper.take", "pathlib.Path.replace"
+MOMENTS = [
+    ("at the first step", TAKE, 1, None),
+    ("with the first state under its temporary name", RENAME, 1, None),
+    ("within the third epoch", TAKE, 15, None),
+    ("with the third state under its temporary name", RENAME, 1, 2),
+    ("with three more states, and the weights under their temporary name", RENAME, 4, 2),
+    ("with all that it writes, and the last state still there", "itm.training.checkpoint.Checkpoint.delete", 1, 5),
+]
+"""When training is killed: at a call of a function; and the epoch after which it had gone on before."""
+
+
+def resumed(output: str) -> int | None:
+    found = re.search(r"resuming after epoch (\d+)", output)
+    return int(found[1]) if found else None
 
 
 def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bytes(
     project: Project, whole: dict[str, bytes]
 ) -> None:
-    generator = np.random.default_rng(0)
-    output, killed = "", 0
-    for epochs in (3, 0, 1, 4):
-        process = project.start(*project.training("killed"))
-        assert process.stdout is not None
-        # a moment after so many epochs; with 0 it falls into the start
-        seen = 0
-        while seen < epochs and (line := process.stdout.readline()):
-            output += line
-            seen += "dev_rsum" in line
-        time.sleep(generator.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        output += process.stdout.read()
-        killed += process.wait() == -signal.SIGKILL
-    assert killed >= 3  # the last may have come to its end
-    output += project.stage(*project.training("killed"))
-    assert output.count("resuming after epoch") >= 2
+    killed = str(Path(__file__).with_name("killed.py"))
+    for moment, function, call, epoch in MOMENTS:
+        output = project.train(project.quick, killed, function, str(call), out="killed", status=-signal.SIGKILL)
+        assert resumed(output) == epoch, moment
+    assert resumed(project.train(project.quick, *STAGE, out="killed")) == 5
     assert project.bytes_of("killed") == whole
     assert project.states() == []
 
 
-def test_torchrun_writes_one_model_that_trained_as_one_process_does(project: Project, whole: dict[str, bytes]) -> None:
+@pytest.fixture(scope="module")
+def two(project: Project) -> str:
+    """What torchrun says that trains with two processes here."""
     runner = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    output = project.stage(*project.training("two"), runner=runner)
-    assert output.count("epoch 14/14: gradient_norm") == 1  # the first process logs
-    assert output.count("kept epoch") == 1
+    return project.train(sys.executable, *runner, *STAGE, out="two")
+
+
+def test_torchrun_writes_one_model_that_trained_as_one_process_does(
+    project: Project, whole: dict[str, bytes], two: str
+) -> None:
+    assert two.count("epoch 5/5: gradient_norm") == 1  # the first process logs
+    assert two.count("kept epoch") == 1
     assert project.bytes_of("two").keys() == whole.keys()
     losses = {
         out: [float(row["train_loss"]) for row in csv.DictReader((project.root / out / "history.csv").open())]
@@ -137,17 +161,14 @@ def test_torchrun_writes_one_model_that_trained_as_one_process_does(project: Pro
     assert project.states() == []
 
 
-def test_launchers_on_two_machines_write_the_model_that_one_launcher_writes(project: Project) -> None:
+def test_launchers_on_two_machines_write_the_model_that_one_launcher_writes(project: Project, two: str) -> None:
     """The commands of docs/clusters.md; both launchers see one folder, as the machines of a cluster do."""
-    runner = ("-m", "torch.distributed.run")
-    project.stage(*project.training("one"), runner=(*runner, "--standalone", "--nproc-per-node", "2"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     place = ("--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port)
-    machines = [
-        project.start(*project.training("both"), runner=(*runner, *place, "--node-rank", rank)) for rank in ("0", "1")
-    ]
-    said = [machine.communicate(timeout=300)[0] for machine in machines]
+    command = ("-m", "torch.distributed.run", *place, "--no-python", "--node-rank")
+    machines = [project.start(project.quick, *command, rank, project.quick, *STAGE, out="both") for rank in ("0", "1")]
+    said = [machine.communicate(timeout=900)[0] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], "\n".join(said)
-    assert [output.count("epoch 14/14: gradient_norm") for output in said] == [1, 0]  # the first process logs
-    assert project.bytes_of("both") == project.bytes_of("one")
+    assert [output.count("epoch 5/5: gradient_norm") for output in said] == [1, 0]  # the first process logs
+    assert project.bytes_of("both") == project.bytes_of("two")

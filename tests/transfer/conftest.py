@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from presets import preset
 
-from itm.config.presets import compose
+from itm.config import Parameters
 from itm.config.render import render
 from itm.data.clean.run import clean_data_set
 from itm.data.files import read_json
 from itm.data.scenes import write_images, write_scenes
 from itm.text.corpus import read_corpus, score_corpus, write_scored
+from itm.towers import offline
 
 ROOT = Path(__file__).parents[2]
-SIZES = ["train_images=60", "dev_images=12", "test_images=16", "image_size=32"]
-SMALL = [
-    "model=offline",
-    "device=cpu",
-    "methods=[clip,vsd]",
-    "benchmarks=[retrieval,hierarcaps,false_negatives]",
-    "towers.image_size=64",
-    "towers.context_length=16",
-    "embedding.dimension=16",
-    "embedding.layers=1",
-    "train.epochs=2",
-    "train.batch_images=20",
-    "train.threads=1",
-    "describe.captions=2",
-    "evaluate.bootstrap_samples=10",
-    *(f"datasets.scenes.{size}" for size in SIZES),
-]
+SMALL = {
+    "device": "cpu",
+    "methods": ["clip", "vsd"],
+    "benchmarks": ["retrieval", "hierarcaps", "false_negatives"],
+    "datasets.scenes.train_images": 24,
+    "datasets.scenes.dev_images": 8,
+    "datasets.scenes.test_images": 8,
+    "datasets.scenes.image_size": 32,
+    "towers.image_size": 64,
+    "towers.context_length": 16,
+    "embedding.dimension": 16,
+    "embedding.layers": 1,
+    "train.epochs": 2,
+    "train.batch_images": 8,
+    "train.threads": 1,
+    "describe.captions": 2,
+    "evaluate.bootstrap_samples": 10,
+}
 
 
-def write_data(folder: Path, *options: str) -> Path:
+def write_data(folder: Path, parameters: Parameters, seed: int) -> Path:
     """data/clean and data/scored of scenes; gives back `folder`."""
-    parameters = compose("scenes-smoke", [*SMALL, *options], root=ROOT)
+    scenes = parameters.datasets.scenes.model_copy(update={"seed": seed})
     raw = folder / "raw"
     raw.mkdir(parents=True)
-    write_scenes(parameters.datasets.scenes, raw / "scenes.jsonl")
-    write_images(parameters.datasets.scenes, raw / "scenes-images.tar")
+    write_scenes(scenes, raw / "scenes.jsonl")
+    write_images(scenes, raw / "scenes-images.tar")
     clean_data_set(parameters, raw, folder / "clean", folder / "quality.json", lambda *_: None)
     corpus = read_corpus(folder / "clean")
     write_scored(folder / "scored", corpus, score_corpus(corpus, parameters.score))
@@ -70,20 +73,27 @@ def train_both(root: Path) -> None:
             evaluate(benchmark, method, 0, clean, scored, vectors, metrics, root / "per_query" / method)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def weights_read_once() -> Iterator[None]:
+    """The files of the pretrained towers, which nothing here changes, are read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("load_lite0", "load_minilm", "_sha256"):
+            patch.setattr(offline, name, functools.cache(getattr(offline, name)))
+        yield
+
+
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """A project that ran: `trained.root`, `trained.parameters`, `trained.metrics(method)`; and `trained.other`, data of
     other scenes. Read only."""
     root = tmp_path_factory.mktemp("trained")
-    before = Path.cwd()
-    (root / "params.yaml").write_text(render(compose("scenes-smoke", SMALL, root=ROOT), "scenes-smoke"))
-    write_data(root / "data")
+    parameters = preset("scenes-smoke", "model=offline", changes=SMALL)
+    (root / "params.yaml").write_text(render(parameters, "scenes-smoke"))
+    write_data(root / "data", parameters, seed=0)
     (root / "data/catalogue.yaml").symlink_to(ROOT / "data/catalogue.yaml")
-    os.chdir(root)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
         train_both(root)
-    finally:
-        os.chdir(before)
     metrics: Callable[[str], dict] = lambda method: {  # noqa: E731
         name: read_json(root / f"results/{method}/{name}.json")
         for name in ("retrieval", "hierarcaps", "false_negatives")
@@ -92,7 +102,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         root=root,
         data=root / "data",
         models={method: root / f"models/{method}/seed0" for method in ("clip", "vsd")},
-        parameters=compose("scenes-smoke", SMALL, root=ROOT),
+        parameters=parameters,
         metrics=metrics,
-        other=write_data(root / "other", "datasets.scenes.seed=7"),
+        other=write_data(root / "other", parameters, seed=7),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ import itm
 from itm.cli import app
 from itm.data.images import ImageStore
 from itm.data.tables import read_captions, read_images, read_texts
-from itm.descriptions.run import describe_images
 from itm.errors import ConfigError, DataError, ModelError, ProjectError
 from itm.transfer.run import Transfer, transfer
 from itm.transfer.tables import evaluation_part, joined, seen_in_training, training_part
@@ -60,27 +60,26 @@ def test_other_data_by_hand(trained, tmp_path):
     metrics = found["runs"][str(trained.models["clip"])]["retrieval"]
     assert metrics["i2t"]["r1"] == pytest.approx(i2t, abs=1e-4)
     assert metrics["t2i"]["r1"] == pytest.approx(t2i, abs=1e-4)
-    assert (found["images"], found["captions"]) == (16, len(captions))
+    assert (found["images"], found["captions"]) == (8, len(captions))
     assert json.loads(out.read_text()) == found
     with np.load(kept / "clip/seed0/retrieval.npz") as stored:
         assert json.loads(str(stored["protocol"]))["target"] == str(trained.other)
 
 
-def test_a_target_is_described_once_for_models_that_read_the_same_vectors(trained, tmp_path, monkeypatch):
-    asked = []
-
-    def counted(*given):
-        asked.append(given)
-        return describe_images(*given)
-
-    monkeypatch.setattr("itm.transfer.descriptions.describe_images", counted)
-    job = job_of(trained, trained.other, tmp_path)
-    first, second = (job.embed(trained.models["vsd"]) for _ in range(2))
-    assert len(asked) == 1
-    np.testing.assert_array_equal(first.image, second.image)
+@pytest.fixture(scope="module")
+def described(trained, tmp_path_factory):
+    """A job for the other data, and the embeddings that it has made of `vsd`."""
+    job = job_of(trained, trained.other, tmp_path_factory.mktemp("described"))
+    return SimpleNamespace(job=job, found=job.embed(trained.models["vsd"]))
 
 
-def test_no_caption_of_the_target_reaches_a_description(trained, tmp_path):
+def test_a_target_is_described_once_for_models_that_read_the_same_vectors(trained, described, monkeypatch):
+    monkeypatch.setattr("itm.transfer.descriptions.describe_images", None)
+    second = described.job.embed(trained.models["vsd"])
+    np.testing.assert_array_equal(second.image, described.found.image)
+
+
+def test_no_caption_of_the_target_reaches_a_description(trained, described, tmp_path):
     """Other captions in the target's tables, of all splits: what is known of its images stays."""
     changed = tmp_path / "changed"
     shutil.copytree(trained.other, changed)
@@ -89,23 +88,18 @@ def test_no_caption_of_the_target_reaches_a_description(trained, tmp_path):
         rows = np.arange(len(read_captions(changed / "clean")))
         table.loc[rows, "text"] = [f"nothing but words {row}" for row in rows]
         table.to_parquet(changed / f"clean/{name}.parquet")
-    before, after = (
-        job_of(trained, target, tmp_path / target.name).embed(trained.models["vsd"])
-        for target in (trained.other, changed)
-    )
-    np.testing.assert_array_equal(after.image, before.image)
-    assert not np.allclose(after.text, before.text)
+    after = job_of(trained, changed, tmp_path / "work").embed(trained.models["vsd"])
+    np.testing.assert_array_equal(after.image, described.found.image)
+    assert not np.allclose(after.text, described.found.text)
 
 
-def test_descriptions_say_what_training_captions_say(trained, tmp_path):
+def test_descriptions_say_what_training_captions_say(described):
     from itm.data.layout import SIDE
     from itm.descriptions.side import read_side
 
-    job = job_of(trained, trained.other, tmp_path)
-    job.embed(trained.models["vsd"])
-    side = read_side(tmp_path / "vsd-0" / SIDE)
-    assert side.image_rows.tolist() == list(range(len(job.evaluated.images)))
-    assert len(side.captions) == len(job.evaluated.texts)
+    evaluated, side = described.job.evaluated, read_side(described.job.work / "vsd-0" / SIDE)
+    assert side.image_rows.tolist() == list(range(len(evaluated.images)))
+    assert len(side.captions) == len(evaluated.texts)
     assert side.prototypes is None
 
 
@@ -157,12 +151,12 @@ def test_regions_are_refused(trained, tmp_path):
         run(trained, model)
 
 
-def described(trained, **changes):
+def described_as(trained, **changes):
     return trained.parameters.model_copy(update={"describe": trained.parameters.describe.model_copy(update=changes)})
 
 
 BAD = {
-    "other options": ({"captions": 1}, ModelError, r"\d+ of 60 training images are described differently; data/clean"),
+    "other options": ({"captions": 1}, ModelError, r"\d+ of 24 training images are described differently; data/clean"),
     "other encoder": ({"encoder": "tfidf", "encoder_width": 8}, ModelError, "vectors are 8 wide instead of 384"),
     "a file": ({"captioner": "file", "file": "d.jsonl"}, ConfigError, "describes the training data set only"),
 }
@@ -171,7 +165,7 @@ BAD = {
 @pytest.mark.parametrize(("changes", "kind", "message"), BAD.values(), ids=BAD.keys())
 def test_descriptions_of_another_training_are_refused(changes, kind, message, trained):
     with pytest.raises(kind, match=message):
-        run(trained, trained.models["vsd"], parameters=described(trained, **changes))
+        run(trained, trained.models["vsd"], parameters=described_as(trained, **changes))
 
 
 def without(trained, tmp_path, part: str) -> Path:

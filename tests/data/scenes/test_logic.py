@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scene_examples import BLUE_SQUARE, RED_SQUARE, RED_STAR, reference, requirements, scene, scenes
 
@@ -55,7 +55,6 @@ def test_a_relation_needs_a_clear_distance(distance: int, clear: int) -> None:
     assert overlap(requirement_facts([needed]), scene_facts([pair]))[0, 0] == 2 + clear
 
 
-@settings(max_examples=150)
 @given(st.lists(requirements(), min_size=1, max_size=6), st.lists(scenes, min_size=1, max_size=5))
 def test_overlap_is_the_best_of_all_ways_to_choose_objects(asked, seen) -> None:  # type: ignore[no-untyped-def]
     expected = np.array([[reference(needed, one) for one in seen] for needed in asked])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from presets import preset
 
 from itm.config.model import EmbeddingParameters
-from itm.config.presets import compose
 from itm.config.similarities import EslGlobalParameters, EslTokenParameters
 from itm.methods.esl.fragments import EslToken
 from itm.methods.esl.whole import EslGlobal
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 sys.path.append(str(ROOT / "benchmarks"))
 from esl_scoring import loop_global, loop_tokens  # noqa: E402
 
-METHOD = compose("scenes", root=ROOT).method
+METHOD = preset("scenes").method
 EMBEDDING = EmbeddingParameters(dimension=16, layers=1, hidden=16, dropout=0.0)
 WIDTHS = Widths(10, 7, 5, 4)
 

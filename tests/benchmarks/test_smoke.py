@@ -12,8 +12,6 @@ from pipeline_project import BYTE_CODE, written
 ROOT = Path(__file__).parents[2]
 ABSENT = 77  # as benchmarks/smoke.py
 COMMANDS = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if '__name__ == "__main__"' in path.read_text()]
-MARKS = {"metrics": pytest.mark.real, "clusters": pytest.mark.long}
-SCRIPTS = [pytest.param(path, id=path.stem, marks=MARKS.get(path.stem, ())) for path in COMMANDS]
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +41,8 @@ def committed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.long  # a step of its own in .ci/run
+@pytest.mark.parametrize("script", COMMANDS, ids=lambda path: path.stem)
 def test_it_runs_and_writes_no_page(script, environment):
     before = committed()
     done = smoke(script, environment)

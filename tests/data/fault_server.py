@@ -142,7 +142,7 @@ def redirect_nowhere(handler: Handler) -> None:
 
 
 def stalled(after: int) -> Behaviour:
-    """Send `after` bytes, then nothing any more."""
+    """Send `after` bytes, then nothing for longer than anybody waits."""
 
     def behave(handler: Handler) -> None:
         body, start = handler.server.body, handler.start
@@ -153,7 +153,7 @@ def stalled(after: int) -> Behaviour:
         handler.end_headers()
         handler.wfile.write(body[start : start + after])
         handler.wfile.flush()
-        handler.server.closing.wait()
+        handler.server.closing.wait(60)
         handler.close_connection = True
 
     return behave
@@ -164,7 +164,9 @@ def dripping(handler: Handler) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", str(len(handler.server.body)))
     handler.end_headers()
-    while not handler.server.closing.wait(0.03):
+    for _ in range(2000):
+        if handler.server.closing.wait(0.03):
+            break
         handler.wfile.write(b"x")
         handler.wfile.flush()
     handler.close_connection = True

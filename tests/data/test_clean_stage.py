@@ -23,6 +23,7 @@ from itm.config.parameters import Parameters
 from itm.config.render import render
 from itm.data.catalogue import load_catalogue
 from itm.data.clean.captions import clean_captions
+from itm.data.clean.leaks import Pair
 from itm.data.clean.run import clean_data_set
 from itm.data.download import fetch
 from itm.data.readers import read
@@ -281,3 +282,9 @@ def test_cxc_of_the_mirror_resolves_in_the_karpathy_test_split(tmp_path):
     ):
         assert set(found[column].dropna()) <= known
     assert len(read_ratings(tmp_path, names)) == 135597 + 44009 + 42767 + 44722
+
+
+def test_a_leak_is_between_training_and_evaluation():
+    splits = [("train", "dev"), ("test", "train"), ("train", "train"), ("dev", "test"), ("hierarcaps", "test")]
+    pairs = [Pair("exact", "a", first, "b", second) for first, second in splits]
+    assert [pair.is_leak for pair in pairs] == [True, True, False, False, False]

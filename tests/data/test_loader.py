@@ -186,3 +186,13 @@ def test_errors_reach_the_caller(store, tmp_path):
     shard.write_bytes(shard.read_bytes()[:20_000])
     with pytest.raises(DataError, match="ends inside image"):
         list(Loader(broken, [np.arange(24)], 8, augment=Augment()))
+
+
+def test_crops_depend_on_the_place_in_the_epoch_whatever_the_batches(store):
+    rows = np.array([3, 3, 3, 3])
+
+    def crops(*batches: np.ndarray) -> np.ndarray:
+        return np.concatenate([pixels for _, pixels in Loader(store, batches, 32, augment=Augment())])
+
+    assert (crops(rows) == crops(rows[:1], rows[1:3], rows[3:])).all()
+    assert not (crops(rows)[0] == crops(rows)[3]).all()

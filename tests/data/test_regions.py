@@ -29,7 +29,7 @@ def test_scan_arrays_name_images_by_id_file_or_number(tmp_path) -> None:
 def test_a_row_for_each_caption_and_images_in_two_files_count_once(tmp_path) -> None:
     a, b = regions(0), regions(1)
     write(tmp_path, "dev", [a] * 5 + [b] * 5, [IDS[0]] * 5 + [IDS[1]] * 5)
-    write(tmp_path, "test", [b], [IDS[1]])
+    write(tmp_path, "test", [regions(2)], [IDS[1]])  # the first file counts
     assert [each.tolist() for each in read_regions(tmp_path, IDS[:2])] == [a.tolist(), b.tolist()]
     write(tmp_path, "dev", [a, b], [IDS[0]] * 5 + [IDS[1]] * 5)  # lines by caption, rows by image
     assert [each.tolist() for each in read_regions(tmp_path, IDS[:2])] == [a.tolist(), b.tolist()]

@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     def _behave(self, fault: str, name: str) -> None:
         usage = {"prompt_tokens": 100, "completion_tokens": 10}
         if fault == "timeout":
-            self.server.closing.wait()
+            self.server.closing.wait(60)  # longer than anybody waits
             self.close_connection = True
         elif fault == "cut":
             self.close_connection = True

@@ -7,7 +7,7 @@ import pytest
 from itm.errors import DataError
 from itm.evaluation.benchmarks import cxc, false_negatives, hierarcaps, judgements, retrieval
 from itm.evaluation.tables import Tables, read_embeddings
-from itm.metrics import CollapseWarning
+from itm.metrics import CollapseWarning, bootstrap_spearman
 
 
 def run(benchmark, world, parameters):
@@ -223,3 +223,14 @@ def test_chains_must_have_four_levels(world, parameters):
     pq.write_table(table.slice(1), world.clean / "hierarchies.parquet")
     with pytest.raises(DataError, match="each chain must be four rows"):
         run(hierarcaps, world, parameters)
+
+
+@pytest.mark.parametrize("kind", ["sits", "sts", "sis"])
+def test_the_query_of_a_rated_pair_is_its_image_or_both_of_its_items(kind):
+    rng = np.random.default_rng(0)
+    ratings = cxc.Ratings(rng.integers(0, 30, 90), rng.integers(0, 12, 90), rng.integers(0, 6, 90) / 1.0, 0)
+    model = rng.random(90)
+    _, trials = cxc.correlate(kind, ratings, model, 20, 3)
+    queries = ratings.second if kind == "sits" else np.concatenate((ratings.first, ratings.second))
+    given = (np.tile(values, len(queries) // 90) for values in (ratings.score, model))
+    assert trials.tolist() == bootstrap_spearman(queries, *given, trials=20, seed=3).trials.tolist()

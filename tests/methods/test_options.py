@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from itm.config.methods import VseParameters
 from itm.config.parameters import validate
 from itm.errors import ConfigError
 from itm.methods.blocks.gates import gate_of, text_cosine
-from itm.methods.blocks.hinge import hinge
+from itm.methods.blocks.hinge import Mining, hinge, symmetric_hinge
 from itm.methods.blocks.info_nce import info_nce
 from itm.methods.blocks.list_order import Form, list_order
 from itm.methods.blocks.lists import own_lists, with_mined
@@ -25,10 +26,12 @@ from itm.methods.blocks.noise import pair_noise
 from itm.methods.blocks.order import order_hinge
 from itm.methods.blocks.relevance import absolute_margin
 from itm.methods.blocks.sigmoid import sigmoid_loss
-from itm.methods.interface import Embedded, Labels
+from itm.methods.ditm import DitmLoss
+from itm.methods.interface import Context, Embedded, Labels
 from itm.methods.matching import Matching
 from itm.methods.ordering import mined
 from itm.methods.refinement import Evidence, Refinement, evidence, refine
+from itm.methods.vse import VseLoss
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import PARAMETERS, VARIANTS, labels, variant
@@ -411,3 +414,20 @@ def _padded(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     values = torch.rand(4, 4, generator=generator, dtype=torch.float64)
     score = torch.randint(0, 5, (4, 4), generator=generator).double() / 4  # with ties
     return values, score, torch.rand(4, 4, generator=generator) < 0.8
+
+
+@pytest.mark.parametrize(("epoch", "terms"), [(1, {"info_nce"}), (2, {"soft_targets", "order"})])
+def test_negatives_are_relaxed_and_captions_ordered_after_the_warm_up(epoch: int, terms: set[str]) -> None:
+    loss = DitmLoss(variant(warmup_epochs=2, radius_weight=0.0))
+    vectors = Embedded(torch.eye(3))
+    found = loss.losses(SIMILARITIES, vectors, vectors, three(), Context(epoch=epoch))
+    assert set(found.terms) == terms
+    assert (loss.negative_share(three(), Context(epoch=epoch)) is None) is (epoch < 2)
+
+
+@pytest.mark.parametrize(("epoch", "mining"), [(1, "mean"), (2, "hardest")])
+def test_the_hinge_of_vse_takes_the_hardest_negative_after_the_warm_up(epoch: int, mining: Mining) -> None:
+    loss = VseLoss(VseParameters(**{**PARAMETERS.method["vse"].model_dump(), "warmup_epochs": 2, "mining": "hardest"}))
+    vectors = Embedded(torch.eye(3))
+    found = loss.losses(SIMILARITIES, vectors, vectors, three(), Context(epoch=epoch)).terms["hinge"].value
+    assert found == symmetric_hinge(SIMILARITIES, DIAGONAL, loss.options.margin, mining)

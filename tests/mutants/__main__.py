@@ -117,6 +117,11 @@ class Copy:
             os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
+def verdict(status: int, failed: str, passed: str) -> str:
+    """What an exit status of pytest says; all but these two are faults of the list itself."""
+    return {FAILED: failed, PASSED: passed}.get(status, f"STATUS {status}")
+
+
 def try_all(faults: list[Fault], checkout: Path, jobs: int) -> bool:
     """Whether all faults are noticed, by tests that pass without them; prints a line for each."""
     with tempfile.TemporaryDirectory(prefix="itm-mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
@@ -136,18 +141,20 @@ def try_all(faults: list[Fault], checkout: Path, jobs: int) -> bool:
 
         print("without a fault:", flush=True)
         sets = list(dict.fromkeys(fault.tests for fault in faults))
-        sound = set()
+        unsound = {}
         for tests, (status, text, seconds) in zip(sets, pool.map(run, sets), strict=True):
-            print(f"      {'passed' if status == PASSED else f'STATUS {status}'} {seconds:5.1f} s  {' '.join(tests)}")
-            if status == PASSED:
-                sound.add(tests)
-            else:
+            print(f"      {verdict(status, 'FAILED', 'passed')} {seconds:5.1f} s  {' '.join(tests)}", flush=True)
+            if status != PASSED:
+                unsound[tests] = status
                 print(text, flush=True)
-        tried = [fault for fault in faults if fault.tests in sound]
-        missed = [fault for fault in faults if fault.tests not in sound]
+        print("with a fault:", flush=True)
+        missed = [fault for fault in faults if fault.tests in unsound]
+        for fault in missed:
+            print(f"{fault.number:4}  STATUS {unsound[fault.tests]} without a fault  {fault.file}: {fault.what}")
+        tried = [fault for fault in faults if fault.tests not in unsound]
         for fault, (status, text, seconds) in zip(tried, pool.map(run, [f.tests for f in tried], tried), strict=True):
-            verdict = {FAILED: "caught", PASSED: "NOT CAUGHT"}.get(status, f"STATUS {status}")
-            print(f"{fault.number:4}  {verdict} {seconds:5.1f} s  {fault.file}: {fault.what}", flush=True)
+            line = f"{verdict(status, 'caught', 'NOT CAUGHT')} {seconds:5.1f} s  {fault.file}: {fault.what}"
+            print(f"{fault.number:4}  {line}", flush=True)
             if status != FAILED:
                 missed.append(fault)
                 if status != PASSED:

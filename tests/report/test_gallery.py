@@ -65,3 +65,8 @@ def test_shares_add_up():
     found = shares(dataset(), TOP)
     assert found["ditm"] == {"labelled": 4 / 12, "true": 1 / 12, "false": 7 / 12}
     assert shares(dataset(truth=False), TOP)["clip"] == {"labelled": 4 / 12, "unlabelled": 8 / 12}
+
+
+def test_of_equal_failures_that_with_more_right_answers_is_the_worse():
+    top = {"ditm": np.array([[2], [0], [1], [0]])}  # captions 0 and 3 are lost; 0 is true of two images
+    assert [each.query for each in text_to_image(dataset(), top, "ditm", "ditm", 2)] == [0, 3]

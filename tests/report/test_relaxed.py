@@ -1,5 +1,6 @@
 """What ditm methods relax: the numpy rule is that of training, its counts are plain, its examples are spread."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from itm.config.methods import DitmParameters
 from itm.report.dataset import load_dataset
-from itm.report.relaxed import _image_scores, _Part, _spread, relaxed_pairs, rule
+from itm.report.relaxed import _image_scores, _measure, _Part, _spread, relaxed_pairs, rule
 
 
 def options(space, **keys) -> DitmParameters:
@@ -157,3 +158,11 @@ def test_places_are_spread():
 def test_the_module_needs_no_torch():
     source = (Path(__file__).parents[2] / "src/itm/report/relaxed.py").read_text(encoding="utf-8")
     assert "import torch" not in source
+
+
+def test_copies_of_an_image_are_no_unlabelled_pairs(finished, part):
+    copied = copy.copy(part)
+    copied.content = np.where(np.arange(part.images) == 1, part.content[0], part.content)
+    found = rule(options(finished), part)
+    before, after = (_measure("ditm", each, found, 0).levels[0].pairs for each in (part, copied))
+    assert before - after == np.isin(part.owner, [0, 1]).sum()

@@ -213,3 +213,11 @@ def test_bad_targets(root, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         find_target(root, text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("path", "part"), [("src/room/one.py", "code"), ("data/folder/part.txt", "inputs")])
+def test_a_renamed_file_is_another_folder(root, path: str, part: str) -> None:
+    before = record(root)
+    (root / path).rename((root / path).with_name("renamed.py"))
+    after = record(root)
+    assert {key for key in before if before[key] != after[key]} == {part}

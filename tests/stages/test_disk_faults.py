@@ -99,7 +99,8 @@ def test_other_errors_are_none_of_its_business(error: Exception) -> None:
     assert disk_fault(error) is None
 
 
-def test_an_error_that_another_one_wraps_is_found() -> None:
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_an_error_that_another_one_wraps_is_found(link: str) -> None:
     error = RuntimeError("could not save")
-    error.__cause__ = PermissionError(13, "Permission denied", "models/a")
+    setattr(error, link, PermissionError(13, "Permission denied", "models/a"))
     assert disk_fault(error) == "models/a: permission denied; make it accessible to you, and run the same command again"

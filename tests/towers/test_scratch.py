@@ -69,6 +69,8 @@ def test_other_towers_than_those_of_training_are_refused(towers: ScratchTowers) 
     saved["activation"]["text"] = "quick_gelu"
     with pytest.raises(ModelError, match="trained with other towers \\(1 differences: activation"):
         check_same(saved, towers.describe())
+    with pytest.raises(ModelError, match=r"1 differences: regions: saved .*, now None"):
+        check_same(towers.describe() | {"regions": {"width": 4}}, towers.describe())
 
 
 def open_clip(model: str, weights: str) -> TowersParameters:

@@ -78,12 +78,12 @@ def clone(checkout: Path, folder: Path) -> Path:
     return folder
 
 
-def busy(name: str, checkout: Path, command: str, folder: Path) -> list[dict[str, Any]]:
-    """Three runs of a command at once, each in a clone of its own."""
+def busy(name: str, checkout: Path, command: str, folder: Path, count: int) -> list[dict[str, Any]]:
+    """So many runs of a command at once, each in a clone of its own."""
     from concurrent.futures import ThreadPoolExecutor
 
-    clones = [clone(checkout, folder / f"busy{number}") for number in range(3)]
-    with ThreadPoolExecutor(3) as pool:
+    clones = [clone(checkout, folder / f"busy{number}") for number in range(count)]
+    with ThreadPoolExecutor(count) as pool:
         runs = pool.map(lambda each: measured(command, each, folder / f"{each.name}.log"), clones)
         return [{"what": "busy", "name": name, "command": command, **run} for run in runs]
 
@@ -203,8 +203,8 @@ One after the other, with nothing else to do.
 
 ## A busy machine
 
-Three runs at once on two cores: each has the four workers of the other two beside it. Bound: four times that of a
-quiet machine, and no failure.
+Several runs at once on two cores: each has the workers of the others, and what they start, beside it. Bound: four times
+that of a quiet machine, and no failure.
 
 {table(head, timed_rows(records, "busy"))}
 
@@ -230,6 +230,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("what", choices=["time", "busy", "coverage", "faults", "page"])
     found.add_argument("checkouts", nargs="*", metavar="NAME=CHECKOUT")
     found.add_argument("--commands", nargs="+", default=["make test"], help="time: what to run")
+    found.add_argument("--runs", type=int, default=3, help="busy: how many at once")
     found.add_argument("--records", type=Path, default=ROOT / ".test-suite", help="folder for measurements and logs")
     found.add_argument("--out", type=Path, default=ROOT / "docs/results/tests.md")
     return found
@@ -249,7 +250,7 @@ def main() -> None:
                 for number, command in enumerate(given.commands)
             ]
         elif given.what == "busy":
-            runs = busy(name, folder, given.commands[0], given.records.resolve())
+            runs = busy(name, folder, given.commands[0], given.records.resolve(), given.runs)
         elif given.what == "coverage":
             runs = [coverage(name, folder, given.commands[0], given.records.resolve())]
         else:

@@ -77,7 +77,13 @@ def test_copies_are_asked_about_once(options):
 
 
 def test_no_more_requests_at_a_time_than_allowed(options):
-    with ChatStub(before=threading.Barrier(3, timeout=300).wait) as stub:  # no answer before three are asked for
+    three = threading.Barrier(3, timeout=600)
+
+    def wait_for_more() -> None:
+        three.wait()
+        time.sleep(0.05)  # for a fourth, if there were one
+
+    with ChatStub(before=wait_for_more) as stub:
         ask(stub, options, [picture(row) for row in range(12)], concurrency=3)
         assert stub.most == 3
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,8 +25,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 PASSED, FAILED = 0, 1
-LEFT_OUT = ("PYTHONDONTWRITEBYTECODE", "ITM_MIRROR")
-PATIENCE = 300
+PATIENCE = 900
 """Seconds after which tests are stopped: a fault may make them wait for ever."""
 
 
@@ -47,8 +46,7 @@ class Fault:
         Raises:
             ValueError: the place is not there, or there more than once.
         """
-        count = text.count(self.old)
-        if count != 1:
+        if (count := text.count(self.old)) != 1:
             raise ValueError(f"{self.file} holds {self.old!r} {count} times, not once; mend tests/mutants/faults.yaml")
         return text.replace(self.old, self.new)
 
@@ -70,12 +68,9 @@ class Copy:
             if (checkout / path).is_file():
                 (self.root / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(checkout / path, self.root / path)
-        self.environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if name not in ("PYTHONDONTWRITEBYTECODE", "ITM_MIRROR")
-            },
+        kept = {name: value for name, value in os.environ.items() if name != "ITM_MIRROR"}
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.environment = kept | {
             "PYTHONPATH": str(self.root / "src"),
             "PYTHONPYCACHEPREFIX": str(folder / "byte-code"),
             "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
@@ -117,13 +112,9 @@ class Copy:
             os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
-def verdict(status: int, failed: str, passed: str) -> str:
-    """What an exit status of pytest says; all but these two are faults of the list itself."""
-    return {FAILED: failed, PASSED: passed}.get(status, f"STATUS {status}")
-
-
 def try_all(faults: list[Fault], checkout: Path, jobs: int) -> bool:
     """Whether all faults are noticed, by tests that pass without them; prints a line for each."""
+    missed, unsound = 0, {}
     with tempfile.TemporaryDirectory(prefix="itm-mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(jobs):
@@ -132,34 +123,28 @@ def try_all(faults: list[Fault], checkout: Path, jobs: int) -> bool:
         def run(tests: tuple[str, ...], fault: Fault | None = None) -> tuple[int, str, float]:
             copy, start = copies.get(), time.monotonic()
             try:
-                if fault is None:
-                    return *copy.test(tests), time.monotonic() - start
-                with copy.planted(fault):
+                with copy.planted(fault) if fault else nullcontext():
                     return *copy.test(tests), time.monotonic() - start
             finally:
                 copies.put(copy)
 
-        print("without a fault:", flush=True)
         sets = list(dict.fromkeys(fault.tests for fault in faults))
-        unsound = {}
         for tests, (status, text, seconds) in zip(sets, pool.map(run, sets), strict=True):
-            print(f"      {verdict(status, 'FAILED', 'passed')} {seconds:5.1f} s  {' '.join(tests)}", flush=True)
+            result = "passed" if status == PASSED else "FAILED"
+            print(f"without a fault: {result} {seconds:5.1f} s  {' '.join(tests)}", flush=True)
             if status != PASSED:
-                unsound[tests] = status
+                unsound[tests] = (status, text, seconds)
+        sound = [fault for fault in faults if fault.tests not in unsound]
+        outcomes = pool.map(run, [fault.tests for fault in sound], sound)
+        for fault in faults:
+            status, text, seconds = unsound.get(fault.tests) or next(outcomes)
+            caught = status == FAILED and fault.tests not in unsound
+            verdict = "caught" if caught else "NOT CAUGHT" if status == PASSED else f"STATUS {status}"
+            print(f"{fault.number:4}  {verdict} {seconds:5.1f} s  {fault.file}: {fault.what}", flush=True)
+            if not caught:
+                missed += 1
                 print(text, flush=True)
-        print("with a fault:", flush=True)
-        missed = [fault for fault in faults if fault.tests in unsound]
-        for fault in missed:
-            print(f"{fault.number:4}  STATUS {unsound[fault.tests]} without a fault  {fault.file}: {fault.what}")
-        tried = [fault for fault in faults if fault.tests not in unsound]
-        for fault, (status, text, seconds) in zip(tried, pool.map(run, [f.tests for f in tried], tried), strict=True):
-            line = f"{verdict(status, 'caught', 'NOT CAUGHT')} {seconds:5.1f} s  {fault.file}: {fault.what}"
-            print(f"{fault.number:4}  {line}", flush=True)
-            if status != FAILED:
-                missed.append(fault)
-                if status != PASSED:
-                    print(text, flush=True)
-    print(f"{len(faults) - len(missed)} of {len(faults)} faults are caught")
+    print(f"{len(faults) - missed} of {len(faults)} faults are caught")
     return not missed
 
 
@@ -177,14 +162,18 @@ def main() -> None:
     parser.add_argument("--checkout", type=Path, default=ROOT, help="the project whose tests are tried")
     parser.add_argument("--markdown", action="store_true", help="print the list as a table and run nothing")
     options = parser.parse_args()
-    faults = read_faults()
-    if options.chosen:
-        words = options.chosen
+    faults, words = read_faults(), options.chosen
+    if words:
         faults = [f for f in faults if any(str(f.number) == w or w in f"{f.file} {f.what}" for w in words)]
     if options.markdown:
         print(as_table(faults))
-    else:
-        sys.exit(not try_all(faults, options.checkout, options.jobs))
+        return
+    try:
+        for fault in faults:
+            fault.planted_in((options.checkout / fault.file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    sys.exit(not try_all(faults, options.checkout, options.jobs))
 
 
 if __name__ == "__main__":

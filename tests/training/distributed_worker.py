@@ -11,8 +11,9 @@ import torch
 from itm.training.checkpoint import Checkpoint
 from itm.training.distributed import Group, join
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-from small import METHODS, gradients, trainer  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+from small import METHODS, gradients, trainer
 
 KINDS = ("features", "norms")
 

@@ -139,11 +139,13 @@ def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bytes(
     assert project.states() == []
 
 
+LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
 @pytest.fixture(scope="module")
 def two(project: Project) -> str:
-    """What torchrun says that trains with two processes here."""
-    runner = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    return project.train(sys.executable, *runner, *STAGE, out="two")
+    """What torchrun says that trains with two processes here, which are quick forks."""
+    return project.train(sys.executable, *LAUNCHER, "--no-python", project.quick, *STAGE, out="two")
 
 
 def test_torchrun_writes_one_model_that_trained_as_one_process_does(
@@ -161,6 +163,13 @@ def test_torchrun_writes_one_model_that_trained_as_one_process_does(
     assert project.states() == []
 
 
+@pytest.mark.long
+def test_torchrun_with_processes_of_its_own_writes_the_same(project: Project, two: str) -> None:
+    """The command of docs/training.md."""
+    project.train(sys.executable, *LAUNCHER, *STAGE, out="own")
+    assert project.bytes_of("own") == project.bytes_of("two")
+
+
 def test_launchers_on_two_machines_write_the_model_that_one_launcher_writes(project: Project, two: str) -> None:
     """The commands of docs/clusters.md; both launchers see one folder, as the machines of a cluster do."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -168,7 +177,11 @@ def test_launchers_on_two_machines_write_the_model_that_one_launcher_writes(proj
     place = ("--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port)
     command = ("-m", "torch.distributed.run", *place, "--no-python", "--node-rank")
     machines = [project.start(project.quick, *command, rank, project.quick, *STAGE, out="both") for rank in ("0", "1")]
-    said = [machine.communicate(timeout=900)[0] for machine in machines]
+    try:
+        said = [machine.communicate(timeout=900)[0] for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
     assert [machine.returncode for machine in machines] == [0, 0], "\n".join(said)
     assert [output.count("epoch 5/5: gradient_norm") for output in said] == [1, 0]  # the first process logs
     assert project.bytes_of("both") == project.bytes_of("two")

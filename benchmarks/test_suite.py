@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import smoke
-from results_page import ROOT, git, machine
+from results_page import ROOT, git, machine, remark
 
 COUNTED = re.compile(r"(\d+) (passed|failed|skipped|error)")
 SUBPROCESSES = "import coverage; coverage.process_startup()\n"
@@ -194,6 +194,8 @@ Made on {machine()} by
 ```
 {commands}
 ```
+
+{remark("tests")}
 
 ## Time
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # The importlib mode of pytest leaves this folder out of the path.
@@ -17,3 +18,10 @@ from small_model import small  # noqa: F401
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no worker is left with it in the end: groups, then pipelines."""
+    items.sort(
+        key=lambda item: (item.get_closest_marker("xdist_group") is None, "orchestration" not in item.path.parts)
+    )

@@ -99,7 +99,7 @@ def kill_tree(pid: int) -> None:
     psutil.wait_procs(found, timeout=600)
 
 
-ONCE = [("dvc", (4,)), ("snakemake", (2,))]
+ONCE = [("dvc", (4,))]
 AGAIN_AND_AGAIN = [pytest.param(runner, (2, 5, 3), marks=pytest.mark.long) for runner in RUNNERS]
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import NodeId
 from hypothesis import settings
 
 # The importlib mode of pytest leaves this folder out of the path.
@@ -20,8 +21,16 @@ settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.load_profile("quick")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that no worker is left with it in the end: groups, then pipelines."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no worker is left with it in the end: groups, then pipelines.
+
+    Groups are named here as well: pytest-xdist 3.8 writes the name where pytest 9.2 no longer looks for it.
+    """
     items.sort(
         key=lambda item: (item.get_closest_marker("xdist_group") is None, "orchestration" not in item.path.parts)
     )
+    for item in items if config.getoption("loadgroup", False) else ():
+        group = item.get_closest_marker("xdist_group")
+        if group and not item.nodeid.endswith(f"@{group.args[0]}"):
+            item._id = NodeId.parse(f"{item.nodeid}@{group.args[0]}")

@@ -24,10 +24,10 @@ from collections.abc import Sequence
 MODULES = {"dvc": "dvc", "snakemake": "snakemake", "itm": "itm.cli"}
 """Commands beside `python`, and the modules that they run."""
 IMPORTED = (
-    "torch", "numpy", "scipy.sparse", "scipy.stats", "pandas", "pandera.pandas", "pyarrow.parquet", "sklearn.utils",
-    "safetensors.torch", "PIL.Image", "imagehash", "simplejpeg", "pydantic", "typer", "rich.progress", "jinja2",
-    "matplotlib.figure", "httpx", "dvc.cli", "dvc.repo", "dvc.commands.repro", "dvc.commands.status",
-    "dvc.stage.cache", "dvc.dvcfile", "dvc_data.index", "snakemake.cli", "snakemake.api",
+    "torch", "torch._inductor", "numpy", "scipy.sparse", "scipy.stats", "pandas", "pandera.pandas", "pyarrow.parquet",
+    "sklearn.utils", "safetensors.torch", "PIL.Image", "imagehash", "simplejpeg", "pydantic", "typer",
+    "rich.progress", "jinja2", "matplotlib.figure", "httpx", "dvc.cli", "dvc.repo", "dvc.commands.repro",
+    "dvc.commands.status", "dvc.stage.cache", "dvc.dvcfile", "dvc_data.index", "snakemake.cli", "snakemake.api",
     "snakemake_executor_plugin_slurm", "ruamel.yaml",
 )  # fmt: skip
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

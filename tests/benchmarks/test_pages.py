@@ -68,6 +68,7 @@ def test_a_right_command_passes(command):
     assert fault(command) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "said"),
     [

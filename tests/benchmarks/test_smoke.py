@@ -53,6 +53,7 @@ def test_it_runs_and_writes_no_page(script, environment):
     assert committed() == before
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said_in_one_line(environment):
     without = {name: value for name, value in environment.items() if name != "ITM_MIRROR"}
     done = smoke(ROOT / "benchmarks/metrics.py", without)

@@ -211,6 +211,7 @@ def test_the_page_shows_what_changed_and_stays_itself(project):
     assert html == to_html(first, second, changes, [("train.rate", "0.1", "<b>0.2</b>")], code)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_the_page(project, monkeypatch, capsys):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
     command = [sys.executable, "-m", "itm.cli", "report", "--compare", "old", "new"]

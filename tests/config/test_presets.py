@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from presets import hydra_once, preset
+from presets import preset, write_small_conf
 from ruamel.yaml import YAML
 
 from itm.config import load
@@ -15,15 +15,16 @@ from itm.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted(choices("preset", ROOT))
+SLOW = pytest.mark.slow  # Hydra needs half a second for one, and there are many
 
 
-@pytest.fixture(autouse=True)
-def compose_once(monkeypatch):
-    """An override takes two compositions, of which the first is the same each time."""
-    monkeypatch.setattr("hydra.compose", hydra_once)
+@pytest.fixture(scope="module")
+def few_methods(tmp_path_factory):
+    """A folder with a conf/ that composes quickly."""
+    return write_small_conf(tmp_path_factory.mktemp("few"))
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name if name == "scenes" else pytest.param(name, marks=SLOW) for name in PRESETS])
 def test_every_preset_composes_all_there_is_and_survives_the_file(name, tmp_path):
     parameters = preset(name)
     assert set(parameters.method) == set(choices("method", ROOT))
@@ -42,6 +43,7 @@ def test_every_preset_and_group_choice_is_described():
             assert len(description) < 120, (group, choice)
 
 
+@pytest.mark.slow
 def test_presets_state_what_their_names_promise():
     scenes, smoke = preset("scenes"), preset("scenes-smoke")
     assert scenes.data.name == smoke.data.name == "scenes"
@@ -54,6 +56,7 @@ def test_presets_state_what_their_names_promise():
     assert (vit.towers.kind, vit.towers.open_clip_model, vit.towers.frozen) == ("open_clip", "ViT-B-32", False)
 
 
+@pytest.mark.slow
 def test_every_yaml_reader_finds_the_same_values(tmp_path):
     parameters = preset("flickr8k-vitb32", changes={"train.tower_learning_rate": 1e-7})
     file = tmp_path / "params.yaml"
@@ -64,7 +67,7 @@ def test_every_yaml_reader_finds_the_same_values(tmp_path):
     assert OmegaConf.to_container(OmegaConf.load(file)) == expected
 
 
-def test_overrides_change_keys_groups_and_add_methods():
+def test_overrides_change_keys_groups_and_add_methods(few_methods):
     parameters = compose(
         "scenes",
         [
@@ -74,7 +77,7 @@ def test_overrides_change_keys_groups_and_add_methods():
             "model=offline",
             "+method.wide={loss: vse, margin: 0.4, mining: sum, warmup_epochs: 0, similarity: {type: heads}, add: {}}",
         ],
-        root=ROOT,
+        root=few_methods,
     )
     assert parameters.seeds == [0, 1, 2]
     assert parameters.train.epochs == 3
@@ -83,20 +86,20 @@ def test_overrides_change_keys_groups_and_add_methods():
     assert parameters.method["wide"].margin == 0.4
 
 
-def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about():
-    overrides = ["methods=[ditm-esl-global]", "method.aahr.margin=0.3"]
-    whole = compose("scenes", overrides, root=ROOT)
+def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about(few_methods):
+    overrides = ["methods=[ditm-margin]", "method.esl-token.margin=0.3"]
+    whole = compose("scenes", overrides, root=few_methods)
     found = in_use(whole, overrides)
-    assert set(found.method) == {"ditm-esl-global", "aahr"}
-    assert found.method["ditm-esl-global"] == whole.method["ditm-esl-global"]
+    assert set(found.method) == {"ditm-margin", "esl-token"}
+    assert found.method["ditm-margin"] == whole.method["ditm-margin"]
     assert found.model_copy(update={"method": whole.method}) == whole
-    assert set(in_use(whole).method) == {"ditm-esl-global"}
+    assert set(in_use(whole).method) == {"ditm-margin"}
 
 
 @pytest.mark.parametrize(
-    ("name", "override", "message"),
+    ("name", "overrides", "message"),
     [
-        ("scene", None, r"no preset 'scene'; did you mean 'scenes'\?"),
+        ("scene", "", r"no preset 'scene'; did you mean 'scenes'\?"),
         ("scenes", "train.epoch=3", r"train.epoch: unknown parameter; did you mean 'train.epochs'\?"),
         ("scenes", "epochs=3", r"epochs: unknown parameter; did you mean 'train.epochs'\?"),
         ("scenes", "zzz=3", r"zzz: unknown parameter; known: benchmarks, clean, data"),
@@ -113,14 +116,14 @@ def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about():
         ("scenes", "~train.epochs", r"train.epochs: missing"),
         ("scenes", "train.epochs", r"preset 'scenes': Error parsing override 'train.epochs'"),
         ("scenes", "seeds=[0", r"preset 'scenes': "),
-        ("flickr8k", "benchmarks=[cxc]", r"data set 'flickr8k' has no benchmark 'cxc'"),
+        ("scenes", "data=flickr8k benchmarks=[cxc]", r"data set 'flickr8k' has no benchmark 'cxc'"),
         ("scenes", "methods=[clipp]", r"'clipp' has no entry under `method`; did you mean 'clip'\?"),
         ("scenes", "towers.frozen=true", r"frozen towers need pretrained weights"),
     ],
 )
-def test_what_is_wrong_is_named(name, override, message):
+def test_what_is_wrong_is_named(few_methods, name, overrides, message):
     with pytest.raises(ConfigError, match=message):
-        compose(name, [override] if override else [], root=ROOT)
+        compose(name, overrides.split(), root=few_methods)
 
 
 def test_changes_list_new_changed_and_removed_keys():

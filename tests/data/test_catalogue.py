@@ -31,6 +31,7 @@ def test_every_data_set_has_an_entry_a_reader_and_options(catalogue):
     assert set(catalogue) - annotations == set(DatasetsParameters.model_fields) == set(READERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", choices("preset", ROOT))
 def test_every_preset_names_files_of_the_catalogue(name, catalogue):
     parameters = preset(name)

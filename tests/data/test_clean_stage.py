@@ -78,6 +78,7 @@ def raw(tmp_path) -> Path:
 TRAIN, DEV, TEST = "1000003.jpg", "1000075.jpg", "1000090.jpg"
 
 
+@pytest.mark.slow
 def test_exact_and_perceptual_leaks(raw, tmp_path):
     picture = Image.open(io.BytesIO(photo_bytes(raw, "1000004.jpg"))).convert("RGB").resize((160, 120))
     smaller = io.BytesIO()
@@ -175,6 +176,7 @@ def test_scenes(scenes):
     assert len(ratings_of(folder / "out", "sis")) > 0
 
 
+@pytest.mark.slow
 def test_the_same_source_gives_the_same_bytes(scenes, small_scenes, tmp_path):
     folder, _ = scenes
     clean(folder / "raw", tmp_path / "again", small_scenes)
@@ -184,6 +186,7 @@ def test_the_same_source_gives_the_same_bytes(scenes, small_scenes, tmp_path):
         assert (folder / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_stage_from_the_command_line(scenes, small_scenes, tmp_path):
     """The stage tells a user's error in one message, and no traceback."""
     folder, _ = scenes

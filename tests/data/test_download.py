@@ -110,6 +110,7 @@ def patience(case: str) -> Policy:
     return IMPATIENT if case.startswith(("stalls", "drips")) else FAST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "script"), MENDED.items(), ids=MENDED.keys())
 def test_ends_in_the_right_file(case, script, get, tmp_path):
     with serve(script) as server:
@@ -148,6 +149,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_ends_in_a_clear_error(case, get, tmp_path):
     script, message, requests = REFUSED[case]
@@ -160,6 +162,7 @@ def test_ends_in_a_clear_error(case, get, tmp_path):
     assert len(server.requests) == requests
 
 
+@pytest.mark.slow
 def test_cut_at_any_byte_resumes_where_it_stopped(get, tmp_path):
     """Every length of a part, in one file small enough to try them all."""
     body = bytes(range(20))
@@ -443,6 +446,7 @@ def slow(handler) -> None:
     handler.server.closing.wait()
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_it_resumes(tmp_path):
     """SIGKILL twice in the middle of a download; the third run ends it with the rest only."""
     body = os.urandom(3 << 20)

@@ -167,6 +167,7 @@ def test_only_some_batches_are_worked_on_ahead(store):
     loader.close()
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(store):
     batches = (np.arange(24) for _ in range(60))
     tracemalloc.start()

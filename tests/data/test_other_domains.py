@@ -24,6 +24,8 @@ from itm.data.readers import read
 from itm.data.tables import read_captions, read_hierarchies, read_images, read_quarantine
 from itm.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.slow
+
 WRITE = {name: getattr(stand_in, f"write_{name}") for name in ("rsicd", "rsitmd", "n24news", "hierarcaps")}
 SMALL = {
     "rsicd": {"check_protocol": False},

@@ -24,6 +24,8 @@ from itm.data.clean.run import clean_data_set
 from itm.data.tables import read_captions, read_hierarchies, read_images, read_quarantine, read_ratings
 from itm.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 WRITE = {"coco": stand_in.write_coco, "flickr30k": stand_in.write_flickr30k}
 SMALL = {
     "methods": ["clip"],

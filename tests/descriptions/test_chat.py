@@ -32,6 +32,7 @@ def journal_lines() -> list[str]:
     return [line for file in Path("journal").glob("*.jsonl") for line in file.read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_got_over_and_nothing_is_described_twice(fault, options):
     pictures = [picture(row) for row in range(5)]

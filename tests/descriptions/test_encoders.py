@@ -55,6 +55,7 @@ def test_hub_reads_a_folder_with_either_pooling(options):
     assert not np.allclose(mean, first, atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_hub_model_that_is_not_here_is_told(options, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"describe\.encoder_model: '/no/such/folder' cannot be loaded"):

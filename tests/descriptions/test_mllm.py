@@ -59,6 +59,7 @@ def test_a_model_describes_in_batches_and_goes_on_where_it_ended(small, options,
     assert again == found
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_here_is_told(small, options, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     images = read_images(small)

@@ -168,6 +168,7 @@ def test_more_prototypes_than_vectors_are_told():
         prototypes_of(np.ones((5, 2), np.float32), 5, 3, 0)
 
 
+@pytest.mark.slow
 def test_frozen_towers_are_the_space_and_the_encoder(tables, options, added, tmp_path):
     """Cached features that tell the kind of an image and of a text; MiniLM is the text tower itself."""
     from itm.features import FeatureRows, write_features

@@ -31,6 +31,7 @@ def by_dvc(text: str, stages: dict[str, Any]) -> str:
     return str(dumps_yaml(data))
 
 
+@pytest.mark.slow
 def test_each_stage_of_the_committed_file_is_replaced_added_and_left_alone() -> None:
     text = (ROOT / "dvc.lock").read_text(encoding="utf-8")
     stages = YAML(typ="safe").load(StringIO(text))["stages"]
@@ -55,6 +56,7 @@ entries = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(names, entries, min_size=1, max_size=4), names, entries)
 def test_any_entry_is_written_as_dvc_does(stages: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
     text = written(stages)

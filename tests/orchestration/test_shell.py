@@ -30,6 +30,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evil", EVIL)
 def test_no_value_is_run(root: Path, evil: str) -> None:
     from dvc.repo import Repo

@@ -82,6 +82,7 @@ def test_commands_of_ours_exist(page):
                 assert words[1] in targets, line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_preset_commands_compose(page, monkeypatch):
     monkeypatch.setattr("hydra.compose", hydra_once)

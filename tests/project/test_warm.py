@@ -9,6 +9,8 @@ import sys
 import pytest
 import warm
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = {
     "arguments": "import sys; print(sys.argv, sys.path[0] == sys.path[0]); print('é', file=sys.stderr)",
     "folder and environment": "import os; print(os.getcwd(), os.environ['WORD'], os.environ.get('HOME'))",

@@ -34,6 +34,7 @@ def test_queries_without_an_answer_miss_and_have_no_map():
     assert map_at_r([0, 3], 3) == 1
 
 
+@pytest.mark.slow
 def test_levels_are_the_mean_of_random_models(workspace):
     found = collect(workspace.runs, workspace.evaluations, ["clip"], [0], ["retrieval", "cxc", "false_negatives"])
     levels = chance_levels(found, workspace.parameters, workspace.clean, workspace.scored)

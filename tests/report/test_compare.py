@@ -35,6 +35,7 @@ def test_tested_values_have_the_metric_as_their_mean(results):
     assert ("cxc", "sts.spearman") not in rebuilt
 
 
+@pytest.mark.slow
 def test_the_better_model_is_marked_and_the_baseline_never(results):
     verdicts = compare(results, "clip")
     assert not any(method == "clip" for method, _, _ in verdicts)

@@ -39,6 +39,7 @@ def test_nothing_where_all_score_by_inner_product(finished):
     assert costs(results_of(finished, clip=DOT, ditm=DOT)) == []
 
 
+@pytest.mark.slow
 def test_both_pages_show_it(finished, monkeypatch):
     monkeypatch.setattr("itm.report.compare.SAMPLES", 50)
     parameters = finished.changed()

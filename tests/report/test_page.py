@@ -110,6 +110,7 @@ def read(html):
     return reader
 
 
+@pytest.mark.slow
 def test_the_stage_writes_page_twin_and_metrics(written):
     metrics = json.loads((written.root / "results/metrics.json").read_text())
     assert set(metrics) == {"clip", "ditm"}
@@ -126,6 +127,7 @@ def test_the_stage_writes_page_twin_and_metrics(written):
         assert section in reader.ids
 
 
+@pytest.mark.slow
 def test_equal_results_give_equal_bytes_and_stale_runs_change_nothing(written, workspace, monkeypatch, caplog):
     monkeypatch.setattr("itm.report.compare.SAMPLES", SAMPLES)  # as the stage took, in a process with other hashes
     monkeypatch.chdir(workspace.root)
@@ -327,6 +329,7 @@ def test_training_runs_and_learning_rates_are_shown(workspace):
     assert "| ditm | 1 | 10 | 8 |" in to_markdown(page)
 
 
+@pytest.mark.slow
 def test_plot_files_hold_the_figures_of_the_charts(written):
     folder = written.root / "results" / "plots"
     tables = {path.stem: [line.split(",") for line in path.read_text().splitlines()] for path in folder.glob("*.csv")}
@@ -363,6 +366,7 @@ def test_scores_of_descriptiveness_are_compared(workspace):
     assert "multiplicity ρ" in to_html(page)
 
 
+@pytest.mark.slow
 def test_the_stage_is_light():
     code = "import sys, itm.stages.report, itm.report.page, itm.report.render, itm.evaluation.benchmarks.hierarcaps;"
     code += "print([m for m in ('torch', 'pandas', 'matplotlib', 'sklearn', 'PIL') if m in sys.modules])"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from presets import hydra_once, preset
+from presets import hydra_once, preset, write_small_conf
 from typer.testing import CliRunner
 
 from itm import cli
@@ -43,6 +43,7 @@ def test_jobs_are_those_of_the_matrix(monkeypatch, fake) -> None:
     }
 
 
+@pytest.mark.slow
 def test_sizes_by_hand(monkeypatch, fake) -> None:
     found = planned(monkeypatch, "flickr30k-butd", models=fake, methods=["clip", "esl-token"], seeds=[0, 1])
     images = 29000 + 1014 + 1000
@@ -61,6 +62,7 @@ def test_sizes_by_hand(monkeypatch, fake) -> None:
     assert trained["Disk"]["models"].value == 4 * 1010
 
 
+@pytest.mark.slow
 def test_what_is_here_need_not_be_fetched(monkeypatch, fake, tmp_path) -> None:
     for name in ("conf", "data/subsets"):
         shutil.copytree(ROOT / name, tmp_path / name)
@@ -138,6 +140,7 @@ def test_what_is_kept_counts_with_the_method_that_takes_most(monkeypatch, fake) 
     assert "kept beside" not in without["Memory of the GPU, or of the CPU without one"]
 
 
+@pytest.mark.slow
 def test_published_figures_are_those_of_the_same_setting_only() -> None:
     for name in PAPERS:
         parameters = preset(name)
@@ -165,6 +168,7 @@ def test_presets_of_the_papers_run_every_kind_of_method() -> None:
         assert graph.start / steps == pytest.approx(published, rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("hydra.compose", hydra_once)
@@ -182,6 +186,7 @@ def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
     assert (ROOT / "params.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -191,9 +196,8 @@ def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
         (["scenes", "seeds=[]"], "seeds"),
     ],
 )
-def test_bad_arguments(monkeypatch, capsys, arguments: list[str], message: str) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("hydra.compose", hydra_once)
+def test_bad_arguments(monkeypatch, capsys, tmp_path, arguments: list[str], message: str) -> None:
+    monkeypatch.chdir(write_small_conf(tmp_path))
     monkeypatch.setattr("sys.argv", ["itm", "plan", *arguments])
     with pytest.raises(SystemExit) as stopped:
         cli.main()

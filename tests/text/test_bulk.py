@@ -37,6 +37,7 @@ def test_run(tmp_path: Path) -> None:
     assert len(pq.read_table(tmp_path / "out.parquet")) == 1_000
 
 
+@pytest.mark.slow
 def test_errors_are_one_message(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "itm.text.bulk", "count", str(tmp_path / "none.parquet")]
     done = subprocess.run(

@@ -95,6 +95,7 @@ def test_hierarcaps_chains_rise(options: Options) -> None:
     assert order.tau < 0  # the trap: a length-normalised sum turns the order round
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [50_000, pytest.param(1_000_000, marks=pytest.mark.long)])
 def test_generated_captions(options: Options, count: int) -> None:
     texts = captions(count).to_pylist()

@@ -98,6 +98,7 @@ def test_unknown_open_clip_names_are_explained(model: str, weights: str, message
     assert message in str(error.value)
 
 
+@pytest.mark.slow
 def test_weights_that_need_a_network_fail_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
     # as HF_HUB_OFFLINE does, which is read once only, at the import; else the hub is tried again and again
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -17,6 +17,8 @@ from itm.training import steps
 sys.path.insert(0, str(Path(__file__).parent))
 from small import METHODS, assert_same, gradients, of_whole_batch, trainer
 
+pytestmark = pytest.mark.slow
+
 
 class Whole:
     """Stands for a chunk that keeps its graph: many of them are one pass that draws its random numbers by chunks."""

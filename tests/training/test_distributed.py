@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from distributed_worker import KINDS
 from small import METHODS, assert_same, gradients, of_whole_batch, trainer
 
-pytestmark = pytest.mark.xdist_group("distributed")  # the group shares a costly fixture
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]  # the group shares a costly fixture
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / "0/run/state.pt").is_file()

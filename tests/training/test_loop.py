@@ -92,6 +92,7 @@ def finish(engine: Trainer) -> tuple[Outcome, dict[str, torch.Tensor]]:
     return outcome, {k: v.clone() for k, v in engine.encoder.method.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS.method) - {"vsd-only"}))  # that one learns nothing
 def test_every_method_learns_and_repeats_itself(name: str) -> None:
     options = {"epochs": 2, "batch_images": 8, "learning_rate": 0.03}
@@ -109,11 +110,13 @@ def whole(name: str) -> tuple[Outcome, dict[str, torch.Tensor]]:
     return finish(trainer(name, epochs=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clip", "ditm", "ditm-aahr"])
 def test_another_seed_gives_another_model(name: str) -> None:
     assert finish(trainer(name, seed=1, epochs=3))[0].history != whole(name)[0].history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ditm", "aahr", "ditm-aahr"])
 @pytest.mark.parametrize("stop_after", [1, 8])
 def test_a_stopped_run_resumes_to_the_same_bits(tmp_path: Path, stop_after: int, name: str) -> None:

@@ -84,6 +84,7 @@ def whole(name: str) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     return engine.run().history, weights(engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [1, 8])
 @pytest.mark.parametrize("name", STOPPED)
 def test_a_stopped_run_with_options_resumes_to_the_same_bits(tmp_path: Path, stop_after: int, name: str) -> None:
@@ -171,6 +172,7 @@ def test_rates_fall_with_the_layers_and_all_weights_are_trained_once() -> None:
         heights(nn.Linear(1, 1))
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_memory_only(tmp_path: Path) -> None:
     towers = tiny_clip(tmp_path).train()
     pixels, ids = torch.rand(2, 3, 16, 16), torch.from_numpy(towers.tokenize(["a dog", "two red cats"]))
@@ -217,6 +219,7 @@ def test_a_gpu_trains_in_every_precision_and_resumes(tmp_path: Path, precision: 
         assert found == pytest.approx(record, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
 def test_compiled_encoders_give_the_same_embeddings(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the backend that training takes, and by one that does all but compile C++, which takes half a minute."""

@@ -81,6 +81,7 @@ def test_frozen_towers_are_there_once() -> None:
     assert queues(trainer("aahr", "features")).towers is None
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_towers_resumes_to_the_same_bits(tmp_path: Path) -> None:
     def stop(done: int, total: int, note: str) -> None:
         if done == total - 1:

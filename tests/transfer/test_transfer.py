@@ -21,7 +21,7 @@ from itm.errors import ConfigError, DataError, ModelError, ProjectError
 from itm.transfer.run import Transfer, transfer
 from itm.transfer.tables import evaluation_part, joined, seen_in_training, training_part
 
-pytestmark = pytest.mark.xdist_group("transfer")  # the group shares costly fixtures
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("transfer")]  # the group shares costly fixtures
 BENCHMARKS = ("retrieval", "hierarcaps", "false_negatives")
 
 

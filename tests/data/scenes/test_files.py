@@ -40,6 +40,7 @@ def test_the_data_set_of_a_seed_is_fixed(small: ScenesParameters, small_file: Pa
     assert sha256(b"".join(pixels)) == PIXELS_HASH
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_hash_seed(small: ScenesParameters, small_file: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from itm.config.data import ScenesParameters as P; from itm.data.scenes import *;"

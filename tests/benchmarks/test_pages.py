@@ -53,6 +53,7 @@ make = "python"
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -36,6 +36,7 @@ def test_help_names_every_command_with_a_sentence():
     assert "dvc repro" in text
 
 
+@pytest.mark.slow
 def test_preset_writes_a_valid_file_and_shows_what_changed(project):
     assert run("preset", "scenes").exit_code == 0
     result = run("preset", "scenes", "model=offline", "train.epochs=3")
@@ -82,6 +83,7 @@ def test_check_of_a_preset_writes_nothing(project):
     assert run("preset", "scenes", "--check").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_refused_preset_leaves_the_file_alone(project):
     run("preset", "scenes")
     before = (project / "params.yaml").read_bytes()

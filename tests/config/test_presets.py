@@ -96,6 +96,7 @@ def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about(few_m
     assert set(in_use(whole).method) == {"ditm-margin"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [

@@ -98,6 +98,7 @@ def test_exact_and_perceptual_leaks(raw, tmp_path):
     assert not (tmp_path / "strict/captions.parquet").exists()
 
 
+@pytest.mark.slow
 def test_different_photos_are_no_leak(raw, tmp_path):
     assert clean(raw, tmp_path / "out")["duplicates"]["leaks"] == 0
 

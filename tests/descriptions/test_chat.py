@@ -49,6 +49,7 @@ def test_each_fault_is_got_over_and_nothing_is_described_twice(fault, options):
     assert usage.cost == pytest.approx((500 + 2 * 50) * wasted / 1e6)
 
 
+@pytest.mark.slow
 def test_all_faults_in_a_row_are_got_over(options):
     with ChatStub(["429", "500", "malformed", "cut", "503"]) as stub:
         found, _ = ask(stub, options, [picture(0), picture(1)], attempts=6)
@@ -77,6 +78,7 @@ def test_copies_are_asked_about_once(options):
     assert [one.text for one in found] == [f"image {copies[0].sha256[:8]}"] * 2
 
 
+@pytest.mark.slow
 def test_no_more_requests_at_a_time_than_allowed(options):
     three = threading.Barrier(3, timeout=600)
 

@@ -58,6 +58,7 @@ def test_levels_are_the_mean_of_random_models(workspace):
     assert levels["retrieval"]["rsum"] == pytest.approx(np.mean(draws["retrieval", "rsum"]), abs=6)
 
 
+@pytest.mark.slow
 def test_the_hierarchy_has_levels_from_random_embeddings(workspace):
     found = collect(workspace.runs, workspace.evaluations, ["clip"], [0], ["hierarcaps"])
     levels = chance_levels(found, workspace.parameters, workspace.clean, workspace.scored)["hierarcaps"]

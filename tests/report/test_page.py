@@ -141,6 +141,7 @@ def test_equal_results_give_equal_bytes_and_stale_runs_change_nothing(written, w
     assert "gone" not in Path("report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_missing_run_stops_the_stage_with_the_command(workspace):
     (workspace.runs / "ditm" / "seed1" / "cxc.json").unlink()
     done = stage(workspace)
@@ -233,6 +234,7 @@ def test_parameters_of_other_methods_and_data_sets_are_not_told(page):
     assert "device" not in values
 
 
+@pytest.mark.slow
 def test_source_hashes_come_from_the_lock(workspace):
     lock = {
         "schema": "2.0",

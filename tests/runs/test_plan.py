@@ -100,6 +100,7 @@ def test_times_are_those_of_jobs_that_ran_here(monkeypatch, fake, tmp_path) -> N
     assert (line.shown, line.basis.split(" that")[0]) == ("60 s", "mean of 2 jobs")
 
 
+@pytest.mark.slow
 def test_towers_that_cannot_be_built_leave_sizes_unknown(monkeypatch) -> None:
     lost = Models(None, {}, {}, None, None, "the towers cannot be built here: no package")
     found = planned(monkeypatch, "flickr30k-butd", models=lost)

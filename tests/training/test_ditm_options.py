@@ -29,6 +29,7 @@ def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return "own"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_same_bits(name: str, tmp_path: Path) -> None:
     whole = small.trainer(name, epochs=3)
     expected = whole.run()

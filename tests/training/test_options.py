@@ -105,6 +105,7 @@ def test_a_stopped_run_with_options_resumes_to_the_same_bits(tmp_path: Path, sto
     assert all(torch.equal(value, found[key]) for key, value in expected.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patience", "epochs"), [(0, 6), (2, 4), (1, 3), (3, 5)])
 def test_patience_ends_training_and_keeps_the_best_epoch(tmp_path: Path, patience: int, epochs: int) -> None:
     figures = iter([10.0, 50.0, 30.0, 50.0, 20.0, 40.0])

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from itm.data.decode import decode, fit
+from itm.data.decode import Pixels, fit, square
 from itm.errors import DataError, ModelError
 from itm.methods.interface import Embedded
 from itm.methods.saved import load_model
@@ -71,7 +71,7 @@ class Model:
 
         def run(batch: Sequence[Photo], start: int) -> Embedded:
             size = self.towers.image_size
-            pixels = np.stack([fit(_pixels(photo, start + row), size) for row, photo in enumerate(batch)])
+            pixels = np.stack([_square(photo, start + row, size) for row, photo in enumerate(batch)])
             return self.method.encode_image(
                 self.towers.image(self.towers.preprocess(torch.from_numpy(pixels).to(self.device)))
             )
@@ -106,17 +106,17 @@ class Model:
         return Encoded(np.concatenate(parts) if parts else np.zeros((0, 0), np.float32), kept)
 
 
-def _pixels(photo: Photo, row: int) -> NDArray[np.uint8]:
+def _square(photo: Photo, row: int, size: int) -> Pixels:
     if isinstance(photo, np.ndarray):
         if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
             raise DataError(
                 f"image {row}: pixels of shape {photo.shape}, {photo.dtype}; expected (height, width, 3) uint8",
                 reason="pixels",
             )
-        return photo
+        return fit(photo, size)
     name = f"image {row}" if isinstance(photo, bytes) else str(photo)
     try:
-        return decode(photo if isinstance(photo, bytes) else Path(photo).read_bytes())
+        return square(photo if isinstance(photo, bytes) else Path(photo).read_bytes(), size)
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror})", reason="missing-file") from None
     except DataError as error:

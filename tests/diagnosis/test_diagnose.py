@@ -90,6 +90,13 @@ def test_every_refinement_can_be_diagnosed(changes: dict[str, object], relaxed: 
     assert found.recall == 1
 
 
+def test_a_control_that_relaxes_nothing_has_no_relaxed_pair() -> None:
+    """As `ditm-fixed`: soft targets of weight 0, with labels that do not count alike."""
+    found = run(Known(), soft_weight=0.0)
+    assert (found.pairs, found.relaxed, found.recall) == (4, 0, 0)
+    assert {pair.relaxed for pair in found.examples} == {False}
+
+
 def test_without_a_truth_nothing_is_claimed() -> None:
     found = run()
     assert found.relaxed == 2

@@ -114,8 +114,8 @@ BAD_PHOTOS = {
     "text": (b"no photo at all", 422, "this is no photo that can be read"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 422, "this is no photo that can be read"),
     "broken": (picture(*KINDS[0])[:150], 422, "damaged image"),
-    "100 megapixels": (png_header(10_000, 10_000), 422, "10,000 x 10,000 pixels, more than 64 megapixels"),
-    "bomb": (png_header(60_000, 60_000), 422, "more than 64 megapixels"),
+    "144 megapixels": (png_header(12_000, 12_000), 422, "12,000 x 12,000 pixels, more than 100 megapixels"),
+    "bomb": (png_header(60_000, 60_000), 422, "more than 100 megapixels"),
     "large file": (b"\xff\xd8\xff" + bytes(33 * 2**20), 413, "at most 32 MB"),
 }
 

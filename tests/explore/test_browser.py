@@ -78,14 +78,14 @@ def test_faults_are_shown_and_it_keeps_working(address: str, open_page: Callable
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no photo")
     huge = tmp_path / "huge.png"
-    Image.new("1", (10_000, 10_000)).save(huge)
+    Image.new("1", (12_000, 12_000)).save(huge)
     heavy = tmp_path / "heavy.jpg"
     heavy.write_bytes(bytes(33 * 2**20))
     message = "#message"
     with open_page(address, answered=2) as (page, _):
         for path, said in (
             (broken, "This is no photo that can be read"),
-            (huge, "The photo has 10,000 x 10,000 pixels, more than 64 megapixels"),
+            (huge, "The photo has 12,000 x 12,000 pixels, more than 100 megapixels"),
             (heavy, "The file is too large: at most 32 MB are taken."),
         ):
             page.get_by_label("A photo").set_input_files(path)

@@ -10,11 +10,12 @@ import pytest
 from small_model import KINDS, picture
 from typer.testing import CliRunner
 
+from itm.data.decode import square
 from itm.data.files import read_json, write_json
 from itm.errors import ConfigError, DataError, ModelError, ProjectError
 from itm.index.commands import index_app, search_app
 from itm.index.embed import Embedder
-from itm.index.gallery import open_gallery, square
+from itm.index.gallery import open_gallery
 from itm.index.vectors import open_index
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ from torch import Tensor
 from itm.methods.blocks.hinge import hinge, symmetric_hinge
 from itm.methods.blocks.info_nce import added_targets, graded_targets, info_nce, soft_cross_entropy, symmetric_info_nce
 from itm.methods.blocks.order import order_hinge, radius
-from itm.methods.blocks.relevance import relaxed_margin, score_difference, soft_relevance
+from itm.text.relaxation import strength
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import variant
 
 
 def batch(seed: int, images: int, each: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,13 +113,13 @@ def test_the_six_pairs_of_the_teaser_figure() -> None:
     negatives, and v1-t2, v1-t3 and v2-t3 as true ones."""
     score = torch.tensor([0.1, 0.5, 0.9])
     gate = torch.ones(3, 3)
-    delta = score_difference(score, score)
-    margin = relaxed_margin(delta, gate, 0.2, 1.0, 0.0)
-    relaxed = {(a + 1, b + 1) for a in range(3) for b in range(3) if a != b and margin[a, b] < 0.2}
+    off_diagonal = [(a, b) for a in range(3) for b in range(3) if a != b]
+    margin = strength(variant(base="hinge", refinement="relative_margin"), gate, score, score)
+    relaxed = {(a + 1, b + 1) for a, b in off_diagonal if margin[a, b] > 0}
     assert relaxed == {(2, 1), (3, 1), (3, 2)}
-    assert margin[2, 0] < margin[2, 1] < margin[0, 1]
-    relevance = soft_relevance(delta, gate, 0.5)
-    assert {(a + 1, b + 1) for a in range(3) for b in range(3) if a != b and relevance[a, b] == 1} == relaxed
+    assert margin[2, 0] > margin[2, 1] > margin[0, 1]
+    target = strength(variant(), gate, score, score)
+    assert {(a + 1, b + 1) for a, b in off_diagonal if target[a, b] == 1} == relaxed
 
 
 def test_added_targets_follow_the_evidence() -> None:

@@ -24,7 +24,6 @@ from itm.methods.blocks.list_order import Form, list_order
 from itm.methods.blocks.lists import own_lists, with_mined
 from itm.methods.blocks.noise import pair_noise
 from itm.methods.blocks.order import order_hinge
-from itm.methods.blocks.relevance import absolute_margin
 from itm.methods.blocks.sigmoid import sigmoid_loss
 from itm.methods.ditm import DitmLoss
 from itm.methods.interface import Context, Embedded, Labels
@@ -92,8 +91,19 @@ def test_margins_and_weights_by_hand() -> None:
     expected = [[0.02, 0.1, 0.2], [0.02, 0.1, 0.5 * 0.2 + 0.5 * 0.18], [0.2, 0.1, 0.18]]
     assert absolute is not None
     assert absolute.tolist() == [pytest.approx(row) for row in expected]
-    floor = absolute_margin(SCORE, GATE, 0.2, 0.3)
+    floor = refine(variant(base="hinge", refinement="absolute_margin", margin_floor=0.3), three(), found, 0).margin
+    assert floor is not None
     assert floor[0].tolist() == pytest.approx([0.06, 0.1, 0.2])
+
+
+def test_soft_targets_of_weight_0_relax_nothing() -> None:
+    """The control ditm-fixed: what weighs labels stays, no negative is changed, in the batch or in a queue."""
+    fixed = variant(soft_weight=0.0, label_slope=4.0)
+    refinement = refine(fixed, three(), evidence(fixed, three(), None), 0)
+    assert refinement.relaxed_share(DIAGONAL) == 0
+    assert refinement.label_weight is not None
+    assert DitmLoss(fixed).negative_share(three(), Context()) is None
+    assert DitmLoss(variant()).negative_share(three(), Context()) is not None
 
 
 def test_what_passes_the_threshold_is_masked_or_a_positive() -> None:

@@ -145,3 +145,51 @@ def test_results_of_a_commit_whose_pipeline_is_broken_stay(by_dvc) -> None:
     by_dvc.set("train.learning_rate", 0.002)
     by_dvc.repro()
     assert gc(by_dvc) == {}
+
+
+def test_git_that_cannot_answer_is_never_no_git(three) -> None:
+    before = objects(three)
+    refused = three.itm("gc", "--apply", ok=False, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
+    assert refused.returncode == 1
+    assert "dubious ownership" in refused.stderr
+    assert "nothing was deleted" in refused.stderr
+    assert len(refused.stderr) < 1000
+    assert objects(three) == before
+
+
+def test_a_damaged_repository_deletes_nothing(three) -> None:
+    before = objects(three)
+    (three.root / ".git/HEAD").write_text("ref: refs/heads/\n")
+    refused = three.itm("gc", "--apply", ok=False)
+    assert refused.returncode == 1
+    assert "nothing was deleted" in refused.stderr
+    assert objects(three) == before
+
+
+@pytest.mark.parametrize("place", ["standalone/tmpabc", "tmpabc"])
+def test_while_an_experiment_has_a_copy_nothing_is_deleted(three, place) -> None:
+    """Between two stages of an experiment no lock is held; both places are those of DVC 3."""
+    before = objects(three)
+    copy = three.root / ".dvc/tmp/exps" / place
+    (copy / ".git").mkdir(parents=True)
+    refused = three.itm("gc", "--apply", ok=False)
+    assert refused.returncode == 1
+    assert "tmpabc" in refused.stderr
+    assert objects(three) == before
+    assert gc(three)["cache"]["files"] > 0, "a dry run may look"
+
+
+def test_what_another_worktree_has_is_kept(three, tmp_path) -> None:
+    """Its dvc.lock is in no commit, and is the only one that names the second results."""
+    planned = gc(three)["cache"]["files"]
+    three.run("git", "worktree", "add", "-q", "--detach", str(tmp_path / "other"))
+    named = objects(three) - kept_by_head(three)
+    lock = tmp_path / "other/dvc.lock"
+    lock.write_text(lock.read_text() + "".join(f"# md5: {name}\n" for name in sorted(named)))
+    assert planned > 0
+    assert "cache" not in gc(three)
+
+
+def kept_by_head(project) -> set[str]:
+    text = project.run("git", "show", "HEAD:dvc.lock").stdout
+    return {name for name in objects(project) if name in text}

@@ -8,7 +8,8 @@ import pytest
 
 from itm.config.methods import DitmParameters
 from itm.report.dataset import load_dataset
-from itm.report.relaxed import _image_scores, _measure, _Part, _spread, relaxed_pairs, rule
+from itm.report.relaxed import _measure, _Part, _spread, paired_scores, relaxed_pairs, rule
+from itm.text.relaxation import caption_scores
 
 
 def options(space, **keys) -> DitmParameters:
@@ -47,7 +48,7 @@ def test_the_rule_is_that_of_training(finished, part, keys):
     from itm.methods.interface import Requirements
     from itm.methods.refinement import evidence, refine
     from itm.training.batches import BatchRows
-    from itm.training.relations import Relations, caption_scores
+    from itm.training.relations import Relations
 
     method = options(finished, **keys)
     score = caption_scores(method.score, part.normalised, part.words, 0)
@@ -143,7 +144,7 @@ def test_without_truth_only_relaxed_pairs_are_shown(workspace):
 
 def test_images_with_fewer_captions_take_them_in_turn():
     score, owner = np.array([0.1, 0.2, 0.3, 0.9]), np.array([0, 0, 0, 1])
-    drawn = _image_scores("paired", score, owner, 2)
+    drawn = paired_scores(score, owner, 2)
     assert np.array(drawn).T.tolist() == [[0.1, 0.2, 0.3], [0.9, 0.9, 0.9]]
 
 

@@ -8,8 +8,9 @@ import torch
 from scipy import sparse
 
 from itm.methods.interface import Requirements
+from itm.text.relaxation import caption_scores
 from itm.training.batches import BatchRows
-from itm.training.relations import Relations, caption_scores
+from itm.training.relations import Relations
 
 OWNER = np.array([0, 0, 1, 1, 2, 2])
 SCORE = np.array([0.1, 0.9, 0.3, 0.4, 0.5, 0.6])

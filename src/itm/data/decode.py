@@ -1,4 +1,8 @@
-"""Encoded images -> pixels: libjpeg-turbo for JPEG, Pillow for the rest; and what a file says before decoding."""
+"""The one way from a photo's bytes to pixels, by libjpeg-turbo for plain JPEG and by Pillow for the rest.
+
+Every door (the stages, `itm.load`, index, search, explore, transfer) comes through here, so that a photo has the same
+pixels, and so the same vector, behind each of them: upright, in RGB, transparent parts white, 16 bits brought to 8.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,9 @@ Pixels = NDArray[np.uint8]
 
 MAXIMUM_PIXELS = 100_000_000
 """An image larger than this is a decompression bomb or a mistake; the largest photo of COCO has 0.41 million."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is decoded. Few on purpose: Pillow starts programs for some others (EPS)."""
 
 PLAIN = frozenset({("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L")})
 """Formats and modes that every decoder reads in the same way; everything else is rewritten by the clean stage."""
@@ -54,20 +61,13 @@ def read_header(content: bytes) -> Header:
 
 
 def examine(content: bytes) -> tuple[Header, Pixels]:
-    """The header of an encoded image and its pixels, decoded whole.
+    """The header of a photo and its pixels, decoded whole.
 
     Raises:
-        DataError: as `read_header`; or the file is cut or damaged ("damaged-image").
+        DataError: as `decode`.
     """
-    image = _open(content)
-    if content.startswith(_JPEG):
-        return _header(image, _orientation(image)), decode(content)
-    try:
-        image.load()
-        pixels = np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow's plug-ins raise many kinds
-        raise DataError(f"damaged image ({_short(error)})", reason="damaged-image") from None
-    return _header(image, _orientation(image)), pixels
+    header = read_header(content)
+    return header, decode(content, plain=header.plain)
 
 
 def _open(content: bytes) -> Any:
@@ -78,14 +78,16 @@ def _open(content: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content))
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise DataError(f"more than {MAXIMUM_PIXELS} pixels", reason="too-many-pixels") from None
-    except Exception as error:  # as above
-        raise DataError(f"no image that Pillow knows ({_short(error)})", reason="not-an-image") from None
+        raise DataError(_many("the photo has far"), reason="too-many-pixels") from None
+    except Exception:  # Pillow's plug-ins raise many kinds
+        raise DataError(
+            f"this is no photo that can be read; known formats: {', '.join(FORMATS)}", reason="not-an-image"
+        ) from None
     width, height = image.size
     if width * height > MAXIMUM_PIXELS:
-        raise DataError(f"{width} x {height}: more than {MAXIMUM_PIXELS} pixels", reason="too-many-pixels")
+        raise DataError(_many(f"the photo has {width:,} x {height:,} pixels,"), reason="too-many-pixels")
     return image
 
 
@@ -102,82 +104,60 @@ def _header(image: Any, orientation: int) -> Header:
     return Header(str(image.format), image.mode, width, height, orientation)
 
 
-def decode(content: bytes, at_least: int = 0) -> Pixels:
-    """The pixels (height, width, 3) uint8 of an encoded image, greyscale repeated over the channels.
+def decode(content: bytes, at_least: int = 0, *, plain: bool | None = None) -> Pixels:
+    """The pixels (height, width, 3) uint8 of a photo: upright, in RGB on white.
 
     Args:
-        at_least: shrink a JPEG while decoding (to 1/2, 1/4 or 1/8 of its size) as long as its shorter side stays at
-            least this long; 0 = full size. Other fractions would take longer than the full size.
+        at_least: shrink a plain JPEG while decoding (to 1/2, 1/4 or 1/8 of its size) as long as its shorter side stays
+            at least this long; 0 = full size. Other fractions would take longer than the full size.
+        plain: whether the file is known to be plain, as stored images are; None = look.
 
     Raises:
-        DataError: the file is cut or damaged; reason "damaged-image".
+        DataError: as `read_header`; or the file is cut or damaged ("damaged-image"), or its values have no scale
+            ("pixel-values").
     """
-    if content.startswith(_JPEG):
-        import simplejpeg
-
-        try:
-            factor = 2.0 if at_least else 1.0
-            pixels: Pixels = simplejpeg.decode_jpeg(
-                content, "RGB", min_height=at_least, min_width=at_least, min_factor=factor
-            )
-            return pixels
-        except ValueError as error:
-            raise DataError(f"damaged image ({_short(error)})", reason="damaged-image") from None
-    return np.asarray(open_whole(content).convert("RGB"))
-
-
-def open_whole(content: bytes) -> Image:
-    """The decoded image as Pillow sees it, upright.
-
-    Raises:
-        DataError: the file is cut or damaged; reason "damaged-image".
-    """
-    from PIL import Image, ImageOps
+    if plain is None:
+        plain = read_header(content).plain
+    if not (plain and content.startswith(_JPEG)):
+        return np.asarray(_upright(content).convert("RGB"))
+    import simplejpeg
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content))
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except Exception as error:  # as above: any kind of error means that the pixels cannot be had
+        factor = 2.0 if at_least else 1.0
+        pixels: Pixels = simplejpeg.decode_jpeg(
+            content, "RGB", min_height=at_least, min_width=at_least, min_factor=factor
+        )
+        return pixels
+    except ValueError as error:
         raise DataError(f"damaged image ({_short(error)})", reason="damaged-image") from None
 
 
+def picture(content: bytes) -> Image:
+    """The photo as Pillow's RGB image, pixels as `decode` gives them."""
+    return _upright(content).convert("RGB")
+
+
 def rewrite(content: bytes) -> tuple[bytes, Header]:
-    """The image upright, in RGB on white, as a file that every decoder reads alike: JPEG stays JPEG, all else PNG.
+    """The photo as a PNG that every decoder reads alike and that loses nothing: pixels as `decode` gives them.
 
     Raises:
-        DataError: as `open_whole`.
+        DataError: as `decode`.
     """
-    from PIL import Image
-
-    image: Any = open_whole(content)
-    was_jpeg = content.startswith(_JPEG)
-    if image.mode in ("RGBA", "LA", "PA", "P"):
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        scale = 257.0 if image.mode != "I" or image.getextrema()[1] > 255 else 1.0
-        image = Image.fromarray((np.asarray(image, dtype=np.float64) / scale).clip(0, 255).astype(np.uint8))
-    image = image.convert("L" if image.mode == "L" else "RGB")
+    image = _upright(content)
     stored = io.BytesIO()
-    if was_jpeg:
-        image.save(stored, "JPEG", quality=95, subsampling=0)
-    else:
-        image.save(stored, "PNG")
-    return stored.getvalue(), Header("JPEG" if was_jpeg else "PNG", image.mode, *image.size)
+    image.save(stored, "PNG")
+    return stored.getvalue(), Header("PNG", image.mode, *image.size)
 
 
 def shrink(content: bytes, side: int) -> tuple[bytes, Header]:
-    """The image with a shorter side of `side`, as JPEG; it is never enlarged.
+    """The photo with a shorter side of `side`, as JPEG; it is never enlarged.
 
     Raises:
-        DataError: as `open_whole`.
+        DataError: as `decode`.
     """
     from PIL import Image
 
-    image = open_whole(content)
+    image = _upright(content)
     factor = side / min(image.size)
     if factor < 1:
         size = (max(side, round(image.width * factor)), max(side, round(image.height * factor)))
@@ -185,6 +165,46 @@ def shrink(content: bytes, side: int) -> tuple[bytes, Header]:
     stored = io.BytesIO()
     image.save(stored, "JPEG", quality=90)
     return stored.getvalue(), Header("JPEG", image.mode, *image.size)
+
+
+def _upright(content: bytes) -> Image:
+    """The decoded photo, upright, of mode L or RGB, on white."""
+    from PIL import Image, ImageOps
+
+    try:
+        image: Any = _open(content)
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")):
+            image = _eight_bits(image)
+        elif image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        found: Image.Image = image.convert("L" if image.mode == "L" else "RGB")
+        return found
+    except DataError:
+        raise
+    except Exception as error:  # any kind of error means that the pixels cannot be had
+        raise DataError(f"damaged image ({_short(error)})", reason="damaged-image") from None
+
+
+def _eight_bits(image: Any) -> Any:
+    """A grey image of more than 8 bits as one of 8: of 0..65535 as 16-bit files have it, of 0..255, or of 0..1."""
+    from PIL import Image
+
+    values = np.asarray(image, dtype=np.float64)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    scale = 65535.0 if image.mode.startswith("I;16") else next((top for top in _TOPS[image.mode] if high <= top), 0.0)
+    if not (low >= 0 and scale):
+        raise DataError(
+            f"grey values from {low:g} to {high:g}, which say nothing of black and white; convert it to 8 bits",
+            reason="pixel-values",
+        )
+    return Image.fromarray(np.rint(values * (255 / scale)).astype(np.uint8))
+
+
+_TOPS = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}
+"""What white may be in images of 32-bit whole numbers and of floats: the least that no value exceeds."""
 
 
 def fit(pixels: Pixels, size: int) -> Pixels:
@@ -198,6 +218,19 @@ def fit(pixels: Pixels, size: int) -> Pixels:
     left, top = (width - side) / 2, (height - side) / 2
     image = Image.fromarray(pixels)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
+
+
+def square(content: bytes, size: int) -> Pixels:
+    """The centre square (size, size, 3) of a photo.
+
+    Raises:
+        DataError: as `decode`.
+    """
+    return fit(decode(content, size), size)
+
+
+def _many(start: str) -> str:
+    return f"{start} more than {MAXIMUM_PIXELS // 10**6} megapixels; make it smaller first"
 
 
 def _short(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.decode import Pixels, decode, fit, open_whole, read_header
+from itm.data.decode import Pixels, decode, fit, picture, read_header
 from itm.errors import DataError, first_few
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class ImageStore:
 
     def picture(self, image: int | str) -> Image:
         """The image as Pillow's RGB image, for reports."""
-        return open_whole(self.read(image)).convert("RGB")
+        return picture(self.read(image))
 
     def pixels(self, image: int | str, at_least: int = 0) -> Pixels:
         """The pixels (height, width, 3) uint8; `at_least` as in `itm.data.decode.decode`.
@@ -122,7 +122,7 @@ class ImageStore:
             DataError: as `read`; or the image is damaged, with its id.
         """
         try:
-            return decode(self.read(image), at_least)
+            return decode(self.read(image), at_least, plain=True)
         except DataError as error:
             raise DataError(f"image {self._ids[self.row(image)]}: {error}", reason=error.reason) from None
 

@@ -15,6 +15,7 @@ from itm.errors import ConfigError
 from itm.methods.interface import Requirements
 from itm.methods.refinement import Evidence, Refinement, evidence, refine
 from itm.metrics.calibration import threshold_curve
+from itm.text.relaxation import strength
 from itm.training.batches import BatchRows, Sampler
 from itm.training.dataset import Described
 
@@ -116,11 +117,11 @@ def diagnose(
             unlabelled = (~labels.positives).numpy()
             relaxed = refinement.relaxed.numpy() & unlabelled
             true = None if truth is None else truth.of(rows.images, rows.captions) & unlabelled
-            strength = _strength(refinement, options)
+            far = np.asarray(strength(options, found.gate, labels.score, labels.image_score), np.float32)
             result.batches += 1
             _count(result, unlabelled, relaxed, true, levels[rows.captions])
             if true is not None:
-                strengths.append(strength[unlabelled])
+                strengths.append(far[unlabelled])
                 truths.append(true[unlabelled])
             kinds = (
                 {"relaxed": relaxed}
@@ -129,25 +130,13 @@ def diagnose(
             )
             for kind, mask in kinds.items():
                 room = min(share, keep - len(kept[kind]))
-                places = _spread(mask, strength, wordings[rows.captions], room)
+                places = _spread(mask, far, wordings[rows.captions], room)
                 kept[kind] += [_pair(data, rows, place, found, refinement, relaxed, true) for place in places]
     result.examples = [pair for pairs in kept.values() for pair in pairs]
     if truths and np.concatenate(truths).any():
         curve = threshold_curve(np.concatenate(strengths), np.concatenate(truths))
         result.average_precision = float(curve.average_precision)
     return result
-
-
-def _strength(refinement: Refinement, options: DitmParameters) -> Array:
-    """How far a pair is relaxed, 0 (not at all) to 1."""
-    if refinement.relevance is not None:
-        return refinement.relevance.numpy()
-    if refinement.margin is not None:
-        return 1 - refinement.margin.numpy() / options.margin
-    if refinement.weight is not None:
-        return 1 - refinement.weight.numpy()
-    assert refinement.pseudo is not None
-    return refinement.pseudo.numpy().astype(np.float32)
 
 
 def _count(result: Diagnosis, unlabelled: Array, relaxed: Array, true: Array | None, levels: Array) -> None:

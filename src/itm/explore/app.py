@@ -18,10 +18,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from itm.data.decode import shrink
 from itm.errors import DataError, ProjectError
 from itm.explore.guard import LARGEST_BODY, Guard
 from itm.explore.matching import LONGEST_TEXT, SHOWN, Explorer
-from itm.explore.photos import check_photo, thumbnail
+
+SIDE = 320
+"""Shorter side in pixels of the photos that the page shows."""
 
 FILES = {"explorer.css": "text/css", "explorer.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _EXAMPLES = 4
@@ -35,7 +38,7 @@ def build_app(explorer: Explorer, hosts: frozenset[str], largest: int = LARGEST_
 
     @lru_cache(_KEPT)
     def shown(row: int) -> bytes:
-        return thumbnail(explorer.gallery.read(row))
+        return shrink(explorer.gallery.read(row), SIDE)[0]
 
     async def page(request: Request) -> Response:
         return HTMLResponse(render_page(explorer, largest))
@@ -64,11 +67,7 @@ def build_app(explorer: Explorer, hosts: frozenset[str], largest: int = LARGEST_
                 raise DataError('send a file as "photo"', reason="no-photo")
             content, name = await given.read(), given.filename or "photo"
 
-        def answer() -> dict[str, Any]:
-            check_photo(content)
-            return explorer.of_photo(content, name)
-
-        return JSONResponse(await run_in_threadpool(answer))
+        return JSONResponse(await run_in_threadpool(explorer.of_photo, content, name))
 
     async def chosen(request: Request) -> Response:
         row = _row((await _json(request)).get("row"), explorer)

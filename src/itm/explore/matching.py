@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.decode import square
 from itm.data.layout import CAPTIONS
 from itm.data.tables import read_captions, read_hierarchies, read_images
 from itm.errors import DataError
 from itm.explore.walk import Walker
 from itm.explore.words import Words
 from itm.index.embed import Embedder
-from itm.index.gallery import Gallery, embed_gallery, square
+from itm.index.gallery import Gallery, embed_gallery
 
 Floats = NDArray[np.float32]
 LONGEST_TEXT = 1000

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.decode import Pixels, decode, fit, open_whole, read_header
+from itm.data.decode import Pixels, square
 from itm.data.images import ImageStore
 from itm.data.layout import IMAGES
 from itm.data.tables import read_images
@@ -106,24 +106,6 @@ def data_set() -> str | None:
     from itm.config import load
 
     return load(PARAMETERS).data.name
-
-
-def square(content: bytes, size: int) -> Pixels:
-    """The centre square (size, size, 3) of an encoded photo, upright, transparent parts white.
-
-    Raises:
-        DataError: empty, no image, damaged, or of too many pixels (reasons as in `itm.data.decode`).
-    """
-    header = read_header(content)
-    if header.plain:
-        return fit(decode(content, size), size)
-    image = open_whole(content)
-    if "A" in image.getbands() or "transparency" in image.info:
-        from PIL import Image
-
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return fit(np.asarray(image.convert("RGB")), size)
 
 
 @dataclass

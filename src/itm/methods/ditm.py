@@ -15,6 +15,7 @@ from itm.methods.interface import Context, Embedded, Labels, Loss, Losses, Requi
 from itm.methods.matching import Matching
 from itm.methods.ordering import order_terms
 from itm.methods.refinement import Refinement, evidence, refine
+from itm.text.relaxation import relaxes
 
 
 class DitmLoss(Loss):
@@ -50,7 +51,7 @@ class DitmLoss(Loss):
     def negative_share(self, labels: Labels, context: Context) -> Tensor | None:
         """What the refinement leaves of unlabelled pairs: of their margin, of their weight, or 1 - relevance."""
         options = self.options
-        if context.epoch < options.warmup_epochs or options.refinement == "none":
+        if context.epoch < options.warmup_epochs or not relaxes(options):
             return None
         refinement = refine(options, labels, evidence(options, labels, None), context.step)
         if refinement.relevance is not None:

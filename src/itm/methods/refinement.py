@@ -10,8 +10,8 @@ from torch import Tensor
 from itm.config.methods import DitmParameters
 from itm.methods.blocks.gates import gate_of
 from itm.methods.blocks.noise import pair_noise
-from itm.methods.blocks.relevance import absolute_margin, relaxed_margin, score_difference, soft_relevance
 from itm.methods.interface import Labels
+from itm.text.relaxation import BY_RELEVANCE, difference, lost, relaxes, relevance
 
 
 @dataclass(frozen=True)
@@ -49,48 +49,31 @@ class Refinement:
 
 def evidence(options: DitmParameters, labels: Labels, texts: Tensor | None) -> Evidence:
     """The evidence of a batch; `texts` are its embedded captions, needed for the text_cosine gate only."""
-    return Evidence(score_difference(labels.score, labels.image_score), gate_of(options.gate, labels, texts))
+    return Evidence(difference(labels.score, labels.image_score), gate_of(options.gate, labels, texts))
 
 
 def refine(options: DitmParameters, labels: Labels, found: Evidence, step: int) -> Refinement:
     """What `options.refinement` makes of a batch; the step decides what negative_sampling leaves out."""
     kind = options.refinement
-    if kind == "none" or (kind == "soft_targets" and options.soft_weight == 0 and options.label_slope == 0):
-        return Refinement()
-    if kind in ("soft_targets", "masked", "pseudo_positives"):
-        relevance = relevance_of(options, found)
-        likely = (relevance > 0) & ~labels.positives
+    nothing = torch.zeros_like(labels.positives)
+    if not relaxes(options) and (kind == "none" or options.label_slope == 0):
+        return Refinement(relaxed=None if kind == "none" else nothing)
+    if kind in BY_RELEVANCE:
+        relevant = relevance(options, found.gate, found.difference)
+        likely = (relevant > 0) & ~labels.positives
         if kind == "soft_targets":
             weight = 1 + options.label_slope * labels.score if options.label_slope else None
-            return Refinement(relevance=relevance, label_weight=weight, relaxed=relevance > 0)
+            relaxed = relevant > 0 if relaxes(options) else nothing
+            return Refinement(relevance=relevant, label_weight=weight, relaxed=relaxed)
         if kind == "masked":
-            return Refinement(weight=(~likely).to(relevance.dtype), relaxed=likely)
+            return Refinement(weight=(~likely).to(relevant.dtype), relaxed=likely)
         return Refinement(pseudo=likely, relaxed=likely)
+    left = 1 - lost(options, found.gate, found.difference, labels.score)
     if kind in ("relative_margin", "absolute_margin"):
-        margin = kept(options, labels, found, options.margin)
-        return Refinement(margin=margin, relaxed=margin < options.margin)
-    share = kept(options, labels, found, 1.0)
+        return Refinement(margin=options.margin * left, relaxed=left < 1)
     if kind == "negative_sampling":
         if labels.image_rows is None or labels.text_rows is None:
             raise ValueError("negative_sampling needs Labels.image_rows and Labels.text_rows")
-        stays = pair_noise(step, labels.image_rows, labels.text_rows) < share
-        return Refinement(weight=stays.to(share.dtype), relaxed=~stays)
-    return Refinement(weight=share, relaxed=share < 1)
-
-
-def relevance_of(options: DitmParameters, found: Evidence) -> Tensor:
-    """The graded relevance (images, texts), 0..1, of unlabelled pairs; by the gate alone without `direction`."""
-    difference = found.difference if options.direction else torch.zeros_like(found.difference)
-    return soft_relevance(difference, found.gate, options.soft_threshold)
-
-
-def kept(options: DitmParameters, labels: Labels, found: Evidence, whole: float) -> Tensor:
-    """What is left (images, texts) of `whole`, the margin or weight of a negative.
-
-    The gate-only control (no `direction`) relaxes by relevance alone, as if every caption were the most generic one.
-    """
-    if options.refinement == "absolute_margin":
-        score = labels.score if options.direction else torch.zeros_like(labels.score)
-        return absolute_margin(score, found.gate, whole, options.margin_floor)
-    difference = found.difference if options.direction else torch.full_like(found.difference, -1)
-    return relaxed_margin(difference, found.gate, whole, options.margin_width, options.margin_floor)
+        stays = pair_noise(step, labels.image_rows, labels.text_rows) < left
+        return Refinement(weight=stays.to(left.dtype), relaxed=~stays)
+    return Refinement(weight=left, relaxed=left < 1)

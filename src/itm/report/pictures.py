@@ -8,6 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from itm.data.decode import picture
 from itm.data.layout import IMAGES
 from itm.errors import DataError
 
@@ -53,22 +54,20 @@ class Pictures:
         return list(self._stored).index(image_id)
 
     def _thumbnail(self, image_id: str) -> tuple[str, int, int]:
-        from PIL import Image, UnidentifiedImageError
-
         shard, offset, size = self._place(image_id)
         try:
             with (self.clean / shard).open("rb") as tar:
                 tar.seek(offset)
-                picture = Image.open(io.BytesIO(tar.read(size))).convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
+                shown = picture(tar.read(size))
+        except (OSError, DataError) as error:
             raise DataError(
                 f"{self.clean / shard}: image {image_id} cannot be read ({error}); run `dvc repro clean`",
                 reason="damaged-image",
             ) from None
-        picture.thumbnail((SIDE, SIDE))
+        shown.thumbnail((SIDE, SIDE))
         encoded = io.BytesIO()
-        picture.save(encoded, "WEBP", quality=60, method=6)
-        return "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode(), *picture.size
+        shown.save(encoded, "WEBP", quality=60, method=6)
+        return "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode(), *shown.size
 
     def _place(self, image_id: str) -> tuple[str, int, int]:
         if self._places is None:

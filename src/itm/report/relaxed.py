@@ -1,7 +1,6 @@
 """Which pairs a ditm method relaxes, and how many of them are true: its rule on the evaluated split, without a model.
 
-Training applies the same rule to the pairs of its batches (`itm diagnose` shows those). The rule is stated here once
-more, in numpy, because a report must not need torch; a test compares the two.
+Training applies the same rule to the pairs of its batches (`itm diagnose` shows those).
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from itm.errors import DataError
 from itm.metrics.calibration import threshold_curve
 from itm.report.dataset import Dataset
 from itm.report.plots import Series
-from itm.text.controls import control_score
 from itm.text.gates import containment, keyword_union
+from itm.text.relaxation import caption_scores, image_scores, relaxes, strength
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -93,11 +92,6 @@ def relaxed_pairs(data: Dataset, scored: Path, methods: Mapping[str, MethodParam
     return [_measure(name, part, rule(options, part), examples) for name, options in chosen.items()]
 
 
-def relaxes(options: DitmParameters) -> bool:
-    """Whether the method changes any negative."""
-    return options.refinement != "none" and not (options.refinement == "soft_targets" and options.soft_weight == 0)
-
-
 class _Part:
     """The split's first images, their captions, and what the score stage says of these."""
 
@@ -120,20 +114,9 @@ class _Part:
         self.captions = np.flatnonzero(data.captions.owner < self.images)
         self.owner = data.captions.owner[self.captions]
         self.keywords = keywords[rows[self.captions]]
-        # the controls permute and rank all captions of the split, as in training
         self.normalised = data.captions.normalised.astype(np.float64)
         self.words = table["words"].to_numpy()[rows].astype(np.float64)
         self.content = _contents(data)[: self.images]
-
-    def score(self, kind: str) -> NDArray[np.float64]:
-        """What plays the part of dn for these captions (seed 0), as `itm.training.relations.caption_scores`."""
-        score = self.normalised
-        if kind != "tfidf":
-            score = control_score(kind, score, self.words, np.zeros(len(score), np.int8))
-        if kind == "word_count":
-            low, high = np.quantile(score, [0.01, 0.99])
-            score = np.clip((score - low) / max(high - low, 1e-12), 0, 1)
-        return score[self.captions]
 
 
 def _contents(data: Dataset) -> NDArray[np.intp]:
@@ -150,56 +133,32 @@ def rule(options: DitmParameters, part: Any) -> Rule:
     gate = np.ones((part.images, len(part.captions)), np.float32)
     if options.gate == "containment":
         gate = containment(part.keywords, keyword_union(part.keywords, part.owner, part.images))
-    score = part.score(options.score)
-    strength, chance = np.zeros_like(gate), np.zeros_like(gate)
-    draws = _image_scores(options.image_score, score, part.owner, part.images)
+    # the controls permute and rank all captions of the split, as in training (seed 0)
+    score = caption_scores(options.score, part.normalised, part.words, 0)[part.captions]
+    far, chance = np.zeros_like(gate), np.zeros_like(gate)
+    if options.image_score == "paired":
+        draws = paired_scores(score, part.owner, part.images)
+    else:
+        draws = [image_scores(options.image_score, score, part.owner, part.images)]
     for image_score in draws:
-        each = _strength(options, gate, score.astype(np.float32), image_score.astype(np.float32))
-        strength += each
+        each = strength(options, gate, score.astype(np.float32), image_score.astype(np.float32))
+        far += each
         # of negatives that may be left out, the strength is the chance
         chance += each if options.refinement == "negative_sampling" else each > 0
     share = np.float32(1 / len(draws))
-    return Rule(gate, strength * share, chance * share)
+    return Rule(gate, far * share, chance * share)
 
 
-def _image_scores(
-    kind: str, score: NDArray[np.float64], owner: NDArray[np.intp], images: int
-) -> list[NDArray[np.float64]]:
-    """dn of the images: one array, or with "paired" one for each of the captions that may be drawn.
+def paired_scores(score: NDArray[np.float64], owner: NDArray[np.intp], images: int) -> list[NDArray[np.float64]]:
+    """dn of the images (images,), once for each of the captions that may be the one that is drawn.
 
     An image with fewer captions than another takes them in turn, as often as it takes.
     """
     count = np.maximum(np.bincount(owner, minlength=images), 1)
-    if kind == "mean":
-        return [np.bincount(owner, score, images) / count]
-    if kind == "maximum":
-        whole = np.full(images, -np.inf)
-        np.maximum.at(whole, owner, score)
-        return [whole]
     order = np.argsort(owner, kind="stable")
     first = np.searchsorted(owner[order], np.arange(images))
     place = np.minimum(first, len(order) - 1)
     return [score[order[place + turn % count]] for turn in range(int(count.max()))]
-
-
-def _strength(options: DitmParameters, gate: Floats, score: Floats, image_score: Floats) -> Floats:
-    """How far each pair is relaxed, 0..1: its relevance, or the share that its margin or weight loses."""
-    difference = score[None, :] - image_score[:, None]
-    if options.refinement in ("soft_targets", "masked", "pseudo_positives"):
-        if not options.direction:
-            difference = np.zeros_like(difference)
-        relevance = gate * np.clip(1 - difference, 0, 1) - np.float32(options.soft_threshold)
-        found: Floats = np.maximum(relevance, 0) / np.float32(1 - options.soft_threshold)
-        return found if options.refinement == "soft_targets" else (found > 0).astype(np.float32)
-    floor = np.float32(options.margin_floor)
-    if options.refinement == "absolute_margin":
-        kept = np.broadcast_to(np.clip(score if options.direction else np.zeros_like(score), floor, 1), gate.shape)
-    else:
-        if not options.direction:
-            difference = np.full_like(difference, -1)
-        kept = np.clip(1 + difference / np.float32(options.margin_width), floor, 1)
-    lost: Floats = gate * (1 - kept)
-    return lost
 
 
 def _measure(method: str, part: _Part, found: Rule, examples: int) -> Relaxed:

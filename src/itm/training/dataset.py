@@ -22,12 +22,13 @@ from itm.descriptions.side import read_side
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
 from itm.methods.interface import Widths
+from itm.text.relaxation import caption_scores
 from itm.towers.base import Towers
 from itm.towers.build import build_towers
 from itm.training.batches import Rows
 from itm.training.inputs import Inputs, Split
 from itm.training.photos import Photos
-from itm.training.relations import Relations, caption_scores
+from itm.training.relations import Relations
 from itm.training.side import add_side, constants_of
 
 

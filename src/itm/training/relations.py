@@ -9,28 +9,12 @@ import torch
 from scipy import sparse
 
 from itm.methods.interface import Labels, Requirements
-from itm.text.controls import control_score
 from itm.text.gates import containment, keyword_union
+from itm.text.relaxation import image_scores
 from itm.training.batches import BatchRows, Rows
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-Score = Literal["tfidf", "word_count", "shuffled", "random"]
 ImageScore = Literal["paired", "maximum", "mean"]
-
-
-def caption_scores(kind: Score, normalised: Floats, words: Floats, seed: int) -> Floats:
-    """What plays the part of dn for the training captions, 0..1 where dn is.
-
-    "tfidf" is dn itself. Controls: "word_count" is the number of words between its 1 % and 99 % quantiles,
-    "shuffled" is dn permuted over all captions, "random" is uniform.
-    """
-    if kind == "tfidf":
-        return normalised
-    found: Floats = control_score(kind, normalised, words, np.zeros(len(words), np.int8), seed)
-    if kind == "word_count":
-        low, high = np.quantile(found, [0.01, 0.99])
-        found = np.clip((found - low) / max(high - low, 1e-12), 0, 1)
-    return found
 
 
 class Relations:
@@ -56,12 +40,7 @@ class Relations:
         self.owner, self.same, self.score = owner, same, score
         self.keywords = keywords
         images = len(same)
-        if image_score == "maximum":
-            whole = np.full(images, -np.inf)
-            np.maximum.at(whole, owner, score)
-        else:
-            whole = np.bincount(owner, score, images) / np.maximum(np.bincount(owner, minlength=images), 1)
-        self.image_score = None if image_score == "paired" else whole
+        self.image_score = None if image_score == "paired" else image_scores(image_score, score, owner, images)
         if keywords is not None:
             self.image_keywords = keyword_union(keywords, owner, images)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from itm.data.archives import Archive
 from itm.data.clean.fingerprints import SIDE, fingerprints, halve, thumbnail
-from itm.data.decode import Header, decode, examine, rewrite, shrink
+from itm.data.decode import Header, examine, rewrite, shrink
 from itm.data.files import atomic_path
 from itm.data.layout import SPLITS, shard
 from itm.data.shards import ShardWriter
@@ -150,7 +150,6 @@ def _inspect(archives: dict[str, Archive], record: Sequence[str], train_side: in
         if not header.plain:
             why = "turned" if header.orientation != 1 else "mode" if header.format in ("JPEG", "PNG") else "format"
             content, header = rewrite(content)
-            pixels = decode(content)
         if split == "train" and 0 < train_side < min(header.width, header.height):
             why = why or "shrunk"
             content, header = shrink(content, train_side)

@@ -23,6 +23,7 @@ REASONS = (
     "not-an-image",
     "too-many-pixels",
     "damaged-image",
+    "pixel-values",
     "damaged-member",
     "extra-caption",
     "other-language",

@@ -84,38 +84,45 @@ def read_cache(root: Path) -> Cache:
 
 
 def _named_objects(root: Path, cache: Path) -> set[str]:
-    """The objects that dvc.lock or a .dvc file names: in the workspace, and in any commit or experiment git has.
+    """The objects that dvc.lock or a .dvc file names: in the workspaces, and in any commit or experiment git has.
 
     Read from git's objects and not commit by commit through DVC, which takes half a second for each. Hashes of inputs
     are among them: more is kept than needed, never less.
     """
     named = {root / "dvc.lock"}
     texts: list[bytes] = []
-    if git(root, "rev-parse", "--git-dir").returncode == 0:
-        listed = _lines(root, "ls-files", "--cached", "--others", "--exclude-standard", "--", *_TRACKING)
-        named |= {root / name for name in listed}
-        head = ["HEAD"] if git(root, "rev-parse", "--verify", "--quiet", "HEAD").returncode == 0 else []
-        changes = ["--all", *head, "--full-history", "-m", "--format=", "--raw", "--no-abbrev", "--", *_TRACKING]
-        blobs = {each for line in _lines(root, "log", *changes) for each in line.split()[2:4] if each.strip("0")}
+    if any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents)):
+        place = "".join(_lines(root, "rev-parse", "--show-prefix"))
+        trees = [line.removeprefix("worktree ") for line in _lines(root, "worktree", "list", "--porcelain")]
+        for tree in [Path(line) / place for line in trees if line.startswith("/")]:
+            if tree.is_dir():
+                listed = _lines(tree, "ls-files", "--cached", "--others", "--exclude-standard", "--", *_TRACKING)
+                named |= {tree / name for name in listed}
+        head = ["HEAD"] if _lines(root, "rev-parse", "--verify", "--quiet", "HEAD", accepted=(0, 1)) else []
+        stashes = [ref for ref in _lines(root, "for-each-ref", "--format=%(refname)", "refs/exps") if "stash" in ref]
+        queued = [line for ref in stashes for line in _lines(root, "log", "--walk-reflogs", "--format=%H", ref)]
+        changes = ["--all", *head, *queued, "--full-history", "-m", "--format=", "--raw", "--no-abbrev"]
+        found = _lines(root, "log", *changes, "--", *_TRACKING)
+        blobs = {each for line in found for each in line.split()[2:4] if each.strip("0")}
         texts += _blobs(root, sorted(blobs))
     texts += [path.read_bytes() for path in named if path.is_file()]
-    found = {md5.decode() for text in texts for md5 in _MD5.findall(text)}
-    for name in [name for name in found if name.endswith(".dir")]:
+    objects = {md5.decode() for text in texts for md5 in _MD5.findall(text)}
+    for name in [name for name in objects if name.endswith(".dir")]:
         try:
             entries = json.loads((cache / name[:2] / name[2:]).read_text(encoding="utf-8"))
-            found |= {entry["md5"] for entry in entries}
+            objects |= {entry["md5"] for entry in entries}
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a folder that is not in the cache keeps nothing there
-    return found
+    return objects
 
 
-def _lines(root: Path, *arguments: str) -> list[str]:
-    done = git(root, *arguments)
-    if done.returncode:
-        raise PipelineError(
-            f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}; nothing was deleted", reason="git"
-        )
-    return [line for line in done.stdout.decode().split("\n") if line]
+def _lines(folder: Path, *arguments: str, accepted: tuple[int, ...] = (0,)) -> list[str]:
+    """What git answers. Any other status than `accepted` is a fault: it never means that there is nothing."""
+    done = git(folder, *arguments)
+    if done.returncode not in accepted:
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        raise PipelineError(f"git {arguments[0]}: {said[:500]}; nothing was deleted", reason="git")
+    return [line for line in done.stdout.decode(errors="surrogateescape").split("\n") if line]
 
 
 def _blobs(root: Path, names: list[str]) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from itm.data.files import alive
@@ -57,22 +57,24 @@ def _notes(root: Path, cache: Cache) -> list[str]:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """Hold the locks of stages here and in DVC's temporary copies, so that none runs and none starts."""
-    with ExitStack() as stack:
-        copies = sorted((root / ".dvc/tmp/exps").glob("*/"))
-        for folder in (root, *copies):
-            path = folder / RUNNING
-            if folder != root and not path.is_file():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(path.open("a"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise PipelineError(
-                    f"a stage is running in {folder.resolve()}; wait for it to end: nothing was deleted",
-                    reason="running",
-                ) from None
+    """Hold the lock of stages, so that none runs and none starts; refuse while experiments run in copies."""
+    copies = sorted(path.parent for depth in ("*", "*/*") for path in (root / ".dvc/tmp/exps").glob(f"{depth}/.git"))
+    if copies:
+        raise PipelineError(
+            f".dvc/tmp/exps holds {len(copies)} copies of this project ({first_few([path.name for path in copies])}): "
+            "experiments run there, or were killed. What they need is not known here; wait for them, or delete the "
+            "copies of those that were killed: nothing was deleted",
+            reason="running",
+        )
+    path = root / RUNNING
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PipelineError(
+                f"a stage is running in {root.resolve()}; wait for it to end: nothing was deleted", reason="running"
+            ) from None
         held = [path.name for path in (root / ".snakemake/locks").glob("*")]
         if held:
             raise PipelineError(

@@ -1,0 +1,140 @@
+"""The rule by which descriptiveness relaxes a negative: a caption that was not written for an image, and may fit it.
+
+It is stated once: the loss applies it to the pairs of a batch (torch), `itm diagnose` and the report to those of a
+split (numpy). So its functions take arrays of either kind and use what both have: arithmetic, `clip`, comparison.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.text.controls import control_score
+
+Floats = NDArray[np.float64]
+BY_RELEVANCE = ("soft_targets", "masked", "pseudo_positives")
+"""The refinements that ask how relevant a pair is; the others ask what is left of a negative."""
+
+
+class Rule(Protocol):
+    """The options of the rule, as `itm.config.methods.DitmParameters` explains them."""
+
+    @property
+    def refinement(self) -> str: ...  # noqa: D102
+    @property
+    def direction(self) -> bool: ...  # noqa: D102
+    @property
+    def soft_weight(self) -> float: ...  # noqa: D102
+    @property
+    def soft_threshold(self) -> float: ...  # noqa: D102
+    @property
+    def margin_width(self) -> float: ...  # noqa: D102
+    @property
+    def margin_floor(self) -> float: ...  # noqa: D102
+
+
+def relaxes(rule: Rule) -> bool:
+    """Whether the rule changes any negative: soft targets of weight 0 do not."""
+    return rule.refinement != "none" and not (rule.refinement == "soft_targets" and rule.soft_weight == 0)
+
+
+def strength(rule: Rule, gate: Any, score: Any, image_score: Any) -> Any:
+    """How far each pair is relaxed, (images, captions) 0..1: its relevance, or what a negative loses.
+
+    0 everywhere for a rule that relaxes nothing. Of `masked` and `pseudo_positives` it is a truth value: such a pair
+    is relaxed as a whole. Of `negative_sampling` it is the chance to be left out.
+
+    Args:
+        gate: (images, captions) 0..1, gamma_ab: how far caption b is about what the captions of image a say.
+        score: (captions,) 0..1, dn of the captions.
+        image_score: (images,) 0..1, dn of the images.
+    """
+    if not relaxes(rule):
+        return gate * 0
+    delta = difference(score, image_score)
+    if rule.refinement in BY_RELEVANCE:
+        found = relevance(rule, gate, delta)
+        return found if rule.refinement == "soft_targets" else found > 0
+    return lost(rule, gate, delta, score)
+
+
+def difference(score: Any, image_score: Any) -> Any:
+    """delta_ab = dn(t_b) - dn(v_a), (images, captions) -1..1: negative where the caption is the more generic one.
+
+    >>> difference(np.array([0.25, 1.0]), np.array([0.5])).tolist()
+    [[-0.25, 0.5]]
+    """
+    return score[None, :] - image_score[:, None]
+
+
+def relevance(rule: Rule, gate: Any, delta: Any) -> Any:
+    """r_ab = [gamma_ab * clip(1 - delta_ab, 0, 1) - threshold]_+ / (1 - threshold), (images, captions) 0..1 (inferred).
+
+    1 for a caption whose keywords all occur in the image's captions and which is no more specific than they are; by
+    the gate alone where the rule has no direction.
+
+    >>> from types import SimpleNamespace as Options
+    >>> rule = Options(direction=True, soft_threshold=0.5)
+    >>> relevance(rule, np.array([[1.0, 1.0]]), np.array([[-0.2, 0.25]])).tolist()
+    [[1.0, 0.5]]
+    """
+    if not rule.direction:
+        delta = delta * 0
+    return (gate * (1 - delta).clip(0, 1) - rule.soft_threshold).clip(min=0) / (1 - rule.soft_threshold)
+
+
+def lost(rule: Rule, gate: Any, delta: Any, score: Any) -> Any:
+    """gamma_ab * (1 - g_ab), (images, captions) 0..1: what a negative loses of its margin, its weight or its chance.
+
+    g_ab = clip(1 + delta_ab / w, g_min, 1), inferred: a relevant caption (gate 1) that is more generic than the
+    image's own (delta < 0) is likely a false negative; a more specific one loses nothing. Of `absolute_margin`
+    g_ab = clip(dn(t_b), g_min, 1): the caption alone decides (inferred; the reading of the teaser figure in which
+    generic captions have many images), which cannot tell that one caption is a false negative of one image and a true
+    one of another. Without direction a caption counts as the most generic there is.
+
+    >>> from types import SimpleNamespace as Options
+    >>> rule = Options(refinement="relative_margin", direction=True, margin_width=1.0, margin_floor=0.0)
+    >>> gate, delta = np.array([[1.0, 1.0, 0.0]]), np.array([[-0.5, 0.5, -0.5]])
+    >>> lost(rule, gate, delta, None).tolist()
+    [[0.5, 0.0, 0.0]]
+    >>> lost(Options(**vars(rule) | {"refinement": "absolute_margin"}), gate, delta, np.array([0.0, 0.5, 0.5])).tolist()
+    [[1.0, 0.5, 0.0]]
+    """
+    if rule.refinement == "absolute_margin":
+        left = (score if rule.direction else score * 0).clip(rule.margin_floor, 1)
+    else:
+        left = (1 + (delta if rule.direction else delta * 0 - 1) / rule.margin_width).clip(rule.margin_floor, 1)
+    return gate * (1 - left)
+
+
+def caption_scores(kind: str, normalised: Floats, words: Floats, seed: int) -> Floats:
+    """What plays the part of dn for the captions of a split, 0..1 where dn is.
+
+    "tfidf" is dn itself. Controls: "word_count" is the number of words between its 1 % and 99 % quantiles,
+    "shuffled" is dn permuted over all captions, "random" is uniform.
+    """
+    if kind == "tfidf":
+        return normalised
+    found: Floats = control_score(kind, normalised, words, np.zeros(len(words), np.int8), seed)
+    if kind == "word_count":
+        low, high = np.quantile(found, [0.01, 0.99])
+        found = np.clip((found - low) / max(high - low, 1e-12), 0, 1)
+    return found
+
+
+def image_scores(kind: str, score: Floats, owner: NDArray[np.intp], images: int) -> Floats:
+    """dn of the images (images,), of their captions' scores: the "maximum" or the "mean".
+
+    Args:
+        owner: (captions,) image row of each caption; an image without any has -inf, or a mean of 0.
+
+    >>> image_scores("maximum", np.array([0.1, 0.4, 0.2]), np.array([0, 0, 1]), 2).tolist()
+    [0.4, 0.2]
+    """
+    if kind == "maximum":
+        found = np.full(images, -np.inf)
+        np.maximum.at(found, owner, score)
+        return found
+    return np.bincount(owner, score, images) / np.maximum(np.bincount(owner, minlength=images), 1)

@@ -37,13 +37,11 @@ from itm.data.files import write_json
 from itm.data.tables import read_truth
 from itm.diagnosis.truth import StoredTruth
 from itm.errors import ConfigError
-from itm.methods.additions.chosen import chosen
 from itm.methods.additions.graph import Graph
 from itm.methods.additions.prototypes import Prototypes
 from itm.methods.additions.queue import KEY, Queues
 from itm.methods.build import build_method
-from itm.methods.interface import Context, Embedded
-from itm.methods.method import Method
+from itm.methods.method import Context, Embedded, Method
 from itm.metrics import spearman
 from itm.metrics.calibration import threshold_curve
 from itm.training.batches import Sampler
@@ -115,7 +113,7 @@ def relations(method: Method, images: Embedded, texts: Embedded) -> dict[str, Te
             first, second = codes
             found["prototypes"] = first @ second.T
         if isinstance(part, Graph):
-            image, text = chosen(images, part.options.nodes), chosen(texts, part.options.nodes)
+            image, text = images.unit(part.options.nodes), texts.unit(part.options.nodes)
             correlations, _ = part.correlate(images, texts, image, text)
             count = len(image)
             found["fragments"] = (correlations.whole[:count, count:] + correlations.whole[count:, :count].T) / 2

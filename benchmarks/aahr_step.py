@@ -29,7 +29,7 @@ from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters
 from itm.features import TokenRows
 from itm.methods.build import build_method
-from itm.methods.interface import Context, Widths
+from itm.methods.method import Context, Widths
 from itm.training.batches import Sampler
 from itm.training.distributed import Group
 from itm.training.inputs import Encoder, Inputs, Split

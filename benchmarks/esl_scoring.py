@@ -28,12 +28,12 @@ from torch import Tensor
 from itm.config.model import EmbeddingParameters
 from itm.config.presets import compose
 from itm.methods.build import build_method, build_similarity
-from itm.methods.esl.fragments import EslToken
-from itm.methods.esl.pyramid import unit
-from itm.methods.esl.whole import EslGlobal
-from itm.methods.interface import Embedded, Widths
-from itm.methods.padding import concatenate as whole_of
+from itm.methods.method import Embedded, Widths
 from itm.methods.scoring import all_scores
+from itm.methods.scoring import concatenate as whole_of
+from itm.methods.similarities.esl.pyramid import unit
+from itm.methods.similarities.esl_global import EslGlobalSimilarity
+from itm.methods.similarities.esl_token import EslTokenSimilarity
 from itm.towers.base import Features
 
 ROOT = Path(__file__).parents[1]
@@ -49,18 +49,18 @@ def say(line: str) -> None:
     SAID.append(line)
 
 
-def similarity(entry: str) -> EslToken | EslGlobal:
+def similarity(entry: str) -> EslTokenSimilarity | EslGlobalSimilarity:
     """The similarity of an entry of `coco-butd` in the published size, with contributions that are not all the same."""
     torch.manual_seed(0)
     found = build_similarity(METHOD[entry].similarity, EMBEDDING, WIDTHS).eval()
-    assert isinstance(found, EslToken | EslGlobal)
+    assert isinstance(found, EslTokenSimilarity | EslGlobalSimilarity)
     with torch.no_grad():
         found.correspondence.contribution.degrees.add_(0.01 * torch.randn(len(found.correspondence.matrices)))
     return found
 
 
 def gallery(
-    model: EslToken | EslGlobal, images: int, captions: int, batch: int = 100
+    model: EslTokenSimilarity | EslGlobalSimilarity, images: int, captions: int, batch: int = 100
 ) -> tuple[list[Embedded], list[Embedded]]:
     """Random images and captions, embedded batch by batch."""
     generator = torch.Generator().manual_seed(1)
@@ -80,7 +80,7 @@ def gallery(
     return found[0], found[1]
 
 
-def loop_tokens(model: EslToken, images: Embedded, captions: Embedded) -> Tensor:
+def loop_tokens(model: EslTokenSimilarity, images: Embedded, captions: Embedded) -> Tensor:
     """Scores (images, captions), one caption and one level after the other."""
     assert images.tokens is not None
     assert captions.tokens is not None
@@ -98,14 +98,14 @@ def loop_tokens(model: EslToken, images: Embedded, captions: Embedded) -> Tensor
     return torch.stack(columns, 1)
 
 
-def loop_attention(scores: Tensor, model: EslToken) -> Tensor:
+def loop_attention(scores: Tensor, model: EslTokenSimilarity) -> Tensor:
     """What the tokens of the second axis find among those of the third; one caption, all images."""
     signal = torch.nn.functional.leaky_relu(scores.tanh(), 0.1)
     attention = (model.log_scale.exp() * unit(signal.transpose(1, 2)).transpose(1, 2)).softmax(2)
     return (attention * scores).sum(2).mean(1)
 
 
-def loop_global(model: EslGlobal, images: Embedded, captions: Embedded) -> Tensor:
+def loop_global(model: EslGlobalSimilarity, images: Embedded, captions: Embedded) -> Tensor:
     """Scores (images, captions), one caption and one level after the other."""
     left, right = (torch.split(each.embedding, model.sizes, -1) for each in (images, captions))
     columns = []
@@ -146,7 +146,7 @@ def peak() -> float:
 
 def score_gallery(images: int, captions: int) -> dict[str, float]:
     model = similarity("esl-token")
-    assert isinstance(model, EslToken)
+    assert isinstance(model, EslTokenSimilarity)
     method = build_method(METHOD["esl-token"], EMBEDDING, WIDTHS).eval()
     method.similarity = model
     given = gallery(model, images, captions)
@@ -183,8 +183,8 @@ def main() -> None:
         say(f"{given.threads} threads, torch {torch.__version__.split('+')[0]}")
         size = f"{given.images} images x {given.captions} captions"
         token, whole = similarity("esl-token"), similarity("esl-global")
-        assert isinstance(token, EslToken)
-        assert isinstance(whole, EslGlobal)
+        assert isinstance(token, EslTokenSimilarity)
+        assert isinstance(whole, EslGlobalSimilarity)
         pairs = [whole_of(each) for each in gallery(token, given.images, given.captions)]
         compare("esl-token", size, lambda: token.score(*pairs), lambda: loop_tokens(token, *pairs), given.repeat)
         vectors = [whole_of(each) for each in gallery(whole, given.images, given.captions)]

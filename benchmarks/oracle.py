@@ -18,7 +18,7 @@ import smoke
 import torch
 
 from itm.config import Parameters, load
-from itm.config.methods import DitmParameters, MethodParameters
+from itm.config.methods import MethodParameters
 from itm.config.model import TrainParameters
 from itm.data.files import write_json
 from itm.data.layout import CAPTIONS, IMAGES
@@ -77,11 +77,12 @@ def main() -> None:
         write_json(given.out, found)
 
 
-def oracle(like: MethodParameters, refinement: str, orders: bool) -> DitmParameters:
+def oracle(like: MethodParameters, refinement: str, orders: bool) -> MethodParameters:
     changes: dict[str, Any] = {"gate": "containment", "direction": False, "refinement": refinement}
     if not orders:
         changes |= {"order_weight": 0.0, "radius_weight": 0.0, "mined_captions": 0}
-    return DitmParameters.model_validate({**like.model_dump(), **changes})
+    given = like.model_dump()
+    return MethodParameters.model_validate({**given, "loss": {**given["loss"], **changes}})
 
 
 def one(

@@ -32,7 +32,7 @@ from scipy import sparse
 from itm.config.model import EmbeddingParameters, TrainParameters
 from itm.config.presets import compose
 from itm.methods.build import build_method
-from itm.methods.interface import Context, Widths
+from itm.methods.method import Context, Widths
 from itm.towers.base import Features, Towers
 from itm.towers.scratch import ScratchTowers
 from itm.training.batches import Sampler

@@ -91,6 +91,18 @@ def check(
     typer.echo(f"  towers      {found.towers.kind}, {'frozen' if found.towers.frozen else 'trained'}")
 
 
+@app.command(rich_help_panel=CONFIGURE)
+def migrate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="params.yaml, or the model.json of models.")],
+) -> None:
+    """Rewrite files of an older version in the present form."""
+    from itm.data.migrate import migrate as rewrite
+
+    for file in files:
+        count = rewrite(file)
+        typer.echo(f"{file}: {count} methods rewritten" if count else f"{file}: nothing to rewrite")
+
+
 @app.command(rich_help_panel=INSPECT)
 def presets() -> None:
     """List the presets."""
@@ -106,7 +118,7 @@ def methods() -> None:
 
     root = project_root()
     stated = _entries(_raw_parameters(root / PARAMETERS))
-    own = {name: f"loss {entry.get('loss')}; only in params.yaml" for name, entry in stated.items()}
+    own = {name: f"{_loss(entry)}; only in params.yaml" for name, entry in stated.items()}
     _print_names(own | choices("method", root))
 
 
@@ -268,6 +280,11 @@ def _entries(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The entries of `method` in what a params.yaml says."""
     found = values.get("method")
     return {name: entry for name, entry in found.items() if isinstance(entry, dict)} if isinstance(found, dict) else {}
+
+
+def _loss(entry: dict[str, Any]) -> str:
+    loss = entry.get("loss")
+    return f"loss {loss.get('type') if isinstance(loss, dict) else loss}"
 
 
 def _stages() -> list[str]:

@@ -21,8 +21,7 @@ from itm.data.tables import read_captions, read_images, read_texts
 from itm.descriptions.side import read_side
 from itm.errors import ModelError
 from itm.features import FeatureRows, TokenRows, read_features, text_batches
-from itm.methods.interface import Embedded
-from itm.methods.method import Method
+from itm.methods.method import Embedded, Method
 from itm.methods.saved import load_model, method_parameters
 from itm.methods.scoring import Scores, all_scores, shortlist_scores
 from itm.towers.base import Features, Towers

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from itm.data.decode import Pixels, fit, square
 from itm.errors import DataError, ModelError
-from itm.methods.interface import Embedded
+from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
 

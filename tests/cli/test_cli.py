@@ -60,8 +60,8 @@ def test_a_preset_states_the_methods_in_use_and_tells_of_one_in_a_line(project):
     ]
     assert "2 parameters changed" in result.output
     assert "2 parameters changed" in run("preset", "scenes").output
-    run("preset", "scenes", "method.esl-token.margin=0.1")
-    assert load(project / "params.yaml").entry("esl-token").margin == 0.1
+    run("preset", "scenes", "method.esl-token.loss.margin=0.1")
+    assert load(project / "params.yaml").entry("esl-token").loss.margin == 0.1
 
 
 def test_preset_works_from_a_folder_below(project, monkeypatch):
@@ -107,7 +107,7 @@ def test_methods_of_ones_own_are_listed(project):
     run(
         "preset",
         "scenes",
-        "+method.wide={loss: vse, margin: 0.4, mining: sum, warmup_epochs: 0, similarity: {type: heads}, add: {}}",
+        "+method.wide={like: vse, loss: {margin: 0.4, mining: sum}}",
     )
     listed = dict(line.split(None, 1) for line in run("methods").output.splitlines())
     assert listed["wide"] == "loss vse; only in params.yaml"

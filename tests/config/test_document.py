@@ -40,8 +40,8 @@ def test_check_tells_a_stale_page(tmp_path, monkeypatch, capsys):
     ("key", "stages"),
     [
         ("train.epochs", ["train"]),
-        ("method.ditm.order_weight", ["train"]),
-        ("method.clip.margin", ["train"]),
+        ("method.ditm.loss.order_weight", ["train"]),
+        ("method.clip.loss.margin", ["train"]),
         ("methods", ["train@", "report"]),
         ("device", []),
         ("data.files", ["fetch@", "clean"]),

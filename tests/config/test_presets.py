@@ -75,7 +75,7 @@ def test_overrides_change_keys_groups_and_add_methods(few_methods):
             "train.epochs=3",
             "train.tower_learning_rate=1e-7",
             "model=offline",
-            "+method.wide={loss: vse, margin: 0.4, mining: sum, warmup_epochs: 0, similarity: {type: heads}, add: {}}",
+            "+method.wide={like: vse, loss: {margin: 0.4, mining: sum}}",
         ],
         root=few_methods,
     )
@@ -83,11 +83,11 @@ def test_overrides_change_keys_groups_and_add_methods(few_methods):
     assert parameters.train.epochs == 3
     assert parameters.train.tower_learning_rate == 1e-7
     assert parameters.towers.kind == "offline"
-    assert parameters.method["wide"].margin == 0.4
+    assert parameters.method["wide"].loss.margin == 0.4
 
 
 def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about(few_methods):
-    overrides = ["methods=[ditm-margin]", "method.esl-token.margin=0.3"]
+    overrides = ["methods=[ditm-margin]", "method.esl-token.loss.margin=0.3"]
     whole = compose("scenes", overrides, root=few_methods)
     found = in_use(whole, overrides)
     assert set(found.method) == {"ditm-margin", "esl-token"}

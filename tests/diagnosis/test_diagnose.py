@@ -13,7 +13,7 @@ from presets import preset
 from scipy import sparse
 from typer.testing import CliRunner
 
-from itm.config.methods import DitmParameters
+from itm.config.losses import DitmParameters
 from itm.config.render import render
 from itm.data.layout import CAPTIONS
 from itm.data.scenes import read_scenes, tables, write_images, write_scenes
@@ -22,7 +22,7 @@ from itm.diagnosis.commands import diagnose_app
 from itm.diagnosis.pairs import Diagnosis, diagnose
 from itm.diagnosis.truth import LogicTruth, OracleRelations, StoredTruth
 from itm.errors import ConfigError, DataError
-from itm.methods.interface import Requirements
+from itm.methods.method import Requirements
 from itm.stages.clean import clean
 from itm.stages.score import score
 from itm.training.batches import BatchRows
@@ -51,7 +51,7 @@ def described() -> Described:
 
 
 def run(truth: Known | None = None, keep: int = 9, **changes: object) -> Diagnosis:
-    given = {**PARAMETERS.method["ditm"].model_dump(), "soft_threshold": 0.8, **changes}
+    given = {**PARAMETERS.method["ditm"].loss.model_dump(), "soft_threshold": 0.8, **changes}
     options = DitmParameters.model_validate(given)
     return diagnose(
         "own", options, "train", described(), truth, batch_images=2, captions_per_image=2, seed=0, epochs=1, keep=keep
@@ -125,7 +125,7 @@ def test_an_oracle_relaxes_exactly_the_false_negatives() -> None:
     assert labels.containment is not None
     assert labels.containment.tolist() == [[1, 1, 1, 0], [0, 1, 1, 1]]
     options = DitmParameters.model_validate(
-        {**PARAMETERS.method["ditm"].model_dump(), "direction": False, "refinement": "masked"}
+        {**PARAMETERS.method["ditm"].loss.model_dump(), "direction": False, "refinement": "masked"}
     )
     found = diagnose("oracle", options, "train", told, Known(), batch_images=2, captions_per_image=2, seed=0)
     assert found.precision == found.recall == 1

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from presets import preset
-from pydantic import TypeAdapter
 
-from itm.config.methods import BASES, DitmParameters, MethodParameters
+from itm.config.losses import BASES, DitmParameters
+from itm.config.methods import MethodParameters
 from itm.methods.build import build_method
-from itm.methods.interface import Context, Embedded, Labels, Widths
-from itm.methods.method import Method
+from itm.methods.method import Context, Embedded, Labels, Method, Widths
 from itm.towers.base import Features
 
 PARAMETERS = preset("scenes")
@@ -42,7 +41,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 def variant(**changes: object) -> DitmParameters:
     """`ditm` with an order term on similarities, and labels that all count alike, but for `changes`."""
-    plain = {**PARAMETERS.method["ditm"].model_dump(), "order_weight": 1.0, "label_slope": 0.0}
+    plain = {**PARAMETERS.method["ditm"].loss.model_dump(), "order_weight": 1.0, "label_slope": 0.0}
     return DitmParameters.model_validate({**plain, **changes})
 
 
@@ -57,10 +56,14 @@ ADDED: dict[str, dict[str, object]] = {
 def described(base: str, **changes: object) -> MethodParameters:
     options = {**PARAMETERS.method["vsd"].model_dump()["add"]["descriptions"], **changes}
     entry = {**PARAMETERS.method[base].model_dump(), "add": {"descriptions": options}}
-    return TypeAdapter(MethodParameters).validate_python(entry)
+    return MethodParameters.model_validate(entry)
 
 
-METHODS = dict(PARAMETERS.method) | {f"ditm:{name}": variant(**changes) for name, changes in VARIANTS.items()}
+METHODS = dict(PARAMETERS.method)
+METHODS |= {
+    f"ditm:{name}": PARAMETERS.method["ditm"].model_copy(update={"loss": variant(**changes)})
+    for name, changes in VARIANTS.items()
+}
 METHODS["esl-token:batch-norm"] = PARAMETERS.method["esl-token"].model_copy(
     update={
         "similarity": PARAMETERS.method["esl-token"].similarity.model_copy(

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itm.methods.aahr.encoder import FusedEncoder, Sizes, kept_tokens
-from itm.methods.aahr.fragments import FragmentRelation, fragment_scores, mean_score
-from itm.methods.aahr.graph import (
+from itm.methods.additions.twin import Queue, Twin, queue_info_nce
+from itm.methods.functional.instance_graph import (
     Correlations,
     InstanceGraph,
     adjacency,
@@ -23,8 +22,9 @@ from itm.methods.aahr.graph import (
     intra_relation,
     relation_divergence,
 )
-from itm.methods.aahr.momentum import Queue, Twin, queue_info_nce
-from itm.methods.aahr.pooling import Gate, GuidedPooling, top_mean
+from itm.methods.similarities.aahr.encoder import FusedEncoder, Sizes, kept_tokens
+from itm.methods.similarities.aahr.fragments import FragmentRelation, fragment_scores, mean_score
+from itm.methods.similarities.aahr.pooling import Gate, GuidedPooling, top_mean
 
 SIZES = Sizes(
     dimension=8,
@@ -186,7 +186,7 @@ def test_fragment_scores_equal_a_literal_loop(seed: int, texts: list[int], image
 def test_fragment_scores_in_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     given = (random(1, 7, 4, 5), mask_of([4, 1, 2, 3, 4, 1, 2], 4), random(2, 3, 6, 5), mask_of([6, 2, 5], 6))
     whole = fragment_scores(*given)
-    monkeypatch.setattr("itm.methods.aahr.fragments._BLOCK", 150)
+    monkeypatch.setattr("itm.methods.similarities.aahr.fragments._BLOCK", 150)
     for found, expected in zip(fragment_scores(*given), whole, strict=True):
         torch.testing.assert_close(found, expected)
 

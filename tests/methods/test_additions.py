@@ -16,13 +16,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from itm.config.methods import MethodParameters
-from itm.methods.aahr.graph import InstanceGraph
 from itm.methods.additions.graph import Graph
 from itm.methods.additions.queue import KEY, Queues, with_queued_images, with_queued_texts
 from itm.methods.build import build_method
-from itm.methods.interface import Context, Embedded, Labels, Requirements
-from itm.methods.method import Method
-from itm.methods.refinement import evidence, refine
+from itm.methods.functional.instance_graph import InstanceGraph
+from itm.methods.losses.ditm.relaxation import evidence, refine
+from itm.methods.method import Context, Embedded, Labels, Method, Requirements
 from itm.training.batches import BatchRows
 from itm.training.relations import Relations
 
@@ -221,7 +220,7 @@ def test_shares_are_what_the_refinement_leaves() -> None:
     truth = batch(known, np.arange(10))
     for name, whole in (("ditm", 1.0), ("ditm:hinge-relative_margin", None)):
         loss = build(METHODS[name]).loss
-        options = METHODS[name]
+        options = METHODS[name].loss
         found = loss.negative_share(truth, Context(epoch=50))
         refinement = refine(options, truth, evidence(options, truth, None), 0)  # type: ignore[arg-type]
         left = refinement.margin / options.margin if whole is None else whole - refinement.relevance  # type: ignore[operator, union-attr]

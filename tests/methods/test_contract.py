@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from itm.methods.ditm import DitmLoss
-from itm.methods.interface import Context
-from itm.methods.matching import Matching
-from itm.methods.method import Method
-from itm.methods.refinement import evidence, refine
+from itm.methods.losses.ditm.loss import DitmLoss
+from itm.methods.losses.ditm.relaxation import evidence, refine
+from itm.methods.method import Context, Method
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import CAPTIONS_EACH, IMAGE_WIDTH, IMAGES, POSITIONS, TEXT_WIDTH, features, labels, part, step
@@ -93,7 +91,7 @@ def test_copies_of_an_image_are_never_negatives(method: Method) -> None:
         similarities = torch.zeros_like(truth.positives, dtype=torch.float, requires_grad=True)
         found = evidence(loss.options, truth, texts.embedding)
         refinement = refine(loss.options, truth, found, 0)
-        Matching(loss.options, loss.logits).losses(similarities, truth.positives, refinement, "sum").total().backward()
+        loss.matching(similarities, truth.positives, refinement, "sum").total().backward()
         assert similarities.grad is not None
         if loss.options.base == "sigmoid":  # each pair has its own "yes", whatever else is true
             assert (similarities.grad < 0).all()

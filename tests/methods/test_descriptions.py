@@ -13,7 +13,8 @@ from itm.config.describe import DescriptionsParameters
 from itm.errors import ModelError
 from itm.methods import build
 from itm.methods.additions.descriptions import Descriptions, Fusion
-from itm.methods.interface import Context, Embedded
+from itm.methods.method import Context, Embedded
+from itm.methods.similarities.heads import HeadsSimilarity
 from itm.towers.base import Features
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -146,8 +147,7 @@ def test_it_goes_with_every_base_that_has_index_vectors() -> None:
 
 
 def test_a_pairwise_base_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from itm.methods.blocks.heads import Heads
 
-    monkeypatch.setattr(Heads, "kind", "pairwise")
+    monkeypatch.setattr(HeadsSimilarity, "kind", "pairwise")
     with pytest.raises(ModelError, match=r"add\.descriptions: similarity 'heads' compares tokens"):
         build.build_method(PARAMETERS.method["vsd"], PARAMETERS.embedding, WIDTHS)

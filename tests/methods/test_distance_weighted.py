@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from itm.methods.blocks.distance_weighted import (
+from itm.methods.functional.distance_weighted import (
     distance_weighted,
     log_weights,
     symmetric_distance_weighted,

@@ -13,9 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from itm.methods.blocks.hinge import hinge, symmetric_hinge
-from itm.methods.blocks.info_nce import added_targets, graded_targets, info_nce, soft_cross_entropy, symmetric_info_nce
-from itm.methods.blocks.order import order_hinge, radius
+from itm.methods.functional.hinge import hinge, symmetric_hinge
+from itm.methods.functional.info_nce import (
+    added_targets,
+    graded_targets,
+    info_nce,
+    soft_cross_entropy,
+    symmetric_info_nce,
+)
+from itm.methods.losses.ditm.order import own_lists, pairwise, radius
 from itm.text.relaxation import strength
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,6 +33,12 @@ def batch(seed: int, images: int, each: int) -> tuple[Tensor, Tensor, Tensor]:
     owner = torch.arange(images).repeat_interleave(each)
     similarities = torch.rand(images, len(owner), generator=generator, dtype=torch.float64) * 2 - 1
     return similarities, owner.unsqueeze(0) == torch.arange(images).unsqueeze(1), owner
+
+
+def order_hinge(values: Tensor, score: Tensor, owner: Tensor, margin: float, gap: float) -> Tensor:
+    """The pairwise order of each image's own captions."""
+    lists = own_lists(owner, int(owner.max()) + 1)
+    return pairwise(lists.of_texts(values), lists.of_texts(score), lists, margin, gap)
 
 
 def test_info_nce_by_hand() -> None:

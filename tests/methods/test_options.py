@@ -14,23 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from itm.config.methods import VseParameters
+from itm.config.losses import DitmParameters, Mining, OrderForm, VseParameters
 from itm.config.parameters import validate
 from itm.errors import ConfigError
-from itm.methods.blocks.gates import gate_of, text_cosine
-from itm.methods.blocks.hinge import Mining, hinge, symmetric_hinge
-from itm.methods.blocks.info_nce import info_nce
-from itm.methods.blocks.list_order import Form, list_order
-from itm.methods.blocks.lists import own_lists, with_mined
-from itm.methods.blocks.noise import pair_noise
-from itm.methods.blocks.order import order_hinge
-from itm.methods.blocks.sigmoid import sigmoid_loss
-from itm.methods.ditm import DitmLoss
-from itm.methods.interface import Context, Embedded, Labels
-from itm.methods.matching import Matching
-from itm.methods.ordering import mined
-from itm.methods.refinement import Evidence, Refinement, evidence, refine
-from itm.methods.vse import VseLoss
+from itm.methods.functional.hinge import hinge, symmetric_hinge
+from itm.methods.functional.info_nce import info_nce
+from itm.methods.functional.noise import pair_noise
+from itm.methods.functional.sigmoid import sigmoid_loss
+from itm.methods.losses.ditm.loss import DitmLoss
+from itm.methods.losses.ditm.order import Lists, list_order, mined, own_lists, with_mined
+from itm.methods.losses.ditm.relaxation import Evidence, Refinement, evidence, gate_of, refine, text_cosine
+from itm.methods.losses.vse import VseLoss
+from itm.methods.method import Context, Embedded, Labels, Losses
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import PARAMETERS, VARIANTS, labels, variant
@@ -41,6 +36,18 @@ DIAGONAL = torch.eye(3, dtype=torch.bool)
 SCORE = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
 GATE = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.5], [0.0, 1.0, 1.0]], dtype=torch.float64)
 EACH = ("hardest", "sum", "semi_hard", "mean")
+
+
+def matching(options: DitmParameters, logits: Callable[[Tensor], Tensor]) -> Callable[..., Losses]:
+    """The matching term with logits of one's own."""
+    loss = DitmLoss(options)
+    loss.logits = logits  # type: ignore[method-assign]
+    return loss.matching
+
+
+def listed(mask: Tensor) -> Lists:
+    """Lists that hold each caption once."""
+    return Lists(torch.arange(mask.numel()).reshape(mask.shape), mask)
 
 
 def three() -> Labels:
@@ -125,13 +132,13 @@ def test_masked_and_pseudo_positive_losses_by_hand() -> None:
     """Hinge with margin 0.2 over all negatives, with (0, 1), (1, 0) and (2, 1) out of the negatives."""
     options = variant(base="hinge", refinement="masked", soft_weight=0.5)
     likely = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 1, 0]], dtype=torch.bool)
-    masked = Matching(options, lambda s: s).losses(
+    masked = matching(options, lambda s: s)(
         SIMILARITIES, DIAGONAL, Refinement(weight=(~likely).double(), relaxed=likely), "sum"
     )
     # rows: 0.2 + 0.4 - 0.5 of caption 2; columns: 0.2 + s - positive of (1 0 masked) (2 0): 0 (0 1 masked) (2 1 masked)
     # (0 2) (1 2): 0
     assert masked.terms["hinge"].value.item() == pytest.approx(0.1 / 3)
-    pseudo = Matching(options, lambda s: s).losses(SIMILARITIES, DIAGONAL, Refinement(pseudo=likely), "sum")
+    pseudo = matching(options, lambda s: s)(SIMILARITIES, DIAGONAL, Refinement(pseudo=likely), "sum")
     assert pseudo.terms["hinge"].value.item() == pytest.approx(0.1 / 3)
     # pseudo-positives 0.6, 0.3, 0.0 against caption 2 in rows 0 and 1 and caption 0 in row 2: 0, 0.1, 0.3; in columns
     # (1, 0) against image 2: 0.2 + 0.1 - 0.3 = 0; those of caption 1 have no negative left
@@ -141,7 +148,7 @@ def test_masked_and_pseudo_positive_losses_by_hand() -> None:
 
 def test_additive_margin_lifts_negatives_before_the_softmax() -> None:
     options = variant(base="additive_margin", refinement="none", margin=0.3)
-    found = Matching(options, lambda s: s / 0.5).losses(SIMILARITIES, DIAGONAL, Refinement(), "sum").terms
+    found = matching(options, lambda s: s / 0.5)(SIMILARITIES, DIAGONAL, Refinement(), "sum").terms
     lifted = (SIMILARITIES + 0.3 * ~DIAGONAL) / 0.5
     expected = (info_nce(lifted, DIAGONAL) + info_nce(lifted.T, DIAGONAL)) / 2
     assert found["additive_margin"].value.item() == pytest.approx(expected.item())
@@ -210,11 +217,15 @@ def test_without_direction_the_gate_alone_decides() -> None:
 
 # --- order terms -----------------------------------------------------------------------------------------------------
 
-LIST = (torch.tensor([[0.1, 0.5, 0.4]]), torch.tensor([[0.0, 0.5, 1.0]]), torch.ones(1, 3, dtype=torch.bool))
+LIST = (
+    torch.tensor([[0.1, 0.5, 0.4]]),
+    torch.tensor([[0.0, 0.5, 1.0]]),
+    Lists(torch.arange(3)[None], torch.ones(1, 3, dtype=torch.bool)),
+)
 
 
 def test_order_forms_by_hand() -> None:
-    by_hand: dict[Form, float] = {
+    by_hand: dict[OrderForm, float] = {
         # rises 0.05, 0.1, 0.05 asked, 0.4, 0.3, -0.1 found: only the last pair lacks 0.15
         "pairwise": 0.15 / 3,
         # rung 1: least above 0.4, largest below 0.1; rung 2: 0.4 and 0.5
@@ -236,7 +247,7 @@ def test_order_forms_by_hand() -> None:
 
 
 @given(seed=st.integers(0, 10_000), gap=st.sampled_from([0.0, 0.05, 0.4]), form=st.sampled_from(["ladder", "listmle"]))
-def test_order_forms_equal_literal_loops(seed: int, gap: float, form: Form) -> None:
+def test_order_forms_equal_literal_loops(seed: int, gap: float, form: OrderForm) -> None:
     values, score, mask = _padded(seed)
     expected = []
     for row in range(len(values)):
@@ -249,33 +260,23 @@ def test_order_forms_equal_literal_loops(seed: int, gap: float, form: Form) -> N
                 expected.append(max(0.0, 0.1 - min(v[k] for k in above) + max(v[p] for p in below)))
             elif below:
                 expected.append(math.log(sum(math.exp(v[p] / 0.5) for p in [q, *below])) - v[q] / 0.5)
-    found = list_order(form, values, score, mask, 0.1, gap, 0.5).item()
+    found = list_order(form, values, score, listed(mask), 0.1, gap, 0.5).item()
     assert found == pytest.approx(sum(expected) / len(expected) if expected else 0)
 
 
-@given(seed=st.integers(0, 10_000), gap=st.sampled_from([0.0, 0.05, 0.4]))
-def test_pairs_of_lists_are_the_pairs_of_captions(seed: int, gap: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    owner = torch.randint(0, 4, (9,), generator=generator)
-    values, score = torch.rand(2, 9, generator=generator, dtype=torch.float64)
-    lists = own_lists(owner, 4)
-    found = list_order("pairwise", lists.of_texts(values), lists.of_texts(score), lists.mask, 0.1, gap, 1.0)
-    assert found.item() == pytest.approx(order_hinge(values, score, owner, 0.1, gap).item())
-
-
 @pytest.mark.parametrize("form", ["pairwise", "ladder", "listmle", "kl"])
-def test_an_order_needs_captions_that_differ(form: Form) -> None:
+def test_an_order_needs_captions_that_differ(form: OrderForm) -> None:
     values = torch.rand(3, 2, dtype=torch.float64, requires_grad=True)
     every = torch.ones(3, 2, dtype=torch.bool)
     for score, mask in ((torch.full((3, 2), 0.5), every), (torch.rand(3, 2), every & torch.tensor([True, False]))):
-        value = list_order(form, values, score.double(), mask, 0.1, 0.0, 0.1)
+        value = list_order(form, values, score.double(), listed(mask), 0.1, 0.0, 0.1)
         (gradient,) = torch.autograd.grad(value, values)
         assert value.item() == 0
         assert (gradient == 0).all()
 
 
 @pytest.mark.parametrize("form", ["pairwise", "ladder", "listmle", "kl"])
-def test_an_ordered_list_costs_less_than_its_reverse(form: Form) -> None:
+def test_an_ordered_list_costs_less_than_its_reverse(form: OrderForm) -> None:
     values, score, mask = torch.tensor([[0.1, 0.2, 0.3]]), LIST[1], LIST[2]
     forth = list_order(form, values, score, mask, 0.1, 0.05, 0.1)
     back = list_order(form, values.flip(1), score, mask, 0.1, 0.05, 0.1)
@@ -302,7 +303,7 @@ def test_label_slope_by_hand(mixing: str, weight: float) -> None:
     refinement = refine(options, truth, evidence(options, truth, None), 0)
     assert refinement.label_weight is not None
     assert refinement.label_weight.tolist() == [1.0, 4.0]
-    found = Matching(options, lambda s: s).losses(torch.tensor([[0.5, -0.5]]), truth.positives, refinement, "sum")
+    found = matching(options, lambda s: s)(torch.tensor([[0.5, -0.5]]), truth.positives, refinement, "sum")
     normaliser = math.log(math.exp(0.5) + math.exp(-0.5))
     # the captions' side has one image to choose from and costs nothing
     assert found.total().item() == pytest.approx((normaliser - 0.2 * 0.5 + 0.8 * 0.5) / 2)
@@ -310,7 +311,7 @@ def test_label_slope_by_hand(mixing: str, weight: float) -> None:
 
 def test_without_a_slope_labels_count_alike() -> None:
     assert refine(variant(), labels(), evidence(variant(), labels(), None), 0).label_weight is None
-    assert refine(variant(soft_weight=0.0), labels(), evidence(variant(), labels(), None), 0).relaxed is None
+    assert refine(variant(soft_weight=0.0), labels(), evidence(variant(), labels(), None), 0).relevance is None
 
 
 # --- gradients -------------------------------------------------------------------------------------------------------
@@ -321,17 +322,17 @@ def test_matching_gradients_agree_with_finite_differences(name: str) -> None:
     options = variant(**{"soft_threshold": 0.3, **VARIANTS[name]})
     truth, texts = _double_labels(), torch.nn.functional.normalize(torch.rand(6, 5, dtype=torch.float64), dim=1)
     refinement = refine(options, truth, evidence(options, truth, texts), 2)
-    matching = Matching(options, lambda s: s * 3 - (1 if options.base == "sigmoid" else 0))
+    terms = matching(options, lambda s: s * 3 - (1 if options.base == "sigmoid" else 0))
 
     def total(similarities: Tensor) -> Tensor:
-        return matching.losses(similarities, truth.positives, refinement, options.mining).total()
+        return terms(similarities, truth.positives, refinement, options.mining).total()
 
     assert torch.autograd.gradcheck(total, (_similarities().requires_grad_(),))
 
 
 @pytest.mark.parametrize("form", ["pairwise", "ladder", "listmle", "kl"])
 @pytest.mark.parametrize("limit", [0, 2])
-def test_order_gradients_agree_with_finite_differences(form: Form, limit: int) -> None:
+def test_order_gradients_agree_with_finite_differences(form: OrderForm, limit: int) -> None:
     truth = _double_labels()
     lists = own_lists(truth.owner, 3)
     if limit:
@@ -339,8 +340,7 @@ def test_order_gradients_agree_with_finite_differences(form: Form, limit: int) -
         lists = with_mined(lists, candidates, _similarities(), limit)
 
     def total(similarities: Tensor) -> Tensor:
-        listed = lists.of_pairs(similarities)
-        return list_order(form, listed, lists.of_texts(truth.score), lists.mask, 0.1, 0.0, 0.3)
+        return list_order(form, lists.of_pairs(similarities), lists.of_texts(truth.score), lists, 0.1, 0.0, 0.3)
 
     assert torch.autograd.gradcheck(total, (_similarities().requires_grad_(),))
 
@@ -357,8 +357,9 @@ def test_the_gate_and_the_mined_set_send_no_gradient() -> None:
 
 def _check(**changes: object) -> Callable[[], object]:
     values = PARAMETERS.model_dump()
-    values["method"]["ditm"] |= changes
-    values["train"]["captions_per_image"] = values["method"]["ditm"].pop("captions", 2)
+    loss = values["method"]["ditm"]["loss"]
+    loss |= changes
+    values["train"]["captions_per_image"] = loss.pop("captions", 2)
     return lambda: validate(values, "params.yaml")
 
 
@@ -367,7 +368,7 @@ def _check(**changes: object) -> Callable[[], object]:
     [
         (
             {"refinement": "relative_margin"},
-            r"method.ditm: refinement 'relative_margin' does not go with base 'info_nce'; it goes with hinge",
+            r"method.ditm.loss: refinement 'relative_margin' does not go with base 'info_nce'; it goes with hinge",
         ),
         ({"base": "sigmoid", "label_slope": 1.0}, "label_slope weighs the targets of a softmax, and base 'sigmoid'"),
         ({"base": "hinge"}, r"refinement 'soft_targets' does not go with base 'hinge'; it goes with info_nce, sigmoid"),
@@ -389,10 +390,10 @@ def _check(**changes: object) -> Callable[[], object]:
             {"captions": 1},
             r"method.ditm orders an image's captions, but a batch holds 1 of each; set train.captions_per",
         ),
-        ({"order_form": "listmel"}, r"method.ditm.order_form = 'listmel': .*did you mean 'listmle'\?"),
+        ({"order_form": "listmel"}, r"method.ditm.loss.order_form = 'listmel': .*did you mean 'listmle'\?"),
         ({"gate": "text_cosin"}, r"did you mean 'text_cosine'\?"),
-        ({"mined_threshold": 0.0}, r"method.ditm.mined_threshold = 0.0: .*greater than 0"),
-        ({"base": "triplet"}, r"method.ditm.base = 'triplet': "),
+        ({"mined_threshold": 0.0}, r"method.ditm.loss.mined_threshold = 0.0: .*greater than 0"),
+        ({"base": "triplet"}, r"method.ditm.loss.base = 'triplet': "),
         ({"order_temperature": 0}, r"order_temperature = 0: .*greater than 0"),
         ({"order_temprature": 0.1}, r"order_temprature: unknown key; did you mean 'order_temperature'\?"),
     ],
@@ -437,7 +438,8 @@ def test_negatives_are_relaxed_and_captions_ordered_after_the_warm_up(epoch: int
 
 @pytest.mark.parametrize(("epoch", "mining"), [(1, "mean"), (2, "hardest")])
 def test_the_hinge_of_vse_takes_the_hardest_negative_after_the_warm_up(epoch: int, mining: Mining) -> None:
-    loss = VseLoss(VseParameters(**{**PARAMETERS.method["vse"].model_dump(), "warmup_epochs": 2, "mining": "hardest"}))
+    given = {**PARAMETERS.method["vse"].loss.model_dump(), "warmup_epochs": 2, "mining": "hardest"}
+    loss = VseLoss(VseParameters.model_validate(given))
     vectors = Embedded(torch.eye(3))
     found = loss.losses(SIMILARITIES, vectors, vectors, three(), Context(epoch=epoch)).terms["hinge"].value
     assert found == symmetric_hinge(SIMILARITIES, DIAGONAL, loss.options.margin, mining)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from itm.methods.blocks.sinkhorn import sinkhorn
-from itm.methods.blocks.swapped_prototypes import SwappedPrototypes
+from itm.methods.functional.swapped_prototypes import SwappedPrototypes, sinkhorn
 
 
 def random(seed: int, *shape: int) -> Tensor:

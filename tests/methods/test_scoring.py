@@ -10,10 +10,8 @@ import torch
 
 from itm.methods import scoring
 from itm.methods.build import build_method
-from itm.methods.interface import Embedded
-from itm.methods.method import Method
-from itm.methods.padding import concatenate
-from itm.methods.scoring import all_scores, shortlist_scores
+from itm.methods.method import Embedded, Method
+from itm.methods.scoring import all_scores, concatenate, shortlist_scores
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import IMAGE_WIDTH, METHODS, PARAMETERS, TEXT_WIDTH, WIDTHS, features

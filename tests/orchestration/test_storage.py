@@ -128,7 +128,7 @@ def test_a_cache_shared_with_other_projects_is_left_alone(by_dvc, tmp_path) -> N
     by_dvc.commit()
     by_dvc.run("dvc", "cache", "dir", str(tmp_path / "shared"))
     for weight in (0.5, 0.25):
-        by_dvc.set("method.ditm.order_weight", weight)
+        by_dvc.set("method.ditm.loss.order_weight", weight)
         by_dvc.repro()
     count = len(list((tmp_path / "shared").rglob("*")))
     done = by_dvc.itm("gc", "--apply").stdout

@@ -43,7 +43,7 @@ CHANGES = [
         ["clean", "report"],
     ),
     # a parameter of one method
-    (lambda project: project.set("method.ditm.order_weight", 0.125), AFTER_DITM),
+    (lambda project: project.set("method.ditm.loss.order_weight", 0.125), AFTER_DITM),
     # one more seed, one method less
     (
         lambda project: (project.set("methods", ["clip"]), project.set("seeds", [0, 1])),
@@ -72,12 +72,12 @@ def test_what_snakemake_ran_is_in_dvcs_run_cache(by_snakemake, link: str):
         by_snakemake.run("dvc", "checkout", "--relink")
         by_snakemake.sync()
     before = by_snakemake.results()
-    old = by_snakemake.get("method.ditm.order_weight")
-    by_snakemake.set("method.ditm.order_weight", 0.5)
+    old = by_snakemake.get("method.ditm.loss.order_weight")
+    by_snakemake.set("method.ditm.loss.order_weight", 0.5)
     by_snakemake.snakemake()
     assert by_snakemake.results() != before
     assert by_snakemake.dvc_status() == {}
-    by_snakemake.set("method.ditm.order_weight", old)
+    by_snakemake.set("method.ditm.loss.order_weight", old)
     by_snakemake.ran()
     by_snakemake.repro()
     assert by_snakemake.ran() == []
@@ -99,7 +99,7 @@ def test_a_fresh_clone_with_an_empty_cache_runs_through_and_changes_nothing_in_g
 
 
 def test_sync_refuses_while_a_stage_is_out_of_date(by_snakemake):
-    by_snakemake.set("method.ditm.order_weight", 0.25)
+    by_snakemake.set("method.ditm.loss.order_weight", 0.25)
     times = {file: file.stat().st_mtime_ns for file in by_snakemake.root.rglob("models/*/*/*")}
     done = by_snakemake.sync(ok=False)
     assert done.returncode
@@ -141,12 +141,12 @@ def test_a_failed_job_stops_only_what_needs_it(by_snakemake):
 
 @pytest.mark.parametrize("what", ["a parameter", "an input"])
 def test_what_changes_while_a_stage_runs_is_not_filed_under_the_new_value(by_snakemake, what: str):
-    by_snakemake.set("method.ditm.order_weight", 0.25)
+    by_snakemake.set("method.ditm.loss.order_weight", 0.25)
     by_snakemake.ran()
     until_training = ["snakemake", "--cores", "2", "--until", "train"]
     with by_snakemake.waiting("train@ditm-0", *until_training) as running:
         if what == "a parameter":
-            by_snakemake.set("method.ditm.order_weight", 0.75)
+            by_snakemake.set("method.ditm.loss.order_weight", 0.75)
         else:
             by_snakemake.append("src/itm/training/__init__.py", "# a comment\n")
     output, _ = running.communicate()
@@ -163,9 +163,9 @@ def test_a_queued_experiment_runs_the_code_and_parameters_of_its_own_copy(by_dvc
     by_dvc.commit()
     before = by_dvc.results()
     by_dvc.append("src/itm/report/__init__.py", "# a comment\n")
-    by_dvc.run("dvc", "exp", "run", "--queue", "--name", "weight", "-S", "method.ditm.order_weight=0.125")
+    by_dvc.run("dvc", "exp", "run", "--queue", "--name", "weight", "-S", "method.ditm.loss.order_weight=0.125")
     by_dvc.edit("src/stub/report.py", "\n    main()\n", "\n    raise SystemExit('not this code')\n")
     by_dvc.run("dvc", "exp", "run", "--run-all")
     assert by_dvc.results() == before
     shown = by_dvc.run("dvc", "exp", "diff", "HEAD", "weight", "--json").stdout
-    assert '"order_weight"' in shown or "method.ditm.order_weight" in shown
+    assert '"order_weight"' in shown or "method.ditm.loss.order_weight" in shown

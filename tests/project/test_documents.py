@@ -1,28 +1,20 @@
 """What the documents say exists and runs."""
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
-from typing import Literal
 
 import pytest
-import torch
+import warm
 from presets import hydra_once
-from pydantic import Field
 from ruamel.yaml import YAML
-from torch import nn
-from torch.nn import functional
 
 from itm import cli
-from itm.config.methods import MethodSection
-from itm.config.model import EmbeddingParameters
 from itm.config.presets import choices, compose
 from itm.data.catalogue import DataSet
-from itm.methods.blocks.heads import Heads
-from itm.methods.blocks.info_nce import Temperature
-from itm.methods.interface import Context, Embedded, Labels, Loss, Losses, Term, Widths
-from itm.methods.method import Method
-from itm.towers.base import Features
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for pattern in ("*.md", "docs/*.md", "data/*.md") for page in ROOT.glob(pattern))
@@ -119,28 +111,49 @@ def test_the_readme_opens_with_what_it_is_a_picture_and_the_two_commands():
     assert "make test" in top
 
 
-def test_the_example_method_works():
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/adding-a-method.md").read_text(), re.M | re.S)
-    scope = dict(
-        Field=Field, Literal=Literal, Loss=Loss, MethodSection=MethodSection, Tensor=torch.Tensor,
-        Temperature=Temperature, nn=nn, torch=torch, Embedded=Embedded, Labels=Labels, Context=Context, Losses=Losses,
-        Term=Term, functional=functional,
-    )  # fmt: skip
-    exec("\n".join(blocks), scope)
-    torch.manual_seed(0)
-    given = {"loss": "sigmoid", "temperature": 0.1, "bias": -10.0, "similarity": {"type": "heads"}, "add": {}}
-    parameters = scope["SigmoidParameters"].model_validate(given)
-    embedding = EmbeddingParameters(dimension=4, layers=1, hidden=4, dropout=0.0)
-    method = Method(Heads(embedding, Widths(6, 5, 6, 5)), scope["SigmoidLoss"](parameters), {})
-    images, texts = method.encode_image(Features(torch.randn(2, 6))), method.encode_text(Features(torch.randn(4, 5)))
-    owner = torch.tensor([0, 0, 1, 1])
-    positives = owner == torch.arange(2).unsqueeze(1)
-    labels = Labels(positives, owner, torch.zeros(4), torch.zeros(2))
-    value = method.losses(images, texts, labels, Context()).total()
-    logits = method.score(images, texts) / 0.1 - 10
-    expected = sum(
-        torch.log1p(torch.exp(-(1 if positives[i, j] else -1) * logits[i, j])) for i in range(2) for j in range(4)
+ADDED = """
+import sys
+import torch
+from pathlib import Path
+from itm.config.model import EmbeddingParameters
+from itm.config.presets import compose
+from itm.methods.build import build_method
+from itm.methods.method import Context, Labels, Widths
+from itm.towers.base import Features
+
+parameters = compose("scenes", ["methods=[clip,sigmoid]"], root=Path.cwd())
+embedding = EmbeddingParameters(dimension=4, layers=1, hidden=4, dropout=0.0)
+torch.manual_seed(0)
+method = build_method(parameters.entry("sigmoid"), embedding, Widths(6, 5, 6, 5))
+images, texts = method.encode_image(Features(torch.randn(2, 6))), method.encode_text(Features(torch.randn(4, 5)))
+owner = torch.tensor([0, 0, 1, 1])
+positives = owner == torch.arange(2).unsqueeze(1)
+value = method.losses(images, texts, Labels(positives, owner, torch.zeros(4), torch.zeros(2)), Context()).total()
+logits = method.score(images, texts) / 0.1 - 10
+pairs = ((1 if positives[i, j] else -1) * logits[i, j] for i in range(2) for j in range(4))
+torch.testing.assert_close(value, sum(torch.log1p(torch.exp(-pair)) for pair in pairs) / 2)
+value.backward()
+assert method.loss.bias.grad is not None
+print("works")
+"""
+
+
+@pytest.mark.slow
+def test_the_example_loss_works_in_three_places(tmp_path):
+    """As the page says: options and their union, a module, an entry; nothing else is touched."""
+    text = (ROOT / "docs/adding-a-method.md").read_text()
+    options, module = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    (entry,) = re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    losses = tmp_path / "src/itm/config/losses.py"
+    before, union = losses.read_text().split("LossParameters = Annotated[")
+    union = union.replace("| DitmParameters,", "| DitmParameters | SigmoidParameters,")
+    losses.write_text(f"{before}{options}\n\nLossParameters = Annotated[{union}")
+    (tmp_path / "src/itm/methods/losses/sigmoid.py").write_text(module)
+    (tmp_path / "conf/method/sigmoid.yaml").write_text(entry)
+    command = [f"{warm.commands()}/python", "-c", ADDED]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": "src"}, capture_output=True, text=True, check=False
     )
-    torch.testing.assert_close(value, expected / 2)
-    value.backward()
-    assert method.loss.bias.grad is not None
+    assert done.stdout.strip() == "works", done.stderr

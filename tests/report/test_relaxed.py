@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itm.config.methods import DitmParameters
+from itm.config.losses import DitmParameters
 from itm.report.dataset import load_dataset
 from itm.report.relaxed import _measure, _Part, _spread, paired_scores, relaxed_pairs, rule
-from itm.text.relaxation import caption_scores
+from itm.text.controls import caption_scores
 
 
 def options(space, **keys) -> DitmParameters:
-    return DitmParameters(**(space.parameters.method["ditm"].model_dump() | keys))
+    return DitmParameters(**(space.parameters.method["ditm"].loss.model_dump() | keys))
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def test_the_rule_is_that_of_training(finished, part, keys):
     """Every caption of an image is once the one it is paired with, as `itm.training.batches` draws it."""
     import torch
 
-    from itm.methods.interface import Requirements
-    from itm.methods.refinement import evidence, refine
+    from itm.methods.losses.ditm.relaxation import evidence, refine
+    from itm.methods.method import Requirements
     from itm.training.batches import BatchRows
     from itm.training.relations import Relations
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itm.text.relaxation import image_scores, relaxes, strength
+from itm.text.controls import image_scores
+from itm.text.relaxation import relaxes, strength
 
 RULE = {
     "refinement": "soft_targets",

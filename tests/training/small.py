@@ -18,11 +18,10 @@ from itm.config.model import EmbeddingParameters, TrainParameters
 from itm.features import TokenRows
 from itm.methods.additions.descriptions import Descriptions
 from itm.methods.additions.queue import Queues
-from itm.methods.blocks.heads import Heads
 from itm.methods.build import build_method
-from itm.methods.clip import ClipLoss
-from itm.methods.interface import Context, Embedded, Labels, Losses, Term, Widths
-from itm.methods.method import Method
+from itm.methods.losses.clip import ClipLoss
+from itm.methods.method import Context, Embedded, Labels, Losses, Method, Term, Widths
+from itm.methods.similarities.heads import HeadsSimilarity
 from itm.towers.base import Features, Towers, masked_mean
 from itm.towers.scratch import ScratchTowers
 from itm.training.batches import Sampler
@@ -48,7 +47,7 @@ class Stop(Exception):
     """Stands for a kill."""
 
 
-class TokenHeads(Heads):
+class TokenHeads(HeadsSimilarity):
     """Hands the words on, as pairwise similarities do, and something more."""
 
     def encode_text(self, features: Features) -> Embedded:
@@ -80,7 +79,8 @@ def build(name: str, towers: Towers | None, dropout: float) -> Method:
     embedding = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=dropout)
     widths = replace(tower_widths(towers) if towers else Widths(12, 9, 12, 9), side=SIDE, prototypes=4)
     if name == "tokens":
-        return Method(TokenHeads(embedding, widths), TokenLoss(PARAMETERS.method["clip"]), {})  # type: ignore[arg-type]
+        plain = PARAMETERS.method["clip"]
+        return Method(TokenHeads(plain.similarity, embedding, widths), TokenLoss(plain.loss), {})  # type: ignore[arg-type]
     return started(build_method(reduced(PARAMETERS.method[name], dropout), embedding, widths))
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from itm.errors import TrainingError
-from itm.methods.interface import Embedded
-from itm.methods.padding import concatenate
+from itm.methods.method import Embedded
+from itm.methods.scoring import concatenate
 from itm.training import steps
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from itm.config.methods import DitmParameters
+from itm.config.losses import DitmParameters
 from itm.training.checkpoint import Checkpoint
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,8 +24,9 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 @pytest.fixture(params=sorted(OPTIONS))
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    given = {**small.PARAMETERS.method["ditm"].model_dump(), **OPTIONS[request.param]}
-    monkeypatch.setitem(small.PARAMETERS.method, "own", DitmParameters.model_validate(given))
+    ditm = small.PARAMETERS.method["ditm"]
+    loss = DitmParameters.model_validate({**ditm.loss.model_dump(), **OPTIONS[request.param]})
+    monkeypatch.setitem(small.PARAMETERS.method, "own", ditm.model_copy(update={"loss": loss}))
     return "own"
 
 

@@ -15,7 +15,7 @@ from itm.config.model import EmbeddingParameters, TrainParameters
 from itm.errors import TrainingError
 from itm.features import TokenRows
 from itm.methods.build import build_method
-from itm.methods.interface import Widths
+from itm.methods.method import Widths
 from itm.training.checkpoint import Checkpoint
 from itm.training.inputs import Encoder, Inputs
 from itm.training.loop import Outcome, Split, Trainer, seed_everything

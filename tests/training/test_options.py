@@ -15,7 +15,7 @@ from torch import nn
 
 from itm.config.parameters import validate
 from itm.errors import ConfigError, ModelError, TrainingError
-from itm.methods.interface import Losses, Term
+from itm.methods.method import Losses, Term
 from itm.training.average import WeightAverage
 from itm.training.checkpoint import Checkpoint
 from itm.training.figures import EpochFigures

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from itm.methods.additions.queue import KEY, Queues
-from itm.methods.interface import Context
+from itm.methods.method import Context
 from itm.training.checkpoint import Checkpoint
 from itm.training.loop import Trainer
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from itm.methods.interface import Requirements
-from itm.text.relaxation import caption_scores
+from itm.methods.method import Requirements
+from itm.text.controls import caption_scores
 from itm.training.batches import BatchRows
 from itm.training.relations import Relations
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from itm.config.additions import Additions
-from itm.config.parameters import Parameters, method_models, similarity_models
+from itm.config.parameters import Parameters, loss_models, similarity_models
 from itm.config.presets import choices, compose, project_root
 from itm.config.tracking import stages_of, tracking
 
@@ -100,22 +100,16 @@ def _methods(entries: dict[str, dict[str, Any]], stages: Tracking) -> str:
     """One table a method type, with a column for each entry of that type."""
     tracked = ", ".join(stages_of("method.x", stages))
     text = (
-        "## method\n\nOne entry a method: a name of your choice (it appears in the results), its `loss` with the "
-        "options of that loss, its\n`similarity`, and additions (`add`). Any loss goes with any similarity and "
+        "## method\n\nOne entry a method: a name of your choice (it appears in the results), its `loss`, its "
+        "`similarity` and additions (`add`),\neach with options of its own. Any loss goes with any similarity and "
         "any additions.\n"
         "A changed entry trains that method again and runs what follows from it, and leaves "
         f"the other methods alone. Tracked by: {tracked}.\n`methods` lists which entries run."
     )
-    for model in method_models():
-        kind = get_args(model.model_fields["loss"].annotation)[0]
-        own = {name: values for name, values in entries.items() if values["loss"] == kind}
-        head = " | ".join(f"`{name}`" for name in own)
-        lines = [f"| option | type | {head} | |", "|---|---|" + "---|" * (len(own) + 1)]
-        for key, field in model.model_fields.items():
-            if key not in ("loss", *_PARTS):
-                shown = " | ".join(_value(values[key]) for values in own.values())
-                lines.append(f"| `{key}` | {_type(field)} | {shown} | {_cell(field.description)} |")
-        text += f"\n\n### loss: {kind}\n\n{_first_line(model)}\n\n" + "\n".join(lines)
+    text += "\n\n### loss\n\n" + Parts(entries, "loss").overview()
+    for model in loss_models():
+        kind = get_args(model.model_fields["type"].annotation)[0]
+        text += f"\n\n#### loss.type: {kind}\n\n{_first_line(model)}" + Parts(entries, "loss", kind).table(model)
     text += "\n\n### similarity\n\n" + Parts(entries, "similarity").overview()
     for model in similarity_models():
         kind = get_args(model.model_fields["type"].annotation)[0]
@@ -129,12 +123,12 @@ def _methods(entries: dict[str, dict[str, Any]], stages: Tracking) -> str:
     return text
 
 
-_PARTS = {"similarity": "how pairs are scored", "add": "what is added; {} = nothing"}
+_PARTS = {"loss": "what is minimised", "similarity": "how pairs are scored", "add": "what is added; {} = nothing"}
 
 
 @dataclass(frozen=True)
 class Parts:
-    """One part (`similarity`, `add`) of all entries; `kind` narrows it to those of one type or addition."""
+    """One part (`loss`, `similarity`, `add`) of all entries; `kind` narrows it to those of one type or addition."""
 
     entries: dict[str, dict[str, Any]]
     part: str
@@ -163,14 +157,14 @@ class Parts:
         return "\n\n" + "\n".join(lines)
 
     def _kinds(self, values: dict[str, Any]) -> list[str]:
-        if self.part == "similarity":
+        if self.part != "add":
             return [values["type"]]
         return [name for name, options in values.items() if options is not None]
 
     def _of(self, values: dict[str, Any]) -> dict[str, Any] | None:
         if self.kind not in self._kinds(values):
             return None
-        found: dict[str, Any] = values if self.part == "similarity" else values[self.kind]
+        found: dict[str, Any] = values if self.part != "add" else values[self.kind]
         return found
 
 

@@ -1,26 +1,23 @@
-"""Parameters of the methods. An entry of `method` is one row of the results: a loss, a similarity, any additions."""
+"""Parameters of a method: a loss, a similarity, any additions, each a type or name with its own options."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from itm.config.additions import Additions
 from itm.config.base import Section
+from itm.config.losses import DitmParameters, LossParameters
 from itm.config.similarities import SimilarityParameters
 
 
-class MethodSection(Section):
-    """What every entry of `method` has, beside the options of its loss."""
+class MethodParameters(Section):
+    """An entry of `method`: one row of the results."""
 
+    loss: LossParameters = Field(description="what is minimised: a type and its options")
     similarity: SimilarityParameters = Field(description="how pairs are scored: a type and its options")
     add: Additions = Field(description="additions by name, each with its options; {} = none")
-
-    @property
-    def least_captions(self) -> int:
-        """The fewest captions of an image that a batch must hold."""
-        return 1
 
     @property
     def needs_tokens(self) -> bool:
@@ -48,6 +45,14 @@ class MethodSection(Section):
         return self
 
     @model_validator(mode="after")
+    def _gated(self) -> Self:
+        if isinstance(self.loss, DitmParameters) and self.loss.gate == "text_cosine" and self.add.queue is not None:
+            raise ValueError(
+                "loss.gate 'text_cosine' compares the captions of a batch, and add.queue has others; use 'containment'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _described(self) -> Self:
         added = self.add.descriptions
         if added is not None and added.fusion == "only" and self.similarity.type not in ("heads", "gpo"):
@@ -58,171 +63,17 @@ class MethodSection(Section):
         return self
 
 
-class ClipParameters(MethodSection):
-    """Symmetric InfoNCE (CLIP)."""
-
-    loss: Literal["clip"] = Field(description="which loss is minimised")
-    temperature: float = Field(gt=0, description="initial temperature of the softmax")
-    learn_temperature: bool = Field(description="train the temperature (never below 0.01)")
+def has_old_form(entry: Any) -> bool:
+    """Whether an entry is of before 0.1: its loss is a name, and the options of the loss lie beside it."""
+    return isinstance(entry, dict) and isinstance(entry.get("loss"), str)
 
 
-class VseParameters(MethodSection):
-    """Hinge on the hardest negative (VSE++)."""
+def renewed(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the old form in the present one.
 
-    loss: Literal["vse"] = Field(description="which loss is minimised")
-    margin: float = Field(gt=0, description="margin of the hinge")
-    mining: Literal["hardest", "sum", "semi_hard"] = Field(description="negatives that count after the warm-up")
-    warmup_epochs: int = Field(ge=0, description="first epochs with the mean over all negatives")
-
-
-class DistanceWeightedParameters(MethodSection):
-    """Triplets whose negatives are drawn by distance (Wu et al. 2017)."""
-
-    loss: Literal["distance_weighted"] = Field(description="which loss is minimised")
-    margin: float = Field(gt=0, description="margin of the triplets")
-    sphere: int = Field(
-        ge=2, description="dimension of the sphere on which the weights of distances hold: the embedding's, by rule"
-    )
-    cutoff: float = Field(gt=0, le=2, description="distance from which negatives are not drawn")
-    reduction: Literal["sum", "mean"] = Field(description="over the triplets of a batch")
-
-
-BASES: dict[str, tuple[str, ...]] = {
-    "relative_margin": ("hinge", "additive_margin"),
-    "absolute_margin": ("hinge", "additive_margin"),
-    "triplet_weight": ("hinge", "info_nce", "additive_margin", "sigmoid"),
-    "negative_sampling": ("hinge", "info_nce", "additive_margin", "sigmoid"),
-    "soft_targets": ("info_nce", "sigmoid"),
-    "masked": ("hinge", "info_nce", "additive_margin", "sigmoid"),
-    "pseudo_positives": ("hinge", "info_nce", "additive_margin", "sigmoid"),
-    "none": ("hinge", "info_nce", "additive_margin", "sigmoid"),
-}
-"""The base losses that have what a refinement changes: a margin, a target, or any negatives."""
-
-
-class DitmParameters(MethodSection):
-    """Descriptiveness-aware matching (DITM): refined false negatives and generic-to-specific order."""
-
-    loss: Literal["ditm"] = Field(description="which loss is minimised")
-    score: Literal["tfidf", "word_count", "shuffled", "random"] = Field(
-        description="what plays the part of dn; all but tfidf are controls"
-    )
-    gate: Literal["containment", "text_cosine", "none"] = Field(
-        description="A9: relevance gate; containment = idf-weighted share of the caption's keywords that the image's "
-        "captions hold, text_cosine = largest cosine with the image's captions in the batch"
-    )
-    direction: bool = Field(description="use the descriptiveness difference; false = the gate alone refines (control)")
-    base: Literal["hinge", "info_nce", "additive_margin", "sigmoid"] = Field(
-        description="A13: loss of labelled pairs; additive_margin = InfoNCE with the margin added to negatives"
-    )
-    refinement: Literal[
-        "relative_margin",
-        "absolute_margin",
-        "triplet_weight",
-        "negative_sampling",
-        "soft_targets",
-        "masked",
-        "pseudo_positives",
-        "none",
-    ] = Field(
-        description="A5: what the score changes of a negative: its margin (by the difference to the image's score, or "
-        "by its own), its weight, the chance to be left out; or, where relevance passes soft_threshold, its target, "
-        "whether it counts at all, or its label"
-    )
-    image_score: Literal["paired", "maximum", "mean"] = Field(
-        description="A10: dn of an image = of the caption paired in the batch, or of all its captions"
-    )
-    warmup_epochs: int = Field(ge=0, description="first epochs without refinement and order terms")
-    margin: float = Field(gt=0, description="m0: margin of a negative (hinge, additive_margin)")
-    mining: Literal["hardest", "sum", "semi_hard"] = Field(
-        description="A11: negatives that count after the warm-up (hinge)"
-    )
-    margin_width: float = Field(
-        gt=0,
-        description="w: score difference over which a negative falls from its whole margin, weight or chance to its "
-        "floor (relative_margin, triplet_weight, negative_sampling)",
-    )
-    margin_floor: float = Field(
-        ge=0, le=1, description="g_min: smallest share of margin, weight or chance that is left"
-    )
-    temperature: float = Field(gt=0, description="initial temperature of the logits (all but hinge)")
-    learn_temperature: bool = Field(description="train the temperature (never below 0.01)")
-    bias: float = Field(description="initial bias of the logits, always trained; most pairs do not match (sigmoid)")
-    soft_weight: float = Field(
-        ge=0,
-        le=1,
-        description="eps: how much relevant unlabelled pairs count in the target (soft_targets, see soft_mixing), or "
-        "weight of their term (pseudo_positives)",
-    )
-    soft_mixing: Literal["added", "share"] = Field(
-        description="added = a pair counts eps times its relevance in a row's target, where a labelled pair counts 1; "
-        "share = labelled pairs keep 1 - eps, and eps is divided by relevance (soft_targets)"
-    )
-    soft_threshold: float = Field(
-        ge=0, lt=1, description="relevance below this counts as none (soft_targets, masked, pseudo_positives)"
-    )
-    label_slope: float = Field(
-        ge=0,
-        description="kappa: among an image's targets a labelled caption counts 1 + kappa dn, so that the one that says "
-        "more comes first; 0 = all labels count alike (soft_targets, not with the base sigmoid)",
-    )
-    order_form: Literal["pairwise", "ladder", "listmle", "kl"] = Field(
-        description="A7: hinge on pairs with a margin by score difference, fixed margins between rungs, likelihood of "
-        "the order, or divergence from softmax(margin * dn / temperature)"
-    )
-    order_weight: float = Field(
-        ge=0, description="lambda_ord: weight of the order term on image-text similarities; 0 = off"
-    )
-    order_margin: float = Field(
-        ge=0, description="beta: order margin per unit of score difference (ladder: of a rung; listmle: not used)"
-    )
-    order_gap: float = Field(ge=0, description="smallest score difference that is ordered")
-    order_temperature: float = Field(gt=0, description="temperature of the order terms (listmle, kl)")
-    radius_weight: float = Field(
-        ge=0, description="weight of the order term on text radii from the empty caption; 0 = off"
-    )
-    radius_margin: float = Field(ge=0, description="as order_margin, for the radii")
-    mined_captions: int = Field(
-        ge=0, description="A8: most in-batch captions that join an image's own in the order terms; 0 = its own only"
-    )
-    mined_threshold: float = Field(
-        gt=0, le=1, description="theta: smallest gate of a mined caption, which is also more generic than the image's"
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        bases = BASES[self.refinement]
-        if self.base not in bases:
-            raise ValueError(
-                f"refinement '{self.refinement}' does not go with base '{self.base}'; it goes with {', '.join(bases)}"
-            )
-        if self.label_slope and self.refinement == "soft_targets" and self.base == "sigmoid":
-            raise ValueError("label_slope weighs the targets of a softmax, and base 'sigmoid' has none; set it to 0")
-        if self.gate == "none" and not self.direction and self.refinement not in ("none", "soft_targets"):
-            raise ValueError(
-                f"refinement '{self.refinement}' has nothing to go by: gate is 'none' and direction false, so that "
-                "every negative would be relaxed"
-            )
-        ordered = {"order_margin": self.order_weight, "radius_margin": self.radius_weight}
-        if self.mined_captions and not any(ordered.values()):
-            raise ValueError("mined_captions join the order terms, but order_weight and radius_weight are both 0")
-        if self.mined_captions and self.gate == "none":
-            raise ValueError("mined_captions need a gate: with 'none' any more generic caption would be relevant")
-        if self.gate == "text_cosine" and self.add.queue is not None:
-            raise ValueError(
-                "gate 'text_cosine' compares the captions of a batch, and add.queue has others; use gate 'containment'"
-            )
-        for margin, weight in ordered.items():
-            if self.order_form == "kl" and weight and getattr(self, margin) == 0:
-                raise ValueError(f"order_form 'kl' with {margin} 0 asks for equal values, not for an order; raise it")
-        return self
-
-    @property
-    def least_captions(self) -> int:
-        """The fewest captions of an image that a batch must hold: an order needs two."""
-        return 2 if (self.order_weight or self.radius_weight) and not self.mined_captions else 1
-
-
-MethodParameters = Annotated[
-    ClipParameters | VseParameters | DistanceWeightedParameters | DitmParameters, Field(discriminator="loss")
-]
+    >>> renewed({"loss": "clip", "temperature": 0.07, "similarity": {"type": "heads"}, "add": {}})
+    {'loss': {'type': 'clip', 'temperature': 0.07}, 'similarity': {'type': 'heads'}, 'add': {}}
+    """
+    options = {key: value for key, value in entry.items() if key not in ("loss", "similarity", "add")}
+    parts: dict[str, Any] = {key: entry[key] for key in ("similarity", "add") if key in entry}
+    return {"loss": {"type": entry["loss"], **options}, **parts}

@@ -14,7 +14,8 @@ from itm.config.base import Section
 from itm.config.data import CleanParameters, DataParameters, DatasetsParameters, ScoreParameters
 from itm.config.describe import DescribeParameters
 from itm.config.evaluate import EvaluateParameters, ReportParameters
-from itm.config.methods import MethodParameters
+from itm.config.losses import LossParameters
+from itm.config.methods import MethodParameters, has_old_form
 from itm.config.model import EmbeddingParameters, EncodeParameters, TowersParameters, TrainParameters
 from itm.config.regions import RegionsParameters
 from itm.config.similarities import SimilarityParameters
@@ -102,7 +103,7 @@ class Parameters(Section):
                     f"train.{key} is for trained towers, and towers.frozen is true; set it to {str(off).lower()}"
                 )
         for name in self.methods:
-            least = self.method[name].least_captions
+            least = self.method[name].loss.least_captions
             if self.train.captions_per_image < least:
                 raise ValueError(
                     f"method.{name} orders an image's captions, but a batch holds {self.train.captions_per_image} of "
@@ -157,6 +158,14 @@ def validate(values: Any, where: str) -> Parameters:
         raise ConfigError(
             f"{where}: expected sections with keys, found {type(values).__name__}", reason="not-a-mapping"
         )
+    entries = values.get("method")
+    old = [name for name, entry in (entries if isinstance(entries, dict) else {}).items() if has_old_form(entry)]
+    if old:
+        raise ConfigError(
+            f"{where}: {len(old)} entries of `method` have an old form ({first_few(old)}): a loss has its options "
+            "inside now, `loss: {type: clip, temperature: 0.07}`; `itm migrate FILE` rewrites a file",
+            reason="old-form",
+        )
     try:
         return Parameters.model_validate(values)
     except ValidationError as error:
@@ -169,10 +178,8 @@ def validate(values: Any, where: str) -> Parameters:
 
 def _explain(fault: Any, values: dict[str, Any]) -> str:
     location = list(fault["loc"])
-    if location[:1] == ["method"]:
-        del location[2:3]  # pydantic puts the discriminator's value ("ditm") after method.<name>
-        if location[2:3] == ["similarity"]:
-            del location[3:4]
+    if location[:1] == ["method"] and location[2:3] in (["loss"], ["similarity"]):
+        del location[3:4]  # where pydantic puts the discriminator's value ("ditm")
     key = ".".join(str(part) for part in location)
     if fault["type"] == "extra_forbidden":
         return f"{key}: unknown key; {nearest(str(location[-1]), _known_keys(location[:-1], values))}"
@@ -196,22 +203,22 @@ def _known_keys(location: list[Any], values: dict[str, Any]) -> list[str]:
     for part in location:
         values = values.get(part, {}) if isinstance(values, dict) else {}
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if part == "method":
-            continue
-        for key, models in (("loss", method_models()), ("type", similarity_models())):
-            chosen = values.get(key) if isinstance(values, dict) else None
-            for each in models if annotation is None or annotation == get_args(SimilarityParameters)[0] else ():
-                if key in each.model_fields and chosen in get_args(each.model_fields[key].annotation):
-                    annotation = each
-        for each in (annotation, *get_args(annotation)):
-            if isinstance(each, type) and issubclass(each, BaseModel):
+        kinds = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
+        chosen = values.get("type") if isinstance(values, dict) else None
+        for each in kinds:
+            known = (
+                get_args(each.model_fields["type"].annotation)
+                if hasattr(each, "model_fields") and "type" in each.model_fields
+                else (chosen,)
+            )
+            if issubclass(each, BaseModel) and chosen in known:
                 model = each
     return sorted(model.model_fields)
 
 
-def method_models() -> list[type[Section]]:
+def loss_models() -> list[type[Section]]:
     """The parameter models of all losses."""
-    return list(get_args(get_args(MethodParameters)[0]))
+    return list(get_args(get_args(LossParameters)[0]))
 
 
 def similarity_models() -> list[type[Section]]:

@@ -55,14 +55,83 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
         raise ConfigError(f"no preset '{preset}'; {nearest(preset, known)}", reason="unknown-preset")
     try:
         with initialize_config_dir(str(root / CONF), version_base="1.3"):
-            values = OmegaConf.to_container(hydra_compose("config", [f"preset={preset}"]), resolve=True)
+            whole = [f"preset={preset}", f"method=[{','.join(choices('method', root))}]"]
+            values = _expanded(OmegaConf.to_container(hydra_compose("config", whole), resolve=True))
             if overrides:
                 _check_names(overrides, values, root)
-                composed = hydra_compose("config", [f"preset={preset}", *overrides])
-                values = OmegaConf.to_container(composed, resolve=True)
+                # a key that an entry takes from another is not there before it is expanded
+                forced = [f"++{each}" if each.startswith("method.") else each for each in overrides]
+                composed = hydra_compose("config", [*whole, *forced])
+                values = _expanded(OmegaConf.to_container(composed, resolve=True))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"preset '{preset}': {_first_lines(error)}", reason="not-composed") from None
     return validate(values, " ".join([f"preset '{preset}'", *overrides]))
+
+
+def _expanded(values: Any) -> Any:
+    """The values with every `like` under `method` replaced by what it stands for.
+
+    ``like: NAME`` in an entry, or in a part of one, means: as the same place of the entry NAME, but for the keys
+    beside it. A part of another ``type`` replaces the other's whole; null takes something away.
+
+    >>> plain = {"loss": {"type": "clip", "temperature": 0.1}, "add": {"queue": {"size": 9}}}
+    >>> like = {"like": "clip", "loss": {"temperature": 0.2}, "add": {"queue": None}}
+    >>> _expanded({"method": {"clip": plain, "warm": like}})["method"]["warm"]
+    {'loss': {'type': 'clip', 'temperature': 0.2}, 'add': {}}
+
+    Raises:
+        ConfigError: no such entry, no such place in it, or entries that are like each other.
+    """
+    entries: dict[str, Any] = values["method"]
+
+    def place(path: tuple[str, ...], asked: tuple[str, ...]) -> Any:
+        """What stands at a place of an entry, expanded."""
+        if path[0] not in entries:
+            raise ConfigError(
+                f"method.{'.'.join(asked)}.like: no entry '{path[0]}'; {nearest(path[0], entries)}",
+                reason="unknown-like",
+            )
+        found = expand(entries[path[0]], path[:1])
+        for part in path[1:]:
+            found = found.get(part) if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            raise ConfigError(
+                f"method.{'.'.join(asked)}.like: the entry '{path[0]}' has no {'.'.join(path[1:])}",
+                reason="unknown-like",
+            )
+        return found
+
+    open_places: list[tuple[str, ...]] = []
+
+    def expand(node: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(node, dict):
+            return node
+        if path in open_places:
+            raise ConfigError(f"method.{'.'.join(path)}.like: leads back to itself", reason="unknown-like")
+        open_places.append(path)
+        own = {key: expand(value, (*path, key)) for key, value in node.items() if key != "like"}
+        found = _merged(place((str(node["like"]), *path[1:]), path), own) if "like" in node else own
+        open_places.remove(path)
+        return found
+
+    return {**values, "method": {name: _without_null(expand(entry, (name,))) for name, entry in entries.items()}}
+
+
+def _without_null(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    return {key: _without_null(value) for key, value in node.items() if value is not None}
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    if changes.get("type", base.get("type")) != base.get("type"):
+        return changes
+    both = {key: _merged(base[key], value) for key, value in changes.items() if _both(base.get(key), value)}
+    return {**base, **changes, **both}
+
+
+def _both(a: Any, b: Any) -> bool:
+    return isinstance(a, dict) and isinstance(b, dict)
 
 
 def in_use(parameters: Parameters, overrides: Iterable[str] = ()) -> Parameters:

@@ -39,7 +39,7 @@ def diagnose(
     from rich.console import Console
 
     from itm.config import load
-    from itm.config.methods import DitmParameters
+    from itm.config.losses import DitmParameters
     from itm.data.files import write_json
     from itm.diagnosis.pairs import diagnose as run
     from itm.errors import ConfigError
@@ -48,13 +48,14 @@ def diagnose(
     parameters = load(params)
     found: list[Diagnosis] = []
     for name in methods:
-        options = parameters.entry(name)
+        method = parameters.entry(name)
+        options = method.loss
         if not isinstance(options, DitmParameters):
             raise ConfigError(
-                f"method.{name} has the loss '{options.loss}', which relaxes no pair; name one with the loss 'ditm'",
+                f"method.{name} has the loss '{options.type}', which relaxes no pair; name one with the loss 'ditm'",
                 reason="no-pairs",
             )
-        data = describe_split(clean, scored, options, seed, split)
+        data = describe_split(clean, scored, method, seed, split)
         ids = list(data.images["image_id"]), data.captions["caption_id"].to_numpy(), list(data.captions["image_id"])
         truth = _truth(split, clean, scenes if parameters.data.name == "scenes" else None, *ids)
         train = parameters.train

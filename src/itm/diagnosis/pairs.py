@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from itm.config.methods import DitmParameters
+from itm.config.losses import DitmParameters
 from itm.diagnosis.truth import Truth
 from itm.errors import ConfigError
-from itm.methods.interface import Requirements
-from itm.methods.refinement import Evidence, Refinement, evidence, refine
+from itm.methods.losses.ditm.relaxation import Evidence, Refinement, evidence, refine
+from itm.methods.method import Requirements
 from itm.metrics.calibration import threshold_curve
 from itm.text.relaxation import strength
 from itm.training.batches import BatchRows, Sampler

@@ -2,77 +2,39 @@
 
 from __future__ import annotations
 
-from itm.config.methods import (
-    ClipParameters,
-    DistanceWeightedParameters,
-    DitmParameters,
-    MethodParameters,
-    VseParameters,
-)
+from importlib import import_module
+from typing import Any
+
+from itm.config.losses import LossParameters
+from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters
-from itm.config.similarities import (
-    AahrParameters,
-    EslGlobalParameters,
-    EslTokenParameters,
-    GpoParameters,
-    HeadsParameters,
-    SimilarityParameters,
-)
+from itm.config.similarities import SimilarityParameters
 from itm.errors import ModelError
-from itm.methods.interface import Addition, Loss, Similarity, Widths
-from itm.methods.method import Method
+from itm.methods.method import Addition, Loss, Method, Similarity, Widths
 
 
 def build_method(parameters: MethodParameters, embedding: EmbeddingParameters, widths: Widths) -> Method:
     """A new method of the loss, similarity and additions that `parameters` name, for towers of the given widths."""
     similarity = build_similarity(parameters.similarity, embedding, widths)
-    return Method(similarity, build_loss(parameters), build_additions(parameters, similarity, widths))
+    return Method(similarity, build_loss(parameters.loss), build_additions(parameters, similarity, widths))
 
 
-def build_similarity(parameters: SimilarityParameters, embedding: EmbeddingParameters, widths: Widths) -> Similarity:
-    """A new similarity with random weights."""
-    if isinstance(parameters, HeadsParameters):
-        from itm.methods.blocks.heads import Heads
-
-        return Heads(embedding, widths)
-    if isinstance(parameters, EslGlobalParameters):
-        from itm.methods.esl.whole import EslGlobal
-
-        return EslGlobal(parameters, embedding, widths)
-    if isinstance(parameters, EslTokenParameters):
-        from itm.methods.esl.fragments import EslToken
-
-        return EslToken(parameters, embedding, widths)
-    if isinstance(parameters, AahrParameters):
-        from itm.methods.aahr.similarity import AahrSimilarity
-
-        return AahrSimilarity(parameters, embedding, widths)
-    if isinstance(parameters, GpoParameters):
-        from itm.methods.pooling import PooledTokens
-
-        return PooledTokens(parameters, embedding, widths)
-    raise TypeError(f"no similarity for {type(parameters).__name__}")
+def build_similarity(options: SimilarityParameters, embedding: EmbeddingParameters, widths: Widths) -> Similarity:
+    """A new similarity with random weights, of the module of `itm.methods.similarities` that its type names."""
+    found: Similarity = _part("similarities", options.type, "Similarity")(options, embedding, widths)
+    return found
 
 
-def build_loss(parameters: MethodParameters) -> Loss:
-    """The loss that an entry of `method` names."""
-    if isinstance(parameters, ClipParameters):
-        from itm.methods.clip import ClipLoss
+def build_loss(options: LossParameters) -> Loss:
+    """A new loss, of the module of `itm.methods.losses` that its type names."""
+    found: Loss = _part("losses", options.type, "Loss")(options)
+    return found
 
-        return ClipLoss(parameters)
-    if isinstance(parameters, VseParameters):
-        from itm.methods.vse import VseLoss
 
-        return VseLoss(parameters)
-    if isinstance(parameters, DistanceWeightedParameters):
-        from itm.methods.distance_weighted import DistanceWeightedLoss
-
-        return DistanceWeightedLoss(parameters)
-    if isinstance(parameters, DitmParameters):
-        from itm.methods.ditm import DitmLoss
-
-        return DitmLoss(parameters)
-    raise TypeError(f"no loss for {type(parameters).__name__}")
+def _part(folder: str, kind: str, suffix: str) -> Any:
+    """The class of a type: `DistanceWeightedLoss` of `losses/distance_weighted.py` is "distance_weighted"."""
+    name = "".join(word.capitalize() for word in kind.split("_")) + suffix
+    return getattr(import_module(f"itm.methods.{folder}.{kind}"), name)
 
 
 def build_additions(parameters: MethodParameters, similarity: Similarity, widths: Widths) -> dict[str, Addition]:
@@ -82,7 +44,7 @@ def build_additions(parameters: MethodParameters, similarity: Similarity, widths
         ModelError: an addition does not go with the similarity (reason "pairwise").
     """
     found: dict[str, Addition] = {}
-    added, dimension = parameters.add, embedding_width(similarity, widths)
+    added, dimension = parameters.add, similarity.width
     if added.descriptions is not None:
         from itm.methods.additions.descriptions import Descriptions
 
@@ -106,19 +68,3 @@ def build_additions(parameters: MethodParameters, similarity: Similarity, widths
 
         found["queue"] = Queues(added.queue, similarity, dimension)
     return found
-
-
-def embedding_width(similarity: Similarity, widths: Widths) -> int:
-    """The width of the embeddings that a similarity makes, found by embedding one text of zeros."""
-    import torch
-
-    from itm.towers.base import Features
-
-    training = similarity.training
-    similarity.eval()
-    with torch.no_grad():
-        mask = torch.ones(1, 2, dtype=torch.bool)
-        text = Features(torch.zeros(1, widths.text), torch.zeros(1, 2, widths.text_tokens), mask)
-        width = similarity.encode_text(text).embedding.shape[1]
-    similarity.train(training)
-    return int(width)

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import itm
-from itm.config.methods import MethodParameters
+from itm.config.methods import MethodParameters, has_old_form
 from itm.config.model import EmbeddingParameters, TowersParameters
 from itm.data.files import atomic_path, read_json, write_json
 from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import ModelError
 from itm.methods.build import build_method
-from itm.methods.interface import Widths
-from itm.methods.method import Method
+from itm.methods.method import Method, Widths
 from itm.towers.base import Towers
 from itm.towers.build import build_towers, check_same
 
@@ -94,9 +92,18 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
 
 
 def method_parameters(card: dict[str, Any]) -> MethodParameters:
-    """The options of the method that a model's card tells."""
-    found: MethodParameters = TypeAdapter(MethodParameters).validate_python(card["method"])
-    return found
+    """The options of the method that a model's card tells.
+
+    Raises:
+        ModelError: the card is of an old form (reason "old-form").
+    """
+    if has_old_form(card["method"]):
+        raise ModelError(
+            f"the card of {card['name']}, seed {card['seed']} has an old form: a loss has its options inside now; "
+            f"`itm migrate FOLDER/{MODEL_CARD}` rewrites it, or train again",
+            reason="old-form",
+        )
+    return MethodParameters.model_validate(card["method"])
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

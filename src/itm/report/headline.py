@@ -16,7 +16,7 @@ from itm.report.words import TITLES, counted, listed
 
 def featured_method(parameters: Parameters) -> str:
     """The method whose examples are chosen: the first whose loss is ditm (controls come later), or the last."""
-    graded = [name for name in parameters.methods if parameters.method[name].loss == "ditm"]
+    graded = [name for name in parameters.methods if parameters.method[name].loss.type == "ditm"]
     return graded[0] if graded else parameters.methods[-1]
 
 

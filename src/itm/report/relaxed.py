@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.config.methods import DitmParameters, MethodParameters
+from itm.config.losses import DitmParameters
+from itm.config.methods import MethodParameters
 from itm.data.layout import CAPTIONS, IMAGES, KEYWORDS
 from itm.errors import DataError
 from itm.metrics.calibration import threshold_curve
 from itm.report.dataset import Dataset
 from itm.report.plots import Series
+from itm.text.controls import caption_scores, image_scores
 from itm.text.gates import containment, keyword_union
-from itm.text.relaxation import caption_scores, image_scores, relaxes, strength
+from itm.text.relaxation import relaxes, strength
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -83,7 +85,7 @@ def relaxed_pairs(data: Dataset, scored: Path, methods: Mapping[str, MethodParam
     """What each ditm method among `methods` relaxes; others, and those whose gate needs a model, are left out."""
     chosen = {
         name: options
-        for name, options in methods.items()
+        for name, options in ((name, method.loss) for name, method in methods.items())
         if isinstance(options, DitmParameters) and relaxes(options) and options.gate != "text_cosine"
     }
     if not chosen:

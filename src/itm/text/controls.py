@@ -1,11 +1,16 @@
-"""What stands in for descriptiveness in a control run: if one of these does as well, the score adds nothing."""
+"""Descriptiveness of captions and images as a method uses it, and what stands in for it in a control run.
+
+If a control does as well, the score adds nothing.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from itm.errors import ConfigError, nearest
 
+Floats = NDArray[np.float64]
 CONTROLS = ("word_count", "shuffled", "random")
 
 
@@ -40,3 +45,34 @@ def control_score(
             result[rows] = result[generator.permutation(rows)]
         return result
     raise ConfigError(f"control score '{name}': {nearest(name, CONTROLS)}", reason="unknown-name")
+
+
+def caption_scores(kind: str, normalised: Floats, words: Floats, seed: int) -> Floats:
+    """What plays the part of dn for the captions of a split, 0..1 where dn is.
+
+    "tfidf" is dn itself. Controls: "word_count" is the number of words between its 1 % and 99 % quantiles,
+    "shuffled" is dn permuted over all captions, "random" is uniform.
+    """
+    if kind == "tfidf":
+        return normalised
+    found: Floats = control_score(kind, normalised, words, np.zeros(len(words), np.int8), seed)
+    if kind == "word_count":
+        low, high = np.quantile(found, [0.01, 0.99])
+        found = np.clip((found - low) / max(high - low, 1e-12), 0, 1)
+    return found
+
+
+def image_scores(kind: str, score: Floats, owner: NDArray[np.intp], images: int) -> Floats:
+    """dn of the images (images,), of their captions' scores: the "maximum" or the "mean".
+
+    Args:
+        owner: (captions,) image row of each caption; an image without any has -inf, or a mean of 0.
+
+    >>> image_scores("maximum", np.array([0.1, 0.4, 0.2]), np.array([0, 0, 1]), 2).tolist()
+    [0.4, 0.2]
+    """
+    if kind == "maximum":
+        found = np.full(images, -np.inf)
+        np.maximum.at(found, owner, score)
+        return found
+    return np.bincount(owner, score, images) / np.maximum(np.bincount(owner, minlength=images), 1)

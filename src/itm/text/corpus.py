@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.config.data import ScoreParameters
 from itm.data.files import atomic_path
 from itm.data.layout import CAPTIONS, IDF, KEYWORDS
 from itm.errors import DataError
@@ -19,6 +19,9 @@ from itm.text.frequencies import document_frequencies
 from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.tables import codes, read_columns, strings, write_idf, write_sparse
+
+if TYPE_CHECKING:
+    from itm.config.data import ScoreParameters
 
 
 @dataclass(frozen=True)

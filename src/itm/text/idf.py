@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itm.config.data import ScoreParameters
 from itm.errors import DataError
 from itm.text.frequencies import DocumentFrequencies
 from itm.text.stopwords import STOP_WORDS
+
+if TYPE_CHECKING:
+    from itm.config.data import ScoreParameters
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itm.config.data import ScoreParameters
 from itm.errors import DataError
+
+if TYPE_CHECKING:
+    from itm.config.data import ScoreParameters
 
 
 @dataclass(frozen=True)

@@ -6,33 +6,13 @@ split (numpy). So its functions take arrays of either kind and use what both hav
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from itm.config.losses import DitmParameters as Rule
 
-from itm.text.controls import control_score
-
-Floats = NDArray[np.float64]
 BY_RELEVANCE = ("soft_targets", "masked", "pseudo_positives")
 """The refinements that ask how relevant a pair is; the others ask what is left of a negative."""
-
-
-class Rule(Protocol):
-    """The options of the rule, as `itm.config.methods.DitmParameters` explains them."""
-
-    @property
-    def refinement(self) -> str: ...  # noqa: D102
-    @property
-    def direction(self) -> bool: ...  # noqa: D102
-    @property
-    def soft_weight(self) -> float: ...  # noqa: D102
-    @property
-    def soft_threshold(self) -> float: ...  # noqa: D102
-    @property
-    def margin_width(self) -> float: ...  # noqa: D102
-    @property
-    def margin_floor(self) -> float: ...  # noqa: D102
 
 
 def relaxes(rule: Rule) -> bool:
@@ -63,6 +43,7 @@ def strength(rule: Rule, gate: Any, score: Any, image_score: Any) -> Any:
 def difference(score: Any, image_score: Any) -> Any:
     """delta_ab = dn(t_b) - dn(v_a), (images, captions) -1..1: negative where the caption is the more generic one.
 
+    >>> import numpy as np
     >>> difference(np.array([0.25, 1.0]), np.array([0.5])).tolist()
     [[-0.25, 0.5]]
     """
@@ -75,6 +56,7 @@ def relevance(rule: Rule, gate: Any, delta: Any) -> Any:
     1 for a caption whose keywords all occur in the image's captions and which is no more specific than they are; by
     the gate alone where the rule has no direction.
 
+    >>> import numpy as np
     >>> from types import SimpleNamespace as Options
     >>> rule = Options(direction=True, soft_threshold=0.5)
     >>> relevance(rule, np.array([[1.0, 1.0]]), np.array([[-0.2, 0.25]])).tolist()
@@ -94,6 +76,7 @@ def lost(rule: Rule, gate: Any, delta: Any, score: Any) -> Any:
     generic captions have many images), which cannot tell that one caption is a false negative of one image and a true
     one of another. Without direction a caption counts as the most generic there is.
 
+    >>> import numpy as np
     >>> from types import SimpleNamespace as Options
     >>> rule = Options(refinement="relative_margin", direction=True, margin_width=1.0, margin_floor=0.0)
     >>> gate, delta = np.array([[1.0, 1.0, 0.0]]), np.array([[-0.5, 0.5, -0.5]])
@@ -107,34 +90,3 @@ def lost(rule: Rule, gate: Any, delta: Any, score: Any) -> Any:
     else:
         left = (1 + (delta if rule.direction else delta * 0 - 1) / rule.margin_width).clip(rule.margin_floor, 1)
     return gate * (1 - left)
-
-
-def caption_scores(kind: str, normalised: Floats, words: Floats, seed: int) -> Floats:
-    """What plays the part of dn for the captions of a split, 0..1 where dn is.
-
-    "tfidf" is dn itself. Controls: "word_count" is the number of words between its 1 % and 99 % quantiles,
-    "shuffled" is dn permuted over all captions, "random" is uniform.
-    """
-    if kind == "tfidf":
-        return normalised
-    found: Floats = control_score(kind, normalised, words, np.zeros(len(words), np.int8), seed)
-    if kind == "word_count":
-        low, high = np.quantile(found, [0.01, 0.99])
-        found = np.clip((found - low) / max(high - low, 1e-12), 0, 1)
-    return found
-
-
-def image_scores(kind: str, score: Floats, owner: NDArray[np.intp], images: int) -> Floats:
-    """dn of the images (images,), of their captions' scores: the "maximum" or the "mean".
-
-    Args:
-        owner: (captions,) image row of each caption; an image without any has -inf, or a mean of 0.
-
-    >>> image_scores("maximum", np.array([0.1, 0.4, 0.2]), np.array([0, 0, 1]), 2).tolist()
-    [0.4, 0.2]
-    """
-    if kind == "maximum":
-        found = np.full(images, -np.inf)
-        np.maximum.at(found, owner, score)
-        return found
-    return np.bincount(owner, score, images) / np.maximum(np.bincount(owner, minlength=images), 1)

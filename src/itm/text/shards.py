@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.config.data import ScoreParameters
 from itm.data.files import atomic_path
 from itm.errors import DataError
 from itm.text.chunks import count_chunk, read_chunks
@@ -28,6 +28,9 @@ from itm.text.idf import idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.stream import FrequencySum, write_scores
 from itm.text.tables import read_columns, read_idf, write_idf
+
+if TYPE_CHECKING:
+    from itm.config.data import ScoreParameters
 
 
 def count_shard(shard: Path, out: Path, parameters: ScoreParameters) -> None:

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.config.data import ScoreParameters
 from itm.data.files import atomic_path
 from itm.errors import ConfigError
 from itm.text.chunks import CHUNK, Chunk, count_chunk, read_chunks
@@ -31,6 +30,9 @@ from itm.text.frequencies import DocumentFrequencies, merge
 from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.tables import read_idf, write_idf
+
+if TYPE_CHECKING:
+    from itm.config.data import ScoreParameters
 
 
 class FrequencySum:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from itm.errors import TrainingError, first_few
-from itm.methods.interface import Embedded
+from itm.methods.method import Embedded
 
 
 class Chunk:

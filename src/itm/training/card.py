@@ -21,7 +21,7 @@ def card_page(card: dict[str, Any], data: dict[str, str]) -> str:
     training, method, towers = card["training"], card["method"], card["towers_description"]
     added = ", ".join(name for name, options in method["add"].items() if options is not None)
     rows = {
-        "loss": method["loss"],
+        "loss": method["loss"]["type"],
         "similarity": f"{method['similarity']['type']} ({card['similarity']})",
         "additions": added or "none",
         "towers": f"{towers['kind']}, {'frozen' if card['towers']['frozen'] else 'trained'}",
@@ -34,9 +34,7 @@ def card_page(card: dict[str, Any], data: dict[str, str]) -> str:
         "graded-itm": card["graded_itm"],
     }
     table = "\n".join(f"| {name} | {' '.join(str(value).split()).replace('|', '/')} |" for name, value in rows.items())
-    options = "\n".join(
-        f"| `{name}` | `{value}` |" for name, value in method.items() if not isinstance(value, dict) and name != "loss"
-    )
+    options = "\n".join(f"| `{name}` | `{value}` |" for name, value in method["loss"].items() if name != "type")
     return f"""\
 # {card["name"]}, seed {card["seed"]}
 

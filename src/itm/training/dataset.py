@@ -21,8 +21,8 @@ from itm.data.tables import read_captions, read_images, read_texts
 from itm.descriptions.side import read_side
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
-from itm.methods.interface import Widths
-from itm.text.relaxation import caption_scores
+from itm.methods.method import Widths
+from itm.text.controls import caption_scores
 from itm.towers.base import Towers
 from itm.towers.build import build_towers
 from itm.training.batches import Rows
@@ -236,9 +236,9 @@ def _relations(
     train = scores.iloc[caption_rows]
     keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]
     score = caption_scores(
-        getattr(method, "score", "tfidf"),
+        getattr(method.loss, "score", "tfidf"),
         train["normalised"].to_numpy(np.float64),
         train["words"].to_numpy(np.float64),
         seed,
     )
-    return Relations(owner, same, score, getattr(method, "image_score", "paired"), keywords)
+    return Relations(owner, same, score, getattr(method.loss, "image_score", "paired"), keywords)

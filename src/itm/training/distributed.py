@@ -20,7 +20,7 @@ from torch import Tensor, distributed, nn
 from torch.autograd import Function
 
 from itm.errors import TrainingError
-from itm.methods.interface import Embedded
+from itm.methods.method import Embedded
 
 Array = np.ndarray[Any, Any]
 

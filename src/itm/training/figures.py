@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from itm.errors import TrainingError
-from itm.methods.interface import Losses
+from itm.methods.method import Losses
 
 
 class EpochFigures:

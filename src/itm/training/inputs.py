@@ -12,8 +12,7 @@ from torch import Tensor
 
 from itm.errors import TrainingError
 from itm.features import TokenRows
-from itm.methods.interface import Embedded
-from itm.methods.method import Method
+from itm.methods.method import Embedded, Method
 from itm.towers.base import Features, Towers
 from itm.training.batches import Rows
 from itm.training.photos import Photos

@@ -16,7 +16,7 @@ from torch import nn
 
 from itm.config.model import TrainParameters
 from itm.errors import TrainingError
-from itm.methods.interface import Context
+from itm.methods.method import Context
 from itm.methods.scoring import all_scores
 from itm.metrics.scorer import DotProduct, Matrix, Scorer
 from itm.training.average import WeightAverage
@@ -154,7 +154,7 @@ class Trainer:
         if np.ptp(scorer.block(slice(0, 64), slice(0, 64))) < 1e-6:
             raise TrainingError(
                 "the model has collapsed: all dev similarities are equal; use a longer warm-up "
-                "(method.*.warmup_epochs), a smaller learning rate or mining: sum",
+                "(method.*.loss.warmup_epochs), a smaller learning rate or mining: sum",
                 reason="collapsed",
             )
         return {f"dev_{name}": value for name, value in self.dev_figures(scorer).items()}

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from itm.methods.interface import Labels, Requirements
+from itm.methods.method import Labels, Requirements
+from itm.text.controls import image_scores
 from itm.text.gates import containment, keyword_union
-from itm.text.relaxation import image_scores
 from itm.training.batches import BatchRows, Rows
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]

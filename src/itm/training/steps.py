@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from itm.config.model import TrainParameters
 from itm.errors import TrainingError
-from itm.methods.interface import Context, Embedded, Labels, Losses
-from itm.methods.padding import concatenate
+from itm.methods.method import Context, Embedded, Labels, Losses
+from itm.methods.scoring import concatenate
 from itm.training.accumulate import Chunk, check_chunks
 from itm.training.batches import BatchRows, Rows
 from itm.training.distributed import Group, synchronise_norms

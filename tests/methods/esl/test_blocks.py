@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from itm.methods.esl.attention import attend, two_way
-from itm.methods.esl.correspondence import Contribution, Correspondence
-from itm.methods.esl.projection import MaskedBatchNorm, TokenProjection, drop_tokens, proxy
-from itm.methods.esl.pyramid import Pyramid, SharedFilter, TopTwo, level_sizes, unit
+from itm.methods.similarities.esl.attention import attend, two_way
+from itm.methods.similarities.esl.correspondence import Contribution, Correspondence
+from itm.methods.similarities.esl.projection import MaskedBatchNorm, TokenProjection, drop_tokens, proxy
+from itm.methods.similarities.esl.pyramid import Pyramid, SharedFilter, TopTwo, level_sizes, unit
 
 START = 0.1
 SPARSE = {"sparse": True, "threshold": "raw", "sigma": 0.0, "log_tau": 3.0}

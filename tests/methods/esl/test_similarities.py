@@ -11,9 +11,9 @@ from presets import preset
 
 from itm.config.model import EmbeddingParameters
 from itm.config.similarities import EslGlobalParameters, EslTokenParameters
-from itm.methods.esl.fragments import EslToken
-from itm.methods.esl.whole import EslGlobal
-from itm.methods.interface import Embedded, Widths
+from itm.methods.method import Embedded, Widths
+from itm.methods.similarities.esl_global import EslGlobalSimilarity
+from itm.methods.similarities.esl_token import EslTokenSimilarity
 from itm.towers.base import Features
 
 ROOT = Path(__file__).parents[3]
@@ -25,16 +25,16 @@ EMBEDDING = EmbeddingParameters(dimension=16, layers=1, hidden=16, dropout=0.0)
 WIDTHS = Widths(10, 7, 5, 4)
 
 
-def whole(entry: str = "esl-global", **changes: object) -> EslGlobal:
+def whole(entry: str = "esl-global", **changes: object) -> EslGlobalSimilarity:
     torch.manual_seed(0)
     options = EslGlobalParameters.model_validate({**METHOD[entry].similarity.model_dump(), **changes})
-    return uneven(EslGlobal(options, EMBEDDING, WIDTHS).eval())
+    return uneven(EslGlobalSimilarity(options, EMBEDDING, WIDTHS).eval())
 
 
-def fragments(entry: str = "esl-token", **changes: object) -> EslToken:
+def fragments(entry: str = "esl-token", **changes: object) -> EslTokenSimilarity:
     torch.manual_seed(0)
     options = EslTokenParameters.model_validate({**METHOD[entry].similarity.model_dump(), **changes})
-    return uneven(EslToken(options, EMBEDDING, WIDTHS).eval())
+    return uneven(EslTokenSimilarity(options, EMBEDDING, WIDTHS).eval())
 
 
 def uneven(model):  # type: ignore[no-untyped-def]
@@ -52,9 +52,9 @@ def features(rows: int, width: int, tokens: int, seed: int) -> Features:
     return Features(torch.randn(rows, width, generator=generator), values, torch.arange(6) < lengths)
 
 
-def pair(model: EslGlobal | EslToken, images: int = 5, texts: int = 7) -> tuple[Embedded, Embedded]:
+def pair(model: EslGlobalSimilarity | EslTokenSimilarity, images: int = 5, texts: int = 7) -> tuple[Embedded, Embedded]:
     given = features(images, WIDTHS.image, WIDTHS.image_tokens, 1), features(texts, WIDTHS.text, WIDTHS.text_tokens, 2)
-    for each in given if isinstance(model, EslToken) else ():
+    for each in given if isinstance(model, EslTokenSimilarity) else ():
         assert each.mask is not None
         each.mask[:, 1:] = True if each is given[0] else each.mask[:, 1:]  # the loop knows whole images only
     return model.encode_image(given[0]), model.encode_text(given[1])
@@ -65,7 +65,7 @@ def test_levels_start_with_equal_contributions_or_with_their_shares_of_the_width
     for shares, expected in (("equal", [0.4, 0.4, 0.4, 0.4]), ("width", [0.4, 0.2, 0.1, 0.05])):
         changes = {"degree_start": 0.4, "degree_shares": shares, "sparse": False, "levels": 3}
         options = EslGlobalParameters.model_validate({**METHOD["esl-global"].similarity.model_dump(), **changes})
-        made = EslGlobal(options, EMBEDDING.model_copy(update={"dimension": 16}), WIDTHS)
+        made = EslGlobalSimilarity(options, EMBEDDING.model_copy(update={"dimension": 16}), WIDTHS)
         assert made.correspondence.contribution().tolist() == pytest.approx(expected)
 
 
@@ -98,7 +98,7 @@ def test_captions_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     images, texts = pair(model)
     with torch.no_grad():
         whole_scores = model.score(images, texts)
-        monkeypatch.setattr("itm.methods.esl.fragments.QUERIES", 2)
+        monkeypatch.setattr("itm.methods.similarities.esl_token.QUERIES", 2)
         torch.testing.assert_close(model.score(images, texts), whole_scores)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from itm.config.describe import DescriptionsParameters
-from itm.methods.blocks.heads import unit
-from itm.methods.blocks.swapped_prototypes import SwappedPrototypes
-from itm.methods.interface import Addition, Context, Embedded, Labels, Losses, Term
-from itm.methods.method import Method
+from itm.methods.functional.swapped_prototypes import SwappedPrototypes
+from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term
+from itm.methods.similarities.heads import unit
 from itm.towers.base import Features
+
+if TYPE_CHECKING:
+    from itm.config.describe import DescriptionsParameters
 
 
 class Fusion(nn.Module):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from itm.config.additions import GraphParameters
 from itm.errors import ModelError
-from itm.methods.aahr.fragments import FragmentRelation, fragment_scores
-from itm.methods.aahr.graph import Correlations, InstanceGraph, relation_divergence
-from itm.methods.additions.chosen import chosen
-from itm.methods.blocks.distance_weighted import symmetric_distance_weighted
-from itm.methods.blocks.hinge import symmetric_hinge
-from itm.methods.interface import Addition, Context, Embedded, Labels, Losses, Term
-from itm.methods.method import Method
+from itm.methods.functional.distance_weighted import symmetric_distance_weighted
+from itm.methods.functional.hinge import symmetric_hinge
+from itm.methods.functional.instance_graph import Correlations, InstanceGraph, relation_divergence
+from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term
+from itm.methods.similarities.aahr.fragments import FragmentRelation, fragment_scores
+
+if TYPE_CHECKING:
+    from itm.config.additions import GraphParameters
 
 
 class Graph(Addition):
@@ -42,7 +44,7 @@ class Graph(Addition):
         options = self.options
         if not self.training or context.step < options.start:
             return Losses({})
-        image, text = chosen(images, options.nodes), chosen(texts, options.nodes)
+        image, text = images.unit(options.nodes), texts.unit(options.nodes)
         correlations, regulariser = self.correlate(images, texts, image, text)
         other_image, other_text = self.network(image, text, correlations)
         pairs = ((image, other_text), (other_image, text), (other_image, other_text))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from itm.config.additions import PrototypesParameters
-from itm.methods.blocks.swapped_prototypes import SwappedPrototypes
-from itm.methods.interface import Addition, Context, Embedded, Labels, Losses, Term
-from itm.methods.method import Method
+from itm.methods.functional.swapped_prototypes import SwappedPrototypes
+from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term
+
+if TYPE_CHECKING:
+    from itm.config.additions import PrototypesParameters
 
 
 class Prototypes(Addition):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from itm.config.additions import QueueParameters
-from itm.methods.aahr.momentum import Queue, Twin, queue_info_nce
-from itm.methods.additions.chosen import chosen
-from itm.methods.interface import Addition, Context, Embedded, Labels, Losses, Similarity, Term
-from itm.methods.method import Method
+from itm.methods.additions.twin import Queue, Twin, queue_info_nce
+from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Similarity, Term
 from itm.towers.base import Features, Towers
+
+if TYPE_CHECKING:
+    from itm.config.additions import QueueParameters
 
 KEY = "queue_key"
 
@@ -67,7 +68,7 @@ class Queues(Addition):
         """
         if not self.training or context.step < self.options.start:
             return Losses({})
-        image, text = chosen(images, self.options.query), chosen(texts, self.options.query)
+        image, text = images.unit(self.options.query), texts.unit(self.options.query)
         image_keys, text_keys = images.extra[KEY].detach(), texts.extra[KEY].detach()
         owner = labels.owner
         queued_texts, queued_images = with_queued_texts(labels, self.texts), with_queued_images(labels, self.images)

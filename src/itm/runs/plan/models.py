@@ -37,7 +37,7 @@ class Models:
 def count_parameters(parameters: Parameters) -> Models:
     """Build towers and methods with random weights, and count. Takes seconds, and torch."""
     from itm.methods.build import build_method
-    from itm.methods.interface import Widths
+    from itm.methods.method import Widths
     from itm.towers.build import build_towers
 
     # a hub's weights need not be fetched to be counted

@@ -1,1 +1,0 @@
-"""Parts that methods share: heads, losses, order terms, relevance."""

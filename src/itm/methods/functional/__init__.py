@@ -1,0 +1,1 @@
+"""What losses, similarities and additions are computed with."""

@@ -1,0 +1,1 @@
+"""The losses: what is minimised, given the similarities of a batch."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from itm.config.losses import DitmParameters
+from itm.config.methods import MethodParameters
 from itm.report.dataset import load_dataset
 from itm.report.relaxed import _measure, _Part, _spread, paired_scores, relaxed_pairs, rule
 from itm.text.controls import caption_scores
@@ -14,6 +15,10 @@ from itm.text.controls import caption_scores
 
 def options(space, **keys) -> DitmParameters:
     return DitmParameters(**(space.parameters.method["ditm"].loss.model_dump() | keys))
+
+
+def entry(space, **keys) -> MethodParameters:
+    return space.parameters.method["ditm"].model_copy(update={"loss": options(space, **keys)})
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +91,7 @@ def test_the_rule_is_that_of_training(finished, part, keys):
 def test_counts_against_plain_loops(finished, part):
     method = options(finished)
     (found,) = relaxed_pairs(
-        part.data, finished.scored, {"ditm": method, "clip": finished.parameters.method["clip"]}, 3
+        part.data, finished.scored, {"ditm": entry(finished), "clip": finished.parameters.method["clip"]}, 3
     )
     chance, truth = rule(method, part).chance, part.data.truth
     total = relaxed = true = right = 0
@@ -110,7 +115,7 @@ def test_counts_against_plain_loops(finished, part):
 
 def test_examples_are_of_their_kind_and_differ(finished, part):
     method = options(finished)
-    (found,) = relaxed_pairs(part.data, finished.scored, {"ditm": method}, 3)
+    (found,) = relaxed_pairs(part.data, finished.scored, {"ditm": entry(finished)}, 3)
     strength = rule(method, part).strength
     for kind, pairs in found.examples.items():
         assert len({pair.image for pair in pairs}) == len(pairs) == 3
@@ -124,9 +129,9 @@ def test_examples_are_of_their_kind_and_differ(finished, part):
 
 def test_methods_that_relax_nothing_or_need_a_model_are_left_out(finished, part):
     methods = {
-        "none": options(finished, refinement="none"),
-        "off": options(finished, soft_weight=0.0),
-        "cosine": options(finished, gate="text_cosine"),
+        "none": entry(finished, refinement="none"),
+        "off": entry(finished, soft_weight=0.0),
+        "cosine": entry(finished, gate="text_cosine"),
         "vse": finished.parameters.method["vse"],
     }
     assert relaxed_pairs(part.data, finished.scored, methods, 2) == []
@@ -135,7 +140,7 @@ def test_methods_that_relax_nothing_or_need_a_model_are_left_out(finished, part)
 def test_without_truth_only_relaxed_pairs_are_shown(workspace):
     np.savez(workspace.clean / "truth.npz")
     data = load_dataset("scenes", "test", workspace.clean, workspace.scored)
-    (found,) = relaxed_pairs(data, workspace.scored, {"ditm": options(workspace)}, 2)
+    (found,) = relaxed_pairs(data, workspace.scored, {"ditm": entry(workspace)}, 2)
     assert found.examples.keys() == {"unknown"}
     assert found.average_precision is None
     assert found.curve is None

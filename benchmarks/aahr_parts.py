@@ -46,9 +46,9 @@ from itm.metrics import spearman
 from itm.metrics.calibration import threshold_curve
 from itm.training.batches import Sampler
 from itm.training.dataset import TrainingData, load_training_data
+from itm.training.figures import dev_figures
 from itm.training.inputs import Encoder, Split
 from itm.training.loop import Trainer, seed_everything
-from itm.training.selection import dev_figures
 
 PAGE = Path(__file__).parents[1] / "docs/results/aahr-parts.md"
 SMALLEST = "aahr --data {run}/data --params {params} --out {scratch}/parts.json --page {scratch}/page.md"

@@ -56,7 +56,7 @@ def same_tokens(path: Path, out: Path, workers: int) -> None:
     from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
     from itm.config import load
-    from itm.text.stopwords import STOP_WORDS
+    from itm.text.idf import STOP_WORDS
     from itm.text.stream import score_files
 
     parameters = load(Path(__file__).parents[1] / "params.yaml").score.model_copy(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from itm.text.stopwords import STOP_WORDS
+from itm.text.idf import STOP_WORDS
 
 WORDS = 40_000
 PART = 100_000

@@ -40,7 +40,7 @@ from itm.data.decode import decode, shrink
 from itm.data.images import ImageStore
 from itm.data.loader import Augment, Loader
 from itm.data.shards import ShardWriter
-from itm.training.resize import fastest
+from itm.training.photos import fastest
 
 BATCH = 64
 SIZE = (640, 480)

@@ -23,21 +23,38 @@ from itm.config.model import TrainParameters
 from itm.data.files import write_json
 from itm.data.layout import CAPTIONS, IMAGES
 from itm.data.tables import read_table
-from itm.diagnosis.truth import LogicTruth, OracleRelations, StoredTruth
+from itm.diagnosis.truth import LogicTruth, StoredTruth, Truth
 from itm.errors import ConfigError
 from itm.evaluation.benchmarks.false_negatives import order_within
 from itm.methods.build import build_method
 from itm.metrics import DotProduct, Positives
 from itm.metrics.graded import precision_at_r
+from itm.training.batches import Rows
 from itm.training.dataset import TrainingData, load_training_data
+from itm.training.figures import dev_figures
 from itm.training.inputs import Encoder
 from itm.training.loop import Trainer, seed_everything
-from itm.training.selection import dev_figures
+from itm.training.relations import Floats, Relations
 
 SMALLEST = (
     "clip --oracle soft_targets masked --orders --epochs 1 --data {run}/data --params {params} "
     "--out {scratch}/oracle.json"
 )
+
+
+class OracleRelations(Relations):
+    """Relations whose gate is the truth: a control that is told what `ditm` has to guess.
+
+    With `direction: false` soft_targets, masked and the others then relax exactly the false negatives.
+    """
+
+    def __init__(self, known: Relations, truth: Truth) -> None:
+        vars(self).update(vars(known))
+        self.truth = truth
+
+    def containment(self, images: Rows, captions: Rows) -> Floats:
+        """(images, texts) 1.0 where the caption is true of the image, else 0.0."""
+        return self.truth.of(images, captions).astype(np.float64)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import smoke
+from PIL import Image, ImageDraw, ImageFont
 
 from itm.config import load
+from itm.config.data import ScenesParameters
+from itm.data.files import atomic_path
 from itm.data.scenes import tables, write_images, write_scenes
 from itm.data.scenes.generate import scenes
 from itm.data.scenes.render import render
-from itm.data.scenes.sheet import write_sheet
 
 Result = TypeVar("Result")
 
@@ -29,6 +32,38 @@ def timed(name: str, work: Callable[[], Result]) -> Result:
     result = work()
     print(f"{name:34} {time.process_time() - begin:6.2f} s CPU")
     return result
+
+
+_TEXT_WIDTH, _LINE, _BORDER = 420, 14, 10
+
+
+def write_sheet(
+    parameters: ScenesParameters,
+    path: str | Path,
+    *,
+    rows: int = 6,
+    columns: int = 2,
+    split: str = "test",
+    zoom: int = 2,
+) -> None:
+    """Write a PNG with the first scenes of a split, each with its captions and levels beside it."""
+    side = parameters.image_size * zoom
+    width, height = side + _TEXT_WIDTH + _BORDER, max(side, 9 * _LINE) + _BORDER
+    sheet = Image.new("RGB", (columns * width + _BORDER, rows * height + _BORDER), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    for index, shown in enumerate(islice(scenes(parameters, split), rows * columns)):
+        left, top = _BORDER + index % columns * width, _BORDER + index // columns * height
+        picture = Image.fromarray(render(shown, parameters.image_size, parameters.noise, parameters.seed))
+        sheet.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, top))
+        lines = [
+            line
+            for caption in shown.captions
+            for line in textwrap.wrap(f"{caption.level}  {caption.text}", 76, subsequent_indent="    ")
+        ]
+        for number, line in enumerate(lines):
+            draw.text((left + side + _BORDER, top + number * _LINE), line, fill="black", font=font)
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, optimize=True)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from itm.data.clean.language import other_language
+from itm.data.clean.captions import other_language
 
 OTHERS = [
     "Zwei Hunde spielen im Schnee mit dem Ball .",

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itm.methods.additions.twin import Queue, Twin, queue_info_nce
-from itm.methods.functional.instance_graph import (
+from itm.methods.additions.graph import (
     Correlations,
     InstanceGraph,
     adjacency,
@@ -22,9 +21,9 @@ from itm.methods.functional.instance_graph import (
     intra_relation,
     relation_divergence,
 )
-from itm.methods.similarities.aahr.encoder import FusedEncoder, Sizes, kept_tokens
+from itm.methods.additions.queue import Queue, Twin, queue_info_nce
+from itm.methods.similarities.aahr.encoder import FusedEncoder, Gate, GuidedPooling, Sizes, kept_tokens, top_mean
 from itm.methods.similarities.aahr.fragments import FragmentRelation, fragment_scores, mean_score
-from itm.methods.similarities.aahr.pooling import Gate, GuidedPooling, top_mean
 
 SIZES = Sizes(
     dimension=8,

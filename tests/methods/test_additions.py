@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from itm.config.methods import MethodParameters
-from itm.methods.additions.graph import Graph
+from itm.methods.additions.graph import Graph, InstanceGraph
 from itm.methods.additions.queue import KEY, Queues, with_queued_images, with_queued_texts
 from itm.methods.build import build_method
-from itm.methods.functional.instance_graph import InstanceGraph
 from itm.methods.losses.ditm.relaxation import evidence, refine
 from itm.methods.method import Context, Embedded, Labels, Method, Requirements
 from itm.training.batches import BatchRows

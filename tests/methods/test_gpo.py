@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from itm.methods.functional.gpo import GeneralisedPooling, position_codes
+from itm.methods.similarities.gpo import GeneralisedPooling, position_codes
 
 
 def pooling(seed: int = 0, temperature: float = 0.1) -> GeneralisedPooling:

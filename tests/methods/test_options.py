@@ -18,9 +18,8 @@ from itm.config.losses import DitmParameters, Mining, OrderForm, VseParameters
 from itm.config.parameters import validate
 from itm.errors import ConfigError
 from itm.methods.functional.hinge import hinge, symmetric_hinge
-from itm.methods.functional.info_nce import info_nce
+from itm.methods.functional.info_nce import info_nce, sigmoid_loss
 from itm.methods.functional.noise import pair_noise
-from itm.methods.functional.sigmoid import sigmoid_loss
 from itm.methods.losses.ditm.loss import DitmLoss
 from itm.methods.losses.ditm.order import Lists, list_order, mined, own_lists, with_mined
 from itm.methods.losses.ditm.relaxation import Evidence, Refinement, evidence, gate_of, refine, text_cosine

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from itm.report.cost import Cost, costs
 from itm.report.page import build_page
 from itm.report.render import to_html, to_markdown
 from itm.report.results import collect
+from itm.report.training import Cost, costs
 
 DOT = {"similarity": "dot", "width": 128}
 PAIRWISE = {"similarity": "pairwise", "width": 128, "multiply_adds_a_pair": 34138, "scored_pairs": 50000}

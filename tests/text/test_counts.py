@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itm.errors import DataError
-from itm.text.counts import WordCounts, count_words, select, sum_rows
-from itm.text.frequencies import DocumentFrequencies, document_frequencies, merge
+from itm.text.counts import DocumentFrequencies, WordCounts, count_words, document_frequencies, merge, select, sum_rows
 from itm.text.tokens import tokens
 
 TEXTS = st.lists(st.text(st.sampled_from("ab c."), max_size=12), max_size=12)

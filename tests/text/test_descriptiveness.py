@@ -14,11 +14,9 @@ from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 
 from itm.config.data import ScoreParameters
 from itm.errors import DataError
-from itm.text.counts import count_words
+from itm.text.counts import count_words, document_frequencies
 from itm.text.descriptiveness import descriptiveness, keyword_matrix
-from itm.text.frequencies import document_frequencies
-from itm.text.idf import IdfTable, idf_table
-from itm.text.stopwords import STOP_WORDS
+from itm.text.idf import STOP_WORDS, IdfTable, idf_table
 from itm.text.tokens import tokens
 
 Options = Callable[..., ScoreParameters]

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from itm.config.data import ScoreParameters
 from itm.errors import ConfigError
 from itm.text import expected_fit as module
-from itm.text.counts import count_words
+from itm.text.counts import count_words, document_frequencies
 from itm.text.descriptiveness import descriptiveness
 from itm.text.expected_fit import expected_fit
-from itm.text.frequencies import document_frequencies
 from itm.text.idf import IdfTable, idf_table
 from itm.text.stream import score_files
 from itm.text.tokens import tokens

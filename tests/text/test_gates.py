@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from itm.errors import DataError
-from itm.text.gates import containment, keyword_union
+from itm.text.relaxation import containment, keyword_union
 
 
 @given(

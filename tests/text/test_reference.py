@@ -15,11 +15,9 @@ from generated_captions import captions
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from itm.config.data import ScoreParameters
-from itm.text.counts import count_words
+from itm.text.counts import count_words, document_frequencies
 from itm.text.descriptiveness import descriptiveness
-from itm.text.frequencies import document_frequencies
-from itm.text.idf import idf_table
-from itm.text.stopwords import STOP_WORDS
+from itm.text.idf import STOP_WORDS, idf_table
 from itm.text.validity import group_order
 
 Options = Callable[..., ScoreParameters]

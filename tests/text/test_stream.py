@@ -13,9 +13,8 @@ from generated_captions import captions
 
 from itm.config.data import ScoreParameters
 from itm.errors import DataError
-from itm.text.counts import count_words
+from itm.text.counts import count_words, document_frequencies
 from itm.text.descriptiveness import descriptiveness
-from itm.text.frequencies import document_frequencies
 from itm.text.idf import idf_table
 from itm.text.normalisation import fit_normaliser
 from itm.text.shards import count_shard, finish, merge_counts, score_shard

@@ -27,11 +27,11 @@ from itm.towers.scratch import ScratchTowers
 from itm.training.batches import Sampler
 from itm.training.dataset import tower_widths
 from itm.training.distributed import Group
+from itm.training.figures import dev_figures
 from itm.training.inputs import Encoder, Inputs, Split
 from itm.training.loop import Trainer, seed_everything
 from itm.training.relations import Relations
 from itm.training.schedule import optimiser
-from itm.training.selection import dev_figures
 from itm.training.steps import Stepper
 
 PARAMETERS = preset("scenes")

@@ -17,10 +17,10 @@ from itm.features import TokenRows
 from itm.methods.build import build_method
 from itm.methods.method import Widths
 from itm.training.checkpoint import Checkpoint
+from itm.training.figures import dev_figures
 from itm.training.inputs import Encoder, Inputs
 from itm.training.loop import Outcome, Split, Trainer, seed_everything
 from itm.training.relations import Relations
-from itm.training.selection import dev_figures
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import PARAMETERS, SIDE, Stop, beside, reduced, started

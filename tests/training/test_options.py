@@ -20,8 +20,7 @@ from itm.training.average import WeightAverage
 from itm.training.checkpoint import Checkpoint
 from itm.training.figures import EpochFigures
 from itm.training.inputs import Encoder
-from itm.training.layers import heights
-from itm.training.schedule import optimiser
+from itm.training.schedule import heights, optimiser
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import PARAMETERS, Stop, build, small_towers, train_parameters, trainer

@@ -18,8 +18,7 @@ from itm.data.loader import Augment, Loader
 from itm.data.shards import ShardWriter
 from itm.training.dataset import Decoding
 from itm.training.inputs import Inputs
-from itm.training.photos import Photos
-from itm.training.resize import fastest
+from itm.training.photos import Photos, fastest
 
 ROOT = Path(__file__).parents[2]
 SPLIT = np.array([7, 3, 11, 0, 5, 9, 2, 8])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from itm.data.loader import resize_with_pillow
-from itm.training.resize import fastest, resize
+from itm.training.photos import fastest, resize
 
 
 def triangle(length: int, size: int) -> np.ndarray:

@@ -113,3 +113,14 @@ class EncodeParameters(Section):
         "0 = all pairs",
     )
     split: Literal["dev", "test"] = Field(description="the split that is encoded and evaluated; tune on dev only")
+
+
+class RegionsParameters(Section):
+    """Region features of the images (BUTD), computed by others and put into data/regions; see the page there."""
+
+    use: bool = Field(
+        description="true: images' tokens are the regions in data/regions; needs frozen towers and tokens"
+    )
+    pooled: Literal["towers", "mean"] = Field(
+        description="what methods see of a whole image: the towers' pooled feature, or the mean of its regions"
+    )

@@ -16,8 +16,7 @@ from itm.config.describe import DescribeParameters
 from itm.config.evaluate import EvaluateParameters, ReportParameters
 from itm.config.losses import LossParameters
 from itm.config.methods import MethodParameters, has_old_form
-from itm.config.model import EmbeddingParameters, EncodeParameters, TowersParameters, TrainParameters
-from itm.config.regions import RegionsParameters
+from itm.config.model import EmbeddingParameters, EncodeParameters, RegionsParameters, TowersParameters, TrainParameters
 from itm.config.similarities import SimilarityParameters
 from itm.errors import ConfigError, first_few, nearest
 

@@ -84,3 +84,9 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 def _missing(path: Path) -> DataError:
     return DataError(f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file")
+
+
+def as_list(column: pd.Series) -> list[str]:
+    """The values of a text column."""
+    values: list[str] = column.to_numpy(dtype=object).tolist()
+    return values

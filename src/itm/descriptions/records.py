@@ -11,7 +11,7 @@ import pandas as pd
 
 from itm.data.files import atomic_path
 from itm.data.schemas.descriptions import check
-from itm.data.schemas.faults import raise_faults
+from itm.data.schemas.rules import raise_faults
 from itm.errors import DataError, first_few
 
 

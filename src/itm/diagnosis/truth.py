@@ -14,7 +14,6 @@ from itm.data.scenes.truth import TRUE
 from itm.data.tables import read_truth
 from itm.errors import DataError, first_few
 from itm.training.batches import Rows
-from itm.training.relations import Floats, Relations
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -80,21 +79,6 @@ class LogicTruth:
         asked = self.asked[captions]
         true: Bools = (overlap(asked, self.given[images]) == asked.atoms[:, None]).T
         return true
-
-
-class OracleRelations(Relations):
-    """Relations whose gate is the truth: a control that is told what `ditm` has to guess.
-
-    With `direction: false` soft_targets, masked and the others then relax exactly the false negatives.
-    """
-
-    def __init__(self, known: Relations, truth: Truth) -> None:
-        vars(self).update(vars(known))
-        self.truth = truth
-
-    def containment(self, images: Rows, captions: Rows) -> Floats:
-        """(images, texts) 1.0 where the caption is true of the image, else 0.0."""
-        return self.truth.of(images, captions).astype(np.float64)
 
 
 def _places(known: np.ndarray[Any, Any], wanted: Any, what: str) -> Rows:

@@ -2,14 +2,13 @@
 
 from itm.metrics.bootstrap import BootstrapCorrelation, bootstrap_spearman
 from itm.metrics.calibration import ThresholdCurve, reliability, threshold_curve
-from itm.metrics.collapse import CollapseWarning, warn_if_collapsed
 from itm.metrics.correlation import average_ranks, kendall, spearman
 from itm.metrics.graded import PrecisionAtR, ndcg, precision_at_r, precision_at_r_of_lists
 from itm.metrics.hierarchy import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
 from itm.metrics.pairwise import Shortlisted, rank_shortlist, score_blocks
 from itm.metrics.plausible import ECCV_LISTS, ECCV_PAPER, PCME, PmrpDefinition, pmrp
 from itm.metrics.positives import Positives
-from itm.metrics.ranks import HitRanks, hit_ranks, rank_all
+from itm.metrics.ranks import CollapseWarning, HitRanks, hit_ranks, rank_all, warn_if_collapsed
 from itm.metrics.recall import fold_means, hit_rates, hits_at, rsum
 from itm.metrics.scorer import DotProduct, Matrix, Scorer
 from itm.metrics.significance import (

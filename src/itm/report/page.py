@@ -15,16 +15,15 @@ from itm.report.aggregate import Summary, aggregate
 from itm.report.chance import chance_levels
 from itm.report.columns import Column, column, columns
 from itm.report.compare import compare
-from itm.report.cost import Cost, costs
 from itm.report.dataset import Dataset, load_dataset
 from itm.report.headline import claims, featured_method, headline
-from itm.report.hierarchy import PathExample, path_examples
+from itm.report.order import PathExample, path_examples
 from itm.report.pictures import Pictures
 from itm.report.quoted import quoted_rows
 from itm.report.relaxed import Relaxed, relaxed_pairs
 from itm.report.results import Results
 from itm.report.tables import Table, full_table, results_table
-from itm.report.training import Run
+from itm.report.training import Cost, Run, costs
 from itm.report.words import ABOUT, TITLES, leaves, spoken
 
 

@@ -21,8 +21,7 @@ from itm.metrics.calibration import threshold_curve
 from itm.report.dataset import Dataset
 from itm.report.plots import Series
 from itm.text.controls import caption_scores, image_scores
-from itm.text.gates import containment, keyword_union
-from itm.text.relaxation import relaxes, strength
+from itm.text.relaxation import containment, keyword_union, relaxes, strength
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from itm.data.files import atomic_path
 from itm.report.dataset import Dataset
 from itm.report.order import Curve, curve, curve_series
 from itm.report.plots import Series
@@ -52,3 +56,34 @@ def distribution(data: Dataset) -> tuple[list[float], list[tuple[str, list[int]]
         counts = np.histogram(np.clip(captions.normalised[captions.level == level], 0, 1), edges)[0]
         groups.append((f"level {level}" if level > 0 else "captions", counts.tolist()))
     return edges.tolist(), groups
+
+
+def write_plots(folder: Path, results: Results, data: Dataset, digits: int) -> None:
+    """Write order.csv, threshold.csv and descriptiveness.csv, one line a point.
+
+    A file without points has its heading only: the stage's outputs are the same whatever is evaluated.
+    """
+    for name, x, y, found in (
+        ("order", "descriptiveness", "similarity", order_series(results, data)),
+        ("threshold", "recall", "precision", threshold_series(results)),
+    ):
+        points = [
+            (line.name, round(float(a), digits), round(float(b), digits))
+            for line in found
+            for a, b in zip(line.x, line.y, strict=True)
+        ]
+        _write(folder / f"{name}.csv", ("method", x, y), points)
+    edges, groups = distribution(data)
+    bars = [(name, edges[i], count) for name, counts in groups for i, count in enumerate(counts)]
+    _write(
+        folder / "descriptiveness.csv",
+        ("level", "descriptiveness", "captions"),
+        ((name, round(start, digits), count) for name, start, count in bars),
+    )
+
+
+def _write(path: Path, heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(heads)
+        writer.writerows(rows)

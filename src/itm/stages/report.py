@@ -26,7 +26,7 @@ def report(
     from itm.data.files import atomic_path, write_json
     from itm.report.aggregate import aggregate, as_metrics
     from itm.report.page import build_page
-    from itm.report.plot_files import write_plots
+    from itm.report.series import write_plots
     from itm.report.render import to_html, to_markdown
     from itm.report.results import collect
 

@@ -19,7 +19,7 @@ def score(
     """Score how descriptive each caption is; document frequencies come from the training captions only."""
     from itm.config import load
     from itm.data.files import write_json
-    from itm.data.schemas.faults import raise_faults
+    from itm.data.schemas.rules import raise_faults
     from itm.data.schemas.scored import check
     from itm.text.corpus import read_corpus, score_corpus, scored_table, write_scored
     from itm.text.measures import measure

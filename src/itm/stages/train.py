@@ -66,9 +66,9 @@ def _train(
     from itm.training.card import write_card
     from itm.training.checkpoint import Checkpoint, key
     from itm.training.dataset import Decoding, load_training_data
+    from itm.training.figures import dev_figures
     from itm.training.inputs import Encoder
     from itm.training.loop import Trainer, seed_everything
-    from itm.training.selection import dev_figures
 
     options = parameters.entry(name)
     seed_everything(seed, parameters.train.threads)

@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itm.errors import DataError, first_few
-from itm.text.counts import WordCounts, count_words, select
-from itm.text.frequencies import DocumentFrequencies, document_frequencies
+from itm.text.counts import DocumentFrequencies, WordCounts, count_words, document_frequencies, select
 
 CHUNK = 32_768
 """Captions a chunk; the scores do not depend on it."""

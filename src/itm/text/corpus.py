@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 from itm.data.files import atomic_path
 from itm.data.layout import CAPTIONS, IDF, KEYWORDS
 from itm.errors import DataError
-from itm.text.counts import WordCounts, count_words, select
+from itm.text.counts import WordCounts, count_words, document_frequencies, select
 from itm.text.descriptiveness import Scores, descriptiveness, keyword_matrix
-from itm.text.frequencies import document_frequencies
 from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.tables import codes, read_columns, strings, write_idf, write_sparse

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from itm.errors import DataError
-from itm.text.frequencies import DocumentFrequencies
-from itm.text.stopwords import STOP_WORDS
+from itm.text.counts import DocumentFrequencies
 
 if TYPE_CHECKING:
     from itm.config.data import ScoreParameters
@@ -102,3 +101,19 @@ def _inverse(frequency: np.ndarray, documents: int, parameters: ScoreParameters)
     if parameters.idf == "smooth":
         return np.asarray(np.log((1 + documents) / (1 + floored)) + 1)
     return np.asarray(np.log(documents / floored))
+
+
+_CLASSES = {
+    "articles and determiners": "a an the this that these those some any each every either neither such",
+    "pronouns": """i me my mine myself we us our ours ourselves you your yours yourself he him his himself she her hers
+        herself it its itself they them their theirs themselves who whom whose which what there here""",
+    "auxiliaries": """am is are was were be been being do does did doing done have has had having
+        can could may might must shall should will would""",
+    "conjunctions": "and or but nor so if while as than then when where because though although",
+    "plain prepositions": "of to in on at by for from with into onto",
+    "fillers": "just very also too only other another same own",
+    "left by apostrophes": "s t d m ll re ve don doesn didn isn aren wasn weren hasn haven couldn wouldn shouldn",
+}
+
+STOP_WORDS: frozenset[str] = frozenset(word for words in _CLASSES.values() for word in words.split())
+"""All of them, as `itm.text.tokens` writes words."""

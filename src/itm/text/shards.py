@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from itm.data.files import atomic_path
 from itm.errors import DataError
 from itm.text.chunks import count_chunk, read_chunks
+from itm.text.counts import DocumentFrequencies, merge
 from itm.text.descriptiveness import Scores, descriptiveness
-from itm.text.frequencies import DocumentFrequencies, merge
 from itm.text.idf import idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.stream import FrequencySum, write_scores

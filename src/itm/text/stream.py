@@ -24,9 +24,8 @@ import pyarrow.parquet as pq
 from itm.data.files import atomic_path
 from itm.errors import ConfigError
 from itm.text.chunks import CHUNK, Chunk, count_chunk, read_chunks
-from itm.text.counts import WordCounts
+from itm.text.counts import DocumentFrequencies, WordCounts, merge
 from itm.text.descriptiveness import Scores, descriptiveness
-from itm.text.frequencies import DocumentFrequencies, merge
 from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.tables import read_idf, write_idf

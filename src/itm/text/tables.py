@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from itm.config.data import ScoreParameters
 from itm.data.files import atomic_path, write_npz
 from itm.errors import DataError, first_few
-from itm.text.frequencies import DocumentFrequencies
+from itm.text.counts import DocumentFrequencies
 from itm.text.idf import IdfTable, idf_table
 
 

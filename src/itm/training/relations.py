@@ -10,7 +10,7 @@ from scipy import sparse
 
 from itm.methods.method import Labels, Requirements
 from itm.text.controls import image_scores
-from itm.text.gates import containment, keyword_union
+from itm.text.relaxation import containment, keyword_union
 from itm.training.batches import BatchRows, Rows
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -77,7 +77,7 @@ class Relations:
         )
 
     def containment(self, images: Rows, captions: Rows) -> Floats:
-        """The relevance gate (images, texts), 0..1, of `itm.text.gates.containment` for rows of the split."""
+        """The relevance gate (images, texts), 0..1, of `itm.text.relaxation.containment` for rows of the split."""
         if self.keywords is None:
             raise ValueError("containment needs the keywords of the captions")
         return containment(self.keywords[captions], self.image_keywords[images])

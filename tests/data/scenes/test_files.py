@@ -18,7 +18,6 @@ from itm.data.scenes import read_scenes, write_images, write_scenes
 from itm.data.scenes.files import png
 from itm.data.scenes.generate import all_scenes
 from itm.data.scenes.render import render
-from itm.data.scenes.sheet import write_sheet
 from itm.errors import DataError
 
 #: Of the `small` parameters; a change of the generator, of the words or of the renderer changes the data set.
@@ -84,11 +83,6 @@ def test_nothing_is_left_when_writing_fails(
     with pytest.raises(RuntimeError):
         write_images(small, tmp_path / "images.tar")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_contact_sheet(small: ScenesParameters, tmp_path: Path) -> None:
-    write_sheet(small, tmp_path / "sheet.png", rows=2, columns=2)
-    assert Image.open(tmp_path / "sheet.png").size[0] > 1000
 
 
 def changed(line: str, *keys: object, to: object) -> str:

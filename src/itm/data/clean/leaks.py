@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from itm.data.clean.fingerprints import difference, near_pairs, near_pairs_within
-from itm.data.columns import as_list
+from itm.data.tables import as_list
 from itm.errors import DataError, first_few
 
 DISTANCE = 6

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.columns import as_list
 from itm.data.files import atomic_path, write_npz
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS
+from itm.data.tables import as_list
 from itm.errors import DataError
 
 if TYPE_CHECKING:

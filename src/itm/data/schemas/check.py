@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from itm.config.parameters import Parameters
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS
-from itm.data.schemas.faults import Fault, raise_faults
+from itm.data.schemas.clean import CHECKS
 from itm.data.schemas.protocols import check_protocol
 from itm.data.schemas.relations import check_captions, check_references, check_texts, check_truth
+from itm.data.schemas.rules import Fault, raise_faults
 from itm.errors import DataError, nearest
 
-TABLES = ("captions", "images", "texts", "hierarchies", "ratings", "quarantine", "scored", "descriptions")
+TABLES = (*CHECKS, "scored", "descriptions")
 
 
 def check_table(name: str, frame: pd.DataFrame) -> list[Fault]:
@@ -29,6 +30,8 @@ def check_table(name: str, frame: pd.DataFrame) -> list[Fault]:
     if name not in TABLES:
         raise DataError(f"no contract for a table '{name}'; {nearest(name, TABLES)}", reason="unknown-table")
     frame = frame.reset_index(drop=True)
+    if name in CHECKS:
+        return CHECKS[name](frame)
     found: list[Fault] = import_module(f"itm.data.schemas.{name}").check(frame)
     return found
 

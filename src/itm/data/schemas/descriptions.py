@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from itm.data.layout import SPLITS
-from itm.data.schemas.faults import Fault, rows_where
-from itm.data.schemas.rules import one_of, table_schema, text, validate, whole
+from itm.data.schemas.rules import Fault, one_of, rows_where, table_schema, text, validate, whole
 
 NAME = "descriptions"
 CONDITIONS = ("none", "gt_caption", "generated_caption", "retrieved_caption")

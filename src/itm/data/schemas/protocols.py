@@ -11,8 +11,8 @@ import pandas as pd
 
 from itm.config.data import HierarcapsParameters, KarpathyParameters, RemoteSensingParameters
 from itm.config.parameters import Parameters
-from itm.data.columns import as_list
-from itm.data.schemas.faults import Fault, fault
+from itm.data.schemas.rules import Fault, fault
+from itm.data.tables import as_list
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.columns import as_list
-from itm.data.schemas.faults import Fault, fault, rows_where
+from itm.data.schemas.rules import Fault, fault, rows_where
+from itm.data.tables import as_list
 
 
 def check_captions(captions: pd.DataFrame, images: pd.DataFrame) -> list[Fault]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from itm.data.schemas.faults import Fault, rows_where
-from itm.data.schemas.rules import LARGEST_INT32, number, table_schema, validate, whole
+from itm.data.schemas.rules import LARGEST_INT32, Fault, number, rows_where, table_schema, validate, whole
 
 NAME = "scored"
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published.coco_files import Gallery, read_cxc, read_eccv, read_gallery
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.similarity import Similarity, read_similarity
-from itm.evaluation.published.vectors import Vectors
+from itm.evaluation.published.vectors import Similarity, Vectors, read_similarity
 from itm.evaluation.result import Metrics, id_hash
 from itm.metrics import (
     DotProduct,

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from itm.errors import DataError
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.similarity import read_similarity
-from itm.evaluation.published.vectors import Vectors
+from itm.evaluation.published.vectors import Vectors, read_similarity
 from itm.evaluation.result import id_hash
 from itm.metrics import Positives, hit_rates, rank_all, rsum, warn_if_collapsed
 

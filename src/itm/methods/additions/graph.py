@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from itm.errors import ModelError
 from itm.methods.functional.distance_weighted import symmetric_distance_weighted
 from itm.methods.functional.hinge import symmetric_hinge
-from itm.methods.functional.instance_graph import Correlations, InstanceGraph, relation_divergence
 from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term
 from itm.methods.similarities.aahr.fragments import FragmentRelation, fragment_scores
 
@@ -95,3 +96,135 @@ class Graph(Addition):
             cutoff=options.cutoff,
             reduction=options.reduction,
         )
+
+
+RESOLUTION = 1e-4
+
+
+def intra_relation(nodes: Tensor) -> Tensor:
+    """exp(-|n_i - n_j|), (nodes, nodes) 0..1, of unit vectors; 1 on the diagonal up to rounding, without a gradient."""
+    squared = (2 - 2 * nodes @ nodes.T).clamp(min=1e-8)  # the root has no slope at 0
+    return torch.exp(-squared.sqrt())
+
+
+def connection_mask(values: Tensor, share: float) -> Tensor:
+    """True for the ceil(share * columns) largest values of each row, (rows, columns) bool; of equal ones the first.
+
+    Equal is what differs by rounding alone: captions that are worded alike would else be told apart by it, and the
+    graph of a batch would depend on how the batch was cut for encoding.
+
+    >>> connection_mask(torch.tensor([[0.5, 0.5, 0.5], [0.1, 0.3, 0.2]]), 0.5).tolist()
+    [[True, True, False], [False, True, True]]
+    """
+    count = math.ceil(share * values.shape[1])
+    order = torch.sort((values.detach() / RESOLUTION).round(), dim=1, descending=True, stable=True).indices[:, :count]
+    return torch.zeros_like(values, dtype=torch.bool).scatter_(1, order, True)
+
+
+def adjacency(relation: Tensor) -> Tensor:
+    """The relation with the absolute values of each row scaled to a sum of 1: activations then do not grow with the
+    batch. A row of zeros stays zero.
+
+    >>> adjacency(torch.tensor([[1.0, 3.0], [0.0, 0.0]])).tolist()
+    [[0.25, 0.75], [0.0, 0.0]]
+    """
+    return relation / relation.abs().sum(1, keepdim=True).clamp(min=1e-8)
+
+
+class Correlations:
+    """The relations of all nodes, images first, and which of them are connected.
+
+    Args:
+        images: (images, dimension) unit vectors.
+        texts: (texts, dimension) unit vectors.
+        image_to_text: (images, texts) relation from fragments.
+        text_to_image: (texts, images) likewise; not the transpose.
+        share: of each block's columns that a row is connected with.
+
+    Attributes:
+        image, text: the intra-modal relations.
+        whole: (nodes, nodes) [[image, image_to_text], [text_to_image, text]].
+        connected: (nodes, nodes) bool; by inner product within a modality, by fragments between them.
+    """
+
+    def __init__(
+        self, images: Tensor, texts: Tensor, image_to_text: Tensor, text_to_image: Tensor, share: float
+    ) -> None:
+        self.image, self.text = intra_relation(images), intra_relation(texts)
+        self.whole = _blocks(self.image, image_to_text, text_to_image, self.text)
+        # the relation within a modality falls with the distance, so that its order is that of the inner products
+        self.connected = _blocks(
+            *(
+                connection_mask(each, share)
+                for each in (images @ images.T, image_to_text, text_to_image, texts @ texts.T)
+            )
+        )
+
+
+def _blocks(first: Tensor, second: Tensor, third: Tensor, fourth: Tensor) -> Tensor:
+    return torch.cat([torch.cat([first, second], 1), torch.cat([third, fourth], 1)])
+
+
+class InstanceGraph(nn.Module):
+    """Two graph convolutions (within each modality, then over all nodes), then attention between connected nodes.
+
+    Args:
+        dimension: of the nodes.
+        heads, feedforward, dropout: of the attention layer.
+        node_dropout: on the nodes before each convolution.
+        bias_weight: of the relation as the attention's bias.
+        normalise: scale the rows of the relations (`adjacency`).
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        heads: int,
+        feedforward: int,
+        dropout: float,
+        node_dropout: float,
+        bias_weight: float,
+        normalise: bool,
+    ) -> None:
+        super().__init__()
+        self.bias_weight, self.normalise = bias_weight, normalise
+        self.node_dropout = nn.Dropout(node_dropout)
+        self.of_images, self.of_texts, self.of_all = (nn.Linear(dimension, dimension) for _ in range(3))
+        self.attention = nn.TransformerEncoderLayer(dimension, heads, feedforward, dropout, batch_first=True)
+
+    def forward(self, images: Tensor, texts: Tensor, correlations: Correlations) -> tuple[Tensor, Tensor]:
+        """Unit vectors of images (images, dimension) and texts (texts, dimension) as their neighbours change them.
+
+        Each convolution is u = LeakyReLU_0.2(R drop(n) W + b); nodes + norm(u) then attend to the nodes they are
+        connected with, with `bias_weight` * R added to the logits.
+        """
+        inner = torch.cat(
+            [
+                self._convolved(correlations.image, images, self.of_images),
+                self._convolved(correlations.text, texts, self.of_texts),
+            ]
+        )
+        outer = self._convolved(correlations.whole, inner, self.of_all)
+        nodes = torch.cat([images, texts]) + functional.normalize(outer, dim=-1)
+        bias = (self.bias_weight * correlations.whole).masked_fill(~correlations.connected, -torch.inf)
+        found = functional.normalize(self.attention(nodes.unsqueeze(0), src_mask=bias).squeeze(0), dim=-1)
+        return found[: len(images)], found[len(images) :]
+
+    def _convolved(self, relation: Tensor, nodes: Tensor, layer: nn.Linear) -> Tensor:
+        relation = adjacency(relation) if self.normalise else relation
+        return functional.leaky_relu(
+            relation @ functional.linear(self.node_dropout(nodes), layer.weight) + layer.bias, 0.2
+        )
+
+
+def relation_divergence(relation: Tensor, guide: Tensor) -> Tensor:
+    """The mean over rows of KL( softmax(relation) || softmax(guide) ); no gradient reaches the guide.
+
+    This is the direction of the published code, in which the relation is the target of the divergence.
+
+    >>> relation_divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 3.0]])).item()
+    0.0
+    """
+    found, wanted = torch.log_softmax(relation, 1), torch.log_softmax(guide.detach(), 1)
+    return (found.exp() * (found - wanted)).sum(1).mean()

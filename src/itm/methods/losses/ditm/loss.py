@@ -17,10 +17,10 @@ from itm.methods.functional.info_nce import (
     Temperature,
     added_targets,
     graded_targets,
+    sigmoid_loss,
     soft_cross_entropy,
     symmetric_info_nce,
 )
-from itm.methods.functional.sigmoid import sigmoid_loss
 from itm.methods.losses.ditm.order import order_terms
 from itm.methods.losses.ditm.relaxation import Refinement, evidence, refine
 from itm.methods.method import Context, Embedded, Labels, Loss, Losses, Requirements, Term

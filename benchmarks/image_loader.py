@@ -37,9 +37,8 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2.functional import horizontal_flip, resized_crop
 
 from itm.data.decode import decode, shrink
-from itm.data.images import ImageStore
+from itm.data.images import ImageStore, ShardWriter
 from itm.data.loader import Augment, Loader
-from itm.data.shards import ShardWriter
 from itm.training.photos import fastest
 
 BATCH = 64

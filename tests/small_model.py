@@ -69,7 +69,7 @@ def save_small_model(folder: Path, seed: int = 0, name: str = "clip") -> Path:
 def write_small_tables(root: Path) -> None:
     """data/clean and data/scored below `root`: twelve test images, three captions and a chain each."""
     from itm.config import load
-    from itm.data.shards import ShardWriter
+    from itm.data.images import ShardWriter
     from itm.text.counts import count_words, document_frequencies
     from itm.text.idf import idf_table
     from itm.text.tables import write_idf

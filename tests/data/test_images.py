@@ -24,8 +24,7 @@ from itm.data import decode as decoding
 from itm.data.clean.fingerprints import difference, fingerprints, near_pairs, near_pairs_within, thumbnail
 from itm.data.clean.pictures import store_images
 from itm.data.decode import decode, examine, fit, read_header, rewrite
-from itm.data.images import ImageStore
-from itm.data.shards import ShardWriter
+from itm.data.images import ImageStore, ShardWriter
 from itm.errors import DataError
 
 

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from itm.data.images import ImageStore
+from itm.data.images import ImageStore, ShardWriter
 from itm.data.loader import Augment, Loader
-from itm.data.shards import ShardWriter
 from itm.errors import DataError
 
 SIZES = [(120, 90), (60, 200), (64, 64), (300, 280)]

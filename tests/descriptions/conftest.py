@@ -38,7 +38,7 @@ def small(tmp_path: Path):
     """Clean tables of 48 images in four colours, the colour told by every caption; two of each image's own."""
     from PIL import Image
 
-    from itm.data.shards import ShardWriter
+    from itm.data.images import ShardWriter
 
     folder = tmp_path / "clean"
     folder.mkdir()

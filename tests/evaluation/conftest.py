@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from itm.config.evaluate import EvaluateParameters
+from itm.config.parameters import EvaluateParameters
 
 IMAGES = 12
 DIMENSION = 16

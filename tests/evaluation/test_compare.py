@@ -7,9 +7,8 @@ from typer.testing import CliRunner
 from itm.errors import DataError
 from itm.evaluation.commands import compare_app, evaluate_app
 from itm.evaluation.compare import compare
-from itm.evaluation.per_query import read_per_query
 from itm.evaluation.published import evaluate_file
-from itm.evaluation.result import write_result
+from itm.evaluation.result import read_per_query, write_result
 from itm.evaluation.tables import Tables, read_embeddings
 from itm.metrics import holm
 

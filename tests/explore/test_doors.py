@@ -14,8 +14,7 @@ from small_model import picture
 
 import itm
 from itm.data.decode import decode, rewrite
-from itm.data.images import ImageStore
-from itm.data.shards import ShardWriter
+from itm.data.images import ImageStore, ShardWriter
 from itm.explore.matching import Explorer
 from itm.index.embed import Embedder
 from itm.index.gallery import PhotoFolder, embed_gallery

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from itm.report.aggregate import Summary, aggregate, as_metrics, best, summarise
-from itm.report.results import Results
+from itm.report.results import Results, Summary, aggregate, as_metrics, best, summarise
 
 
 def results(metrics: dict[str, list[dict[str, float]]]) -> Results:

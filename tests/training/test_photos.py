@@ -13,9 +13,8 @@ from PIL import Image
 
 from itm.config import load
 from itm.config.model import TrainParameters
-from itm.data.images import ImageStore
+from itm.data.images import ImageStore, ShardWriter
 from itm.data.loader import Augment, Loader
-from itm.data.shards import ShardWriter
 from itm.training.dataset import Decoding
 from itm.training.inputs import Inputs
 from itm.training.photos import Photos, fastest

@@ -17,10 +17,10 @@ import numpy as np
 from itm.comparison.revisions import Revision
 from itm.errors import DataError
 from itm.evaluation.compare import compare_queries
-from itm.evaluation.per_query import PerQuery, read_per_query
+from itm.evaluation.result import PerQuery, read_per_query
 from itm.metrics.significance import holm
-from itm.report.aggregate import Summary, summarise
 from itm.report.columns import Column, columns
+from itm.report.results import Summary, summarise
 
 LEVEL = 0.95
 SAMPLES = 2000

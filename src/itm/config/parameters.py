@@ -13,7 +13,6 @@ from ruamel.yaml.error import YAMLError
 from itm.config.base import Section
 from itm.config.data import CleanParameters, DataParameters, DatasetsParameters, ScoreParameters
 from itm.config.describe import DescribeParameters
-from itm.config.evaluate import EvaluateParameters, ReportParameters
 from itm.config.losses import LossParameters
 from itm.config.methods import MethodParameters, has_old_form
 from itm.config.model import EmbeddingParameters, EncodeParameters, RegionsParameters, TowersParameters, TrainParameters
@@ -223,3 +222,24 @@ def loss_models() -> list[type[Section]]:
 def similarity_models() -> list[type[Section]]:
     """The parameter models of all similarities."""
     return list(get_args(get_args(SimilarityParameters)[0]))
+
+
+class EvaluateParameters(Section):
+    """Protocol constants of the benchmarks."""
+
+    recall_at: list[int] = Field(min_length=1, description="the K of R@K; RSUM is their sum over both directions")
+    bootstrap_samples: int = Field(ge=1, description="samples of the CxC correlation bootstrap")
+    hierarcaps_levels: int = Field(ge=2, description="levels of the HierarCaps traversal (50 in all published numbers)")
+    seed: int = Field(ge=0, description="seed of the bootstrap samples")
+    digits: int = Field(ge=1, le=10, description="decimals kept in the metrics files")
+
+
+class ReportParameters(Section):
+    """What the report shows."""
+
+    examples: int = Field(ge=1, le=100, description="retrieval examples shown a method")
+    title: str = Field(description="headline of the report")
+    embed_photos: bool = Field(
+        description="true: show photos of public data sets as thumbnails (report.html is kept in git; mind their "
+        "licences); false: their ids and captions instead. The generated scenes are always shown"
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import DataError, first_few
-from itm.evaluation.per_query import PerQuery, read_per_query, shared_keys
+from itm.evaluation.result import PerQuery, read_per_query, shared_keys
 from itm.metrics import Comparison, compare_correlations, compare_paired, holm, spearman
 
 CORRELATION_SAMPLES = 1000

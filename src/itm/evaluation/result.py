@@ -6,13 +6,16 @@ import hashlib
 import json
 import math
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.files import write_json, write_npz
+from itm.errors import DataError, first_few
 
 Metrics = dict[str, Any]
 
@@ -83,3 +86,151 @@ def id_hash(ids: NDArray[Any]) -> str:
     True
     """
     return hashlib.sha256("\n".join(str(one) for one in ids.tolist()).encode()).hexdigest()[:12]
+
+
+Doubles = NDArray[np.float64]
+RECALL_AT = (1, 5, 10)
+_BY_IMAGE = {
+    "false_negatives": ("order_level", "order_descriptiveness"),
+    "hierarcaps": ("tau_d",),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PerQuery:
+    """One metric of every query: `values` [seeds, queries], and the image of each query, the unit of resampling.
+
+    With `ratings`, queries are rated pairs, `values` the model's scores, and the metric is their correlation.
+    """
+
+    values: Doubles
+    queries: NDArray[Any]
+    groups: NDArray[Any]
+    ratings: Doubles | None = None
+
+
+def read_per_query(path: Path, *, correlations: bool = False) -> dict[str, PerQuery]:
+    """All per-query metrics of one method, under keys such as ``retrieval/i2t/r1``.
+
+    With `correlations` also the scores of rated pairs, such as ``cxc/sits/spearman_all_pairs``: these have `ratings`,
+    and their figure is a correlation, not the mean of their values.
+
+    `path` is a ranks.parquet of `itm evaluate`, or a folder of the pipeline, evaluations/<method>, whose seeds
+    are read together.
+
+    Raises:
+        DataError: nothing is there, or seeds were evaluated on different queries.
+    """
+    path = Path(path)
+    if path.is_file():
+        return {key: found for key, found in _from_table(path).items() if correlations or found.ratings is None}
+    seeds = sorted(path.glob("seed*"), key=lambda folder: (len(folder.name), folder.name)) or [path]
+    runs = [_from_arrays(folder) for folder in seeds]
+    if not runs[0]:
+        raise DataError(
+            f"{path}: no per-query values; expected ranks.parquet or evaluations/<method>", reason="missing-file"
+        )
+    found = {}
+    for key, first in runs[0].items():
+        if first.ratings is not None and not correlations:
+            continue
+        others = [run[key] for run in runs if key in run]
+        if len(others) != len(runs) or any(not np.array_equal(other.queries, first.queries) for other in others):
+            raise DataError(f"{path}: the seeds were evaluated on different queries ({key})", reason="queries")
+        found[key] = replace(first, values=np.concatenate([other.values for other in others]))
+    return found
+
+
+def shared_keys(first: Mapping[str, PerQuery], second: Mapping[str, PerQuery]) -> list[str]:
+    """The metrics that both have, on the same queries.
+
+    Raises:
+        DataError: there is none, or a shared metric was computed on different queries.
+    """
+    keys = [key for key in first if key in second]
+    if not keys:
+        raise DataError("the two have no metric in common", reason="no-metric")
+    other = [key for key in keys if not np.array_equal(first[key].queries, second[key].queries)]
+    if other:
+        raise DataError(
+            f"{len(other)} metrics were computed on different queries ({first_few(other)})", reason="queries"
+        )
+    return keys
+
+
+def _from_table(path: Path) -> dict[str, PerQuery]:
+    from itm.evaluation.tables import read_columns
+
+    table = read_columns(path, ("benchmark", "task", "metric", "query_id", "group_id", "value"))
+    names = np.char.add(
+        np.char.add(table["benchmark"], "/"), np.char.add(np.char.add(table["task"], "/"), table["metric"])
+    )
+    found: dict[str, PerQuery] = {}
+    _, first = np.unique(names, return_index=True)
+    for name in names[np.sort(first)]:
+        row = np.flatnonzero(names == name)
+        query, group, value = (table[column][row] for column in ("query_id", "group_id", "value"))
+        base, metric = str(name).rsplit("/", 1)
+        if metric == "rank":
+            _keep_hits(found, base, value, query, group, RECALL_AT)
+        elif metric == "model_score":
+            ratings = table["value"][names == f"{base}/rating"]
+            found[f"{base}/spearman_all_pairs"] = PerQuery(value[None], query, group, ratings)
+        elif metric != "rating" and not metric.startswith("rank_"):
+            found[str(name)] = PerQuery(value[None], query, group)
+    return found
+
+
+def _from_arrays(folder: Path) -> dict[str, PerQuery]:
+    """The per-query values of the pipeline's .npz files in one folder."""
+    found: dict[str, PerQuery] = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        benchmark = path.stem
+        protocol = json.loads(str(arrays.get("protocol", "{}")))
+        images = len(arrays["image_ids"]) if "image_ids" in arrays else -1
+        for task in ("i2t", "t2i", "t2t", "i2i"):
+            by_caption = task[0] == "t"
+            if by_caption and "owners" not in arrays:
+                continue
+            groups = arrays["owners"] if by_caption else np.arange(images)
+            rank = arrays.get(f"{task}_rank")
+            if rank is not None:
+                answerable = arrays.get(f"{task}_answerable", np.ones(len(rank), dtype=bool))
+                values = np.where(answerable, rank, np.nan)
+                at = protocol.get("recall_at", RECALL_AT)
+                _keep_hits(found, f"{benchmark}/{task}", values, np.arange(len(rank)), groups, at)
+            for name in ("map_at_r", "r_precision", "unlabelled_recall", "spearman"):
+                _keep(found, f"{benchmark}/{task}/{name}", arrays.get(f"{task}_{name}"), groups)
+        for kind in ("sts", "sis", "sits", "expert", "crowdflower"):
+            groups = arrays.get(f"{kind}_image")
+            if groups is not None:
+                kept = ~arrays[f"{kind}_own"] if kind == "expert" else np.ones(len(groups), dtype=bool)
+                name = "spearman" if benchmark == "judgements" else "spearman_all_pairs"
+                ratings = arrays[f"{kind}_rating" if benchmark == "cxc" else f"{kind}_grade"][kept]
+                scores = arrays[f"{kind}_model"][kept][None]
+                found[f"{benchmark}/{kind}/{name}"] = PerQuery(scores, np.flatnonzero(kept), groups[kept], ratings)
+        whole = [*_BY_IMAGE.get(benchmark, ())]
+        if benchmark == "hierarcaps":
+            whole += [name for name in arrays if name.startswith(("radius_levels_", "interpolation_"))]
+        for name in whole:
+            _keep(found, f"{benchmark}/{name}", arrays.get(name), np.arange(images))
+    return found
+
+
+def _keep(found: dict[str, PerQuery], key: str, values: NDArray[Any] | None, groups: NDArray[Any]) -> None:
+    """Keep a metric's defined values; a query that is undefined for one model is so for all (it has no answers)."""
+    if values is not None and len(values) == len(groups):
+        known = np.flatnonzero(np.isfinite(values))
+        if len(known):
+            found[key] = PerQuery(values[known].astype(np.float64)[None], known, groups[known])
+
+
+def _keep_hits(
+    found: dict[str, PerQuery], base: str, rank: Doubles, query: NDArray[Any], group: NDArray[Any], at: Sequence[int]
+) -> None:
+    """Keep R@K for each K. A query without an answer (NaN) is a miss, but in t2t and i2i it is not asked at all."""
+    asked = np.isfinite(rank) if base.endswith(("/t2t", "/i2i")) else np.ones(len(rank), dtype=bool)
+    for k in at:
+        found[f"{base}/r{k}"] = PerQuery((rank[asked] < k).astype(np.float64)[None], query[asked], group[asked])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from itm.evaluation.per_query import PerQuery, read_per_query
+from itm.evaluation.result import PerQuery, read_per_query
 from itm.metrics.significance import Comparison, compare_paired, holm
 from itm.report.columns import Column, columns
 from itm.report.results import Results

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from itm.config import Parameters
-from itm.report.aggregate import Summary
 from itm.report.columns import Column
 from itm.report.dataset import Dataset
 from itm.report.gallery import SHOWN
-from itm.report.results import Results
+from itm.report.results import Results, Summary
 from itm.report.tables import Chance, Summaries, results_table
 from itm.report.words import TITLES, counted, listed
 

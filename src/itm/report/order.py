@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from itm.data.layout import HIERARCHIES
 from itm.errors import DataError
-from itm.report.aggregate import Summary, summarise
 from itm.report.plots import Series
-from itm.report.results import Results
+from itm.report.results import Results, Summary, summarise
 
 BINS = 8
 CLEARLY = 0.05

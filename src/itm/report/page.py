@@ -11,7 +11,6 @@ from markupsafe import Markup
 from itm.config import Parameters
 from itm.data.files import read_json
 from itm.report import data_quality, gallery, order, plots, provenance, series, training
-from itm.report.aggregate import Summary, aggregate
 from itm.report.chance import chance_levels
 from itm.report.columns import Column, column, columns
 from itm.report.compare import compare
@@ -21,7 +20,7 @@ from itm.report.order import PathExample, path_examples
 from itm.report.pictures import Pictures
 from itm.report.quoted import quoted_rows
 from itm.report.relaxed import Relaxed, relaxed_pairs
-from itm.report.results import Results
+from itm.report.results import Results, Summary, aggregate
 from itm.report.tables import Table, full_table, results_table
 from itm.report.training import Cost, Run, costs
 from itm.report.words import ABOUT, TITLES, leaves, spoken

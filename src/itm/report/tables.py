@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from itm.report.aggregate import Summary, best
 from itm.report.columns import Column
 from itm.report.compare import Verdict
+from itm.report.results import Summary, best
 
 Summaries = Mapping[str, Mapping[str, Mapping[str, Summary]]]
 Chance = Mapping[str, Mapping[str, float]]

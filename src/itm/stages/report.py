@@ -24,11 +24,10 @@ def report(
 ) -> None:
     """Compare all methods of params.yaml in one page."""
     from itm.data.files import atomic_path, write_json
-    from itm.report.aggregate import aggregate, as_metrics
     from itm.report.page import build_page
-    from itm.report.series import write_plots
     from itm.report.render import to_html, to_markdown
-    from itm.report.results import collect
+    from itm.report.results import aggregate, as_metrics, collect
+    from itm.report.series import write_plots
 
     parameters = load()
     results = collect(runs, evaluations, parameters.methods, parameters.seeds, parameters.benchmarks)

@@ -20,8 +20,8 @@ from itm.data.archives import Archive
 from itm.data.clean.fingerprints import SIDE, fingerprints, halve, thumbnail
 from itm.data.decode import Header, examine, rewrite, shrink
 from itm.data.files import atomic_path
+from itm.data.images import ShardWriter
 from itm.data.layout import SPLITS, shard
-from itm.data.shards import ShardWriter
 from itm.errors import DataError, first_few
 
 _THREADS = 2

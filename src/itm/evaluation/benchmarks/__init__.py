@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from itm.config.evaluate import EvaluateParameters
+    from itm.config.parameters import EvaluateParameters
     from itm.evaluation.result import Result
     from itm.evaluation.tables import Embeddings, Tables
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.config.evaluate import EvaluateParameters
+from itm.config.parameters import EvaluateParameters
 from itm.errors import DataError
 from itm.evaluation.result import Metrics, Result
 from itm.evaluation.tables import Columns, Embeddings, Tables, positions

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.config.evaluate import EvaluateParameters
+from itm.config.parameters import EvaluateParameters
 from itm.evaluation.result import Metrics, Result
 from itm.evaluation.tables import Embeddings, Tables
 from itm.metrics import Positives, precision_at_r_of_lists, spearman, threshold_curve, top_items

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.config.evaluate import EvaluateParameters
+from itm.config.parameters import EvaluateParameters
 from itm.errors import DataError
 from itm.evaluation.result import Metrics, Result, id_hash
 from itm.evaluation.tables import Columns, Embeddings, Tables

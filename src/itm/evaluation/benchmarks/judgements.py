@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.config.evaluate import EvaluateParameters
+from itm.config.parameters import EvaluateParameters
 from itm.errors import DataError
 from itm.evaluation.benchmarks.cxc import select_ratings
 from itm.evaluation.result import Metrics, Result

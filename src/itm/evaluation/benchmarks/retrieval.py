@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from itm.config.evaluate import EvaluateParameters
+from itm.config.parameters import EvaluateParameters
 from itm.evaluation.result import Result, id_hash
 from itm.evaluation.tables import Embeddings, Tables
 from itm.metrics import Positives, hit_rates, rank_all, rsum, top_items, warn_if_collapsed

@@ -127,6 +127,36 @@ def test_what_is_wrong_is_named(few_methods, name, overrides, message):
         compose(name, overrides.split(), root=few_methods)
 
 
+@pytest.mark.slow
+def test_a_variant_follows_what_it_is_like_and_states_its_difference(few_methods):
+    """ditm-margin is like ditm; what a preset or an override makes of ditm holds for it, where it says nothing else."""
+    found = compose("scenes", ["method.ditm.loss.margin_width=0.5", "method.ditm.loss.margin=0.4"], root=few_methods)
+    ditm, margin = (found.method[name].loss.model_dump() for name in ("ditm", "ditm-margin"))
+    assert (margin["margin_width"], margin["margin"]) == (0.5, 0.4)
+    assert {key for key in ditm if ditm[key] != margin[key]} == {
+        "base", "refinement", "image_score", "warmup_epochs", "soft_weight", "label_slope", "order_weight",
+        "order_margin", "radius_weight", "radius_margin",
+    }  # fmt: skip
+    changed = compose("scenes", ["method.ditm-margin.loss.margin_width=0.25"], root=few_methods)
+    assert changed.method["ditm-margin"].loss.margin_width == 0.25
+    assert changed.method["ditm"].loss.margin_width == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{like: ditn}", r"method.own.like: no entry 'ditn'; did you mean 'ditm'\?"),
+        ("{like: own}", r"method.own.like: leads back to itself"),
+        ("{like: clip, add: {queue: {like: vse}}}", r"method.own.add.queue.like: the entry 'vse' has no add.queue"),
+        ("{like: clip, loss: {type: vse}}", r"method.own.loss.margin: missing"),
+    ],
+)
+def test_a_variant_of_nothing_is_refused(few_methods, entry, message):
+    with pytest.raises(ConfigError, match=message):
+        compose("scenes", [f"+method.own={entry}"], root=few_methods)
+
+
 def test_changes_list_new_changed_and_removed_keys():
     old = {"seeds": [0], "train": {"epochs": 1, "old": True}}
     new = {"seeds": [0, 1], "train": {"epochs": 1}, "extra": {"x": 1}}

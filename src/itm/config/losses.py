@@ -74,11 +74,12 @@ class DitmParameters(LossSection):
     score: Score = Field(description="what plays the part of dn; all but tfidf are controls")
     gate: Gate = Field(
         description="A9: relevance gate; containment = idf-weighted share of the caption's keywords that the image's "
-        "captions hold, text_cosine = largest cosine with the image's captions in the batch"
+        "captions hold, text_cosine (experimental) = largest cosine with the image's captions in the batch"
     )
     direction: bool = Field(description="use the descriptiveness difference; false = the gate alone refines (control)")
     base: Literal["hinge", "info_nce", "additive_margin", "sigmoid"] = Field(
-        description="A13: loss of labelled pairs; additive_margin = InfoNCE with the margin added to negatives"
+        description="A13: loss of labelled pairs; experimental: additive_margin = InfoNCE with the margin added to "
+        "negatives, sigmoid = SigLIP's"
     )
     refinement: Literal[
         "relative_margin",
@@ -130,8 +131,8 @@ class DitmParameters(LossSection):
         "more comes first; 0 = all labels count alike (soft_targets, not with the base sigmoid)",
     )
     order_form: OrderForm = Field(
-        description="A7: hinge on pairs with a margin by score difference, fixed margins between rungs, likelihood of "
-        "the order, or divergence from softmax(margin * dn / temperature)"
+        description="A7: hinge on pairs with a margin by score difference; experimental: fixed margins between rungs, "
+        "likelihood of the order, or divergence from softmax(margin * dn / temperature)"
     )
     order_weight: float = Field(
         ge=0, description="lambda_ord: weight of the order term on image-text similarities; 0 = off"
@@ -146,7 +147,8 @@ class DitmParameters(LossSection):
     )
     radius_margin: float = Field(ge=0, description="as order_margin, for the radii")
     mined_captions: int = Field(
-        ge=0, description="A8: most in-batch captions that join an image's own in the order terms; 0 = its own only"
+        ge=0,
+        description="A8 (experimental): most in-batch captions that join an image's own in the order terms; 0 = its own only",
     )
     mined_threshold: float = Field(
         gt=0, le=1, description="theta: smallest gate of a mined caption, which is also more generic than the image's"

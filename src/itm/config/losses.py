@@ -148,7 +148,8 @@ class DitmParameters(LossSection):
     radius_margin: float = Field(ge=0, description="as order_margin, for the radii")
     mined_captions: int = Field(
         ge=0,
-        description="A8 (experimental): most in-batch captions that join an image's own in the order terms; 0 = its own only",
+        description="A8 (experimental): most in-batch captions that join an image's own in the order terms; 0 = its "
+        "own only",
     )
     mined_threshold: float = Field(
         gt=0, le=1, description="theta: smallest gate of a mined caption, which is also more generic than the image's"

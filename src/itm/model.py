@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from itm.data.decode import Pixels, fit, square
+from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, ModelError
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
@@ -46,6 +48,7 @@ class Model:
 
     Attributes:
         card: what model.json says: method, parameters, towers, training.
+        name: its method and seed, as "ditm, seed 0".
         kind: "dot" or "pairwise".
 
     Raises:
@@ -58,7 +61,7 @@ class Model:
         assert towers is not None
         self.device, self.batch_size = torch.device(device), batch_size
         self.method, self.towers = method.to(self.device), towers.to(self.device)
-        self.kind = method.kind
+        self.name, self.kind = f"{self.card['name']}, seed {self.card['seed']}", method.kind
         if "descriptions" in method.added:
             log.warning("%s adds descriptions; photos and texts are encoded here without any", folder)
 
@@ -87,6 +90,16 @@ class Model:
 
         return self._encode(texts, run, self.method.index_text)
 
+    def text_vectors(self, texts: Sequence[str]) -> Floats:
+        """The vectors (n, width) of many texts, encoded in batches of similar length: little time goes into padding."""
+        if isinstance(texts, str) or not texts:  # a single text is refused there; some tokenizers fail on none
+            return self.encode_texts(texts).vectors
+        order = np.argsort((self.towers.tokenize(texts) != 0).sum(1), kind="stable")
+        found = self.encode_texts([texts[row] for row in order]).vectors
+        vectors = np.empty_like(found)
+        vectors[order] = found
+        return vectors
+
     def similarity(self, images: Encoded, texts: Encoded) -> Floats:
         """Similarities (images, texts) float32: the higher, the better the match."""
         if self.kind == "dot":
@@ -99,11 +112,41 @@ class Model:
     ) -> Encoded:
         if isinstance(items, str | bytes | Path):
             raise ModelError(f"expected a list, found a single {type(items).__name__}; write [{items!r:.40}]")
-        starts = range(0, len(items), self.batch_size)
-        batches = tuple(run(items[start : start + self.batch_size], start) for start in starts)
-        parts = [index(each).float().cpu().numpy() for each in batches]
-        kept = batches if self.kind == "pairwise" else ()
-        return Encoded(np.concatenate(parts) if parts else np.zeros((0, 0), np.float32), kept)
+        parts: list[Floats] = []
+        kept: list[Embedded] = []
+        for start in range(0, len(items), self.batch_size):
+            batch = run(items[start : start + self.batch_size], start)
+            parts.append(index(batch).float().cpu().numpy())
+            if self.kind == "pairwise":
+                kept.append(batch)
+        return Encoded(np.concatenate(parts) if parts else np.zeros((0, 0), np.float32), tuple(kept))
+
+
+def open_searchable(folder: Path, threads: int = 1) -> Model:
+    """A model whose vectors can be searched; torch computes with so many threads from here on.
+
+    Raises:
+        ModelError: the model scores pairs and has no vectors ("no-index"), or as `Model`.
+        DataError: a file is missing.
+    """
+    torch.set_num_threads(threads)
+    model = Model(folder)
+    if model.kind != "dot":
+        raise ModelError(
+            f"{folder}: scores pairs of an image and a text together ({model.card['name']}), so it has no vectors that "
+            'could be searched; take a model whose similarity is "dot"',
+            reason="no-index",
+        )
+    return model
+
+
+def model_hash(folder: Path) -> str:
+    """SHA-256 over the card and the weights of a saved model; vectors of one hash can be compared."""
+    digest = hashlib.sha256()
+    for name in (MODEL_CARD, MODEL_WEIGHTS):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _square(photo: Photo, row: int, size: int) -> Pixels:

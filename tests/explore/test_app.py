@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from itm.evaluation.benchmarks.hierarcaps import unit
 from itm.explore.matching import Explorer
-from itm.index.embed import Embedder
 from itm.metrics.hierarchy import radii
+from itm.model import open_searchable
 from itm.text.explain import total
 from itm.text.tables import read_idf
 
@@ -39,7 +39,7 @@ def test_images_for_a_text_are_ranked_by_the_models_product(client: TestClient, 
     answer = ask(client, "a red circle")
     assert [model["name"] for model in answer["models"]] == ["clip, seed 0", "clip, seed 1"]
     for side, model in zip(explorer.sides, answer["models"], strict=True):
-        (query,) = side.embedder.texts(["a red circle"])
+        (query,) = side.model.encode_texts(["a red circle"]).vectors
         scores = side.images @ query
         assert [match["row"] for match in model["results"]] == np.argsort(-scores, kind="stable")[:12].tolist()
         assert model["results"][0]["score"] == pytest.approx(scores.max(), abs=1e-4)
@@ -62,9 +62,9 @@ def test_the_walk_is_met_by_looking_at_every_text(client: TestClient, explorer: 
     answer = client.post("/match/image", json={"row": 3}).json()
     for side, model in zip(explorer.sides, answer["models"], strict=True):
         texts = explorer.texts.walk
-        vectors = unit(side.embedder.texts(texts))
+        vectors = unit(side.model.text_vectors(texts))
         target = unit(side.images[3:4])[0]
-        radius = radii(vectors, unit(side.embedder.texts([""]))[0])
+        radius = radii(vectors, unit(side.model.text_vectors([""]))[0])
         expected = []
         for bound in np.linspace(radius.min(), radius.max(), 50):
             within = np.flatnonzero(radius <= bound)
@@ -280,6 +280,6 @@ def test_without_tables_images_are_matched_and_photos_are_told_why_not(
     assert client.post("/match/image", json={"row": 0}).status_code == 422  # broken.png comes first
 
 
-def test_embedders_with_threads_agree(small: SimpleNamespace) -> None:
-    one, two = Embedder(small.models[0], threads=1), Embedder(small.models[0], threads=2)
-    assert np.allclose(one.texts(["a red circle"]), two.texts(["a red circle"]), atol=1e-6)
+def test_threads_agree(small: SimpleNamespace) -> None:
+    one, two = (open_searchable(small.models[0], threads).text_vectors(["a red circle"]) for threads in (1, 2))
+    assert np.allclose(one, two, atol=1e-6)

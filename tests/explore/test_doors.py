@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +17,8 @@ import itm
 from itm.data.decode import decode, rewrite
 from itm.data.images import ImageStore, ShardWriter
 from itm.explore.matching import Explorer
-from itm.index.embed import Embedder
 from itm.index.gallery import PhotoFolder, embed_gallery
+from itm.model import Encoded, Photo
 
 UPRIGHT = Image.open(io.BytesIO(picture("red", "circle", "small"))).convert("RGB").crop((0, 8, 64, 64))
 """Neither square nor even, so that turning it shows."""
@@ -71,21 +72,29 @@ def test_every_door_gives_the_same_vector(
     file = tmp_path / "photos/photo.jpg"
     file.parent.mkdir()
     file.write_bytes(content)
-    embedder = Embedder(folder)
+    model = itm.load(folder)
     stored = rewrite(content)[0] if "plain" not in name else content
     with ShardWriter(tmp_path / "images.tar") as shard:
         offset = shard.add("photo", stored)
     table = pd.DataFrame({"image_id": ["photo"], "shard": ["images.tar"], "offset": [offset], "size": [len(stored)]})
+    store = ImageStore(tmp_path, table)
     seen: list[np.ndarray] = []
-    own = explorer.sides[0].embedder
-    monkeypatch.setattr(own, "images", lambda pixels: seen.append(Embedder.images(own, pixels)) or seen[-1])
+    own = explorer.sides[0].model
+    encode = own.encode_images
+
+    def watched(photos: Sequence[Photo]) -> Encoded:
+        found = encode(photos)
+        seen.append(found.vectors)
+        return found
+
+    monkeypatch.setattr(own, "encode_images", watched)
     explorer.of_photo(content, "photo.jpg")
     doors = {
-        "itm.load, a path": itm.load(folder).encode_images([file]).vectors,
-        "itm.load, bytes": itm.load(folder).encode_images([content]).vectors,
-        "itm index": embed_gallery(PhotoFolder(file.parent), embedder.image_size, embedder.images)[1],
+        "itm.load, a path": model.encode_images([file]).vectors,
+        "itm.load, bytes": model.encode_images([content]).vectors,
+        "itm index": embed_gallery(PhotoFolder(file.parent), model)[1],
         "itm explore": seen[0],
-        "the shards of the pipeline": embedder.images(ImageStore(tmp_path, table).arrays([0], embedder.image_size)),
+        "the shards of the pipeline": model.encode_images(list(store.arrays([0], model.towers.image_size))).vectors,
     }
     for door, vector in doors.items():
         assert np.array_equal(vector, doors["itm index"]), door

@@ -10,13 +10,14 @@ import pytest
 from small_model import KINDS, picture
 from typer.testing import CliRunner
 
+import itm
 from itm.data.decode import square
 from itm.data.files import read_json, write_json
 from itm.errors import ConfigError, DataError, ModelError, ProjectError
 from itm.index.commands import index_app, search_app
-from itm.index.embed import Embedder
 from itm.index.gallery import open_gallery
 from itm.index.vectors import open_index
+from itm.model import model_hash
 
 
 @pytest.fixture
@@ -62,21 +63,24 @@ def test_the_scores_are_the_models(small: SimpleNamespace, tmp_path: Path) -> No
     out = tmp_path / "x.index"
     run(index_app, small.models[0], "--images", small.clean, "--out", out)
     index = open_index(out)
-    embedder = Embedder(small.models[0])
+    model = itm.load(small.models[0])
     gallery = open_gallery(str(small.clean))
-    (text,) = embedder.texts(["a large blue square"])
+    (text,) = model.encode_texts(["a large blue square"]).vectors
     rows, scores = index.search(text, 12)
     for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-        (image,) = embedder.images(square(gallery.read(row), embedder.image_size)[None])
+        (image,) = model.encode_images([square(gallery.read(row), model.towers.image_size)]).vectors
         assert image @ text == pytest.approx(score, abs=1e-5)
 
 
 def test_texts_come_back_in_their_order(small: SimpleNamespace) -> None:
     texts = ["a small red square and a large blue circle", "a", "", "a red circle"]
-    embedder = Embedder(small.models[0])
-    together = embedder.texts(texts)
+    model = itm.load(small.models[0])
+    together = model.text_vectors(texts)
     for text, vector in zip(texts, together, strict=True):
-        assert embedder.texts([text])[0] == pytest.approx(vector, abs=1e-5)
+        assert model.encode_texts([text]).vectors[0] == pytest.approx(vector, abs=1e-5)
+    assert len(model.text_vectors([])) == 0
+    with pytest.raises(ModelError, match="expected a list"):
+        model.text_vectors("a red circle")
 
 
 def test_another_model_is_refused(small: SimpleNamespace, tmp_path: Path) -> None:
@@ -109,10 +113,10 @@ def test_a_pairwise_model_has_no_index(small: SimpleNamespace, tmp_path: Path, m
 
 def test_a_changed_card_is_another_model(small: SimpleNamespace, tmp_path: Path) -> None:
     shutil.copytree(small.models[0], tmp_path / "model")
-    before = Embedder(tmp_path / "model").hash
+    before = model_hash(tmp_path / "model")
     card = read_json(tmp_path / "model/model.json")
     write_json(tmp_path / "model/model.json", card | {"seed": 7})
-    assert Embedder(tmp_path / "model").hash != before
+    assert model_hash(tmp_path / "model") != before
 
 
 @pytest.mark.parametrize(

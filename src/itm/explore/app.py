@@ -94,7 +94,7 @@ def render_page(explorer: Explorer, largest: int = LARGEST_BODY) -> str:
     )
     captions = explorer.texts.captions
     return environment.get_template("page.html.j2").render(
-        models=[side.embedder.name for side in explorer.sides],
+        models=[side.model.name for side in explorer.sides],
         source=explorer.gallery.source,
         images=len(explorer.gallery.names),
         captions=len(captions),

@@ -17,8 +17,8 @@ from itm.data.tables import read_captions, read_hierarchies, read_images
 from itm.errors import DataError
 from itm.explore.walk import Walker
 from itm.explore.words import Words
-from itm.index.embed import Embedder
 from itm.index.gallery import Gallery, embed_gallery
+from itm.model import Model
 
 Floats = NDArray[np.float32]
 LONGEST_TEXT = 1000
@@ -60,20 +60,18 @@ class Side:
 
     def __init__(
         self,
-        embedder: Embedder,
+        model: Model,
         gallery: Gallery,
         texts: Texts,
         threads: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.embedder = embedder
-        self.rows, self.images, self.broken = embed_gallery(
-            gallery, embedder.image_size, embedder.images, threads, progress
-        )
-        self.captions = embedder.texts(texts.captions)
+        self.model = model
+        self.rows, self.images, self.broken = embed_gallery(gallery, model, threads, progress)
+        self.captions = model.text_vectors(texts.captions)
         self._walker = None
         if texts.walk:
-            self._walker = Walker(texts.walk, embedder.texts(texts.walk), embedder.texts([""])[0])
+            self._walker = Walker(texts.walk, model.text_vectors(texts.walk), model.encode_texts([""]).vectors[0])
 
     def walk(self, image: Floats, words: Words) -> list[dict[str, Any]]:
         """The texts met from the generic end to an image vector, with d."""
@@ -110,7 +108,7 @@ class Explorer:
         models = []
         with self._lock:
             for side in self.sides:
-                (query,) = side.embedder.texts([text])
+                (query,) = side.model.encode_texts([text]).vectors
                 places, scores, grades = _graded(side.images @ query)
                 results = [
                     self._image(int(side.rows[place]), score, grade)
@@ -118,7 +116,7 @@ class Explorer:
                 ]
                 walk = side.walk(side.images[places[0]], self.words)
                 models.append(
-                    {"name": side.embedder.name, "results": results, "walk": walk, "walk_to": results[0]["name"]}
+                    {"name": side.model.name, "results": results, "walk": walk, "walk_to": results[0]["name"]}
                 )
         (described,) = self.words.scores([text])
         query_facts = {"kind": "text", "text": text, "d": described, "shares": self.words.shares(text)}
@@ -130,12 +128,12 @@ class Explorer:
         Raises:
             DataError: the photo cannot be decoded.
         """
-        sizes = {side.embedder.image_size for side in self.sides}
+        sizes = {side.model.towers.image_size for side in self.sides}
         squares = {size: square(content, size) for size in sizes}
         models = []
         with self._lock:
             for side in self.sides:
-                (query,) = side.embedder.images(squares[side.embedder.image_size][None])
+                (query,) = side.model.encode_images([squares[side.model.towers.image_size]]).vectors
                 models.append(self._captions(side, query, name))
         return self._photo_answer(models, name, None)
 
@@ -165,7 +163,7 @@ class Explorer:
                 for text, score, grade, d in zip(found, scores, grades, self.words.scores(found), strict=True)
             ]
         return {
-            "name": side.embedder.name,
+            "name": side.model.name,
             "results": results,
             "walk": side.walk(image, self.words),
             "walk_to": _printable(name),

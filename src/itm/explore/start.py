@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from itm.data.layout import IMAGES
+from itm.data.progress import counted
 from itm.errors import ConfigError, first_few
 from itm.explore.matching import Explorer, Side, read_known_texts
 from itm.explore.words import Words
-from itm.index.embed import Embedder
 from itm.index.gallery import cores, open_gallery, shown
-from itm.index.progress import counted
+from itm.model import open_searchable
 
 SPLITS = ("test", "hierarcaps")
 
@@ -51,10 +51,10 @@ def open_explorer(
     texts = read_known_texts(captions, wanted)
     sides = []
     for folder in models:
-        embedder = Embedder(folder, threads)
-        say(f"{embedder.name}: {len(gallery.names)} images, {len(texts.captions)} captions")
-        with counted(embedder.name) as progress:
-            sides.append(Side(embedder, gallery, texts, threads, progress))
+        model = open_searchable(folder, threads)
+        say(f"{model.name}: {len(gallery.names)} images, {len(texts.captions)} captions")
+        with counted(model.name) as progress:
+            sides.append(Side(model, gallery, texts, threads, progress))
     for name, fault in sides[0].broken:
         say(f"left out: {shown(name)}: {fault}")
     return Explorer(sides, gallery, texts, Words(idf))

@@ -27,24 +27,24 @@ def index(
 
     Broken photos are listed and left out.
     """
-    from itm.index.embed import Embedder
+    from itm.data.progress import counted
     from itm.index.gallery import cores, embed_gallery, open_gallery, shown
-    from itm.index.progress import counted
     from itm.index.vectors import Facts, write_index
+    from itm.model import model_hash, open_searchable
 
     threads = threads or cores()
     gallery = open_gallery(images, split)
-    embedder = Embedder(model, threads)
+    opened, digest = open_searchable(model, threads), model_hash(model)
     with counted("embed") as progress:
-        rows, vectors, broken = embed_gallery(gallery, embedder.image_size, embedder.images, threads, progress)
+        rows, vectors, broken = embed_gallery(gallery, opened, threads, progress)
     for name, fault in broken:
         typer.echo(f"left out: {shown(name)}: {fault}", err=True)
     names = [gallery.names[row] for row in rows]
-    facts = Facts(embedder.hash, embedder.name, embedder.similarity, gallery.source, str(model))
+    facts = Facts(digest, opened.name, opened.kind, gallery.source, str(model))
     with counted("index") as progress:
         write_index(out, names, vectors, facts, threads, progress)
     left = f", {len(broken)} left out" if broken else ""
-    typer.echo(f"{out}: {len(names)} images of {gallery.source} by {embedder.name}{left}")
+    typer.echo(f"{out}: {len(names)} images of {gallery.source} by {opened.name}{left}")
 
 
 @search_app.command()
@@ -58,16 +58,16 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every image; slower, misses none.")] = False,
 ) -> None:
     """Print the images that match a text best: rank, score (inner product), name."""
-    from itm.index.embed import Embedder, model_hash
     from itm.index.gallery import shown
     from itm.index.vectors import open_index
+    from itm.model import model_hash, open_searchable
 
     found = open_index(index)
     folder = model or Path(found.facts.folder)
     if not folder.is_dir():
         raise_missing(folder, index)
     found.facts.check_model(model_hash(folder), str(index))
-    (query,) = Embedder(folder).texts([text])
+    (query,) = open_searchable(folder).encode_texts([text]).vectors
     rows, scores = found.search(query, k, exact)
     for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), start=1):
         typer.echo(f"{rank:>4}  {score:7.4f}  {shown(found.names[row])}")

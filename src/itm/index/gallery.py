@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from itm.data.images import ImageStore
 from itm.data.layout import IMAGES
 from itm.data.tables import read_images
 from itm.errors import ConfigError, DataError, first_few, nearest
+
+if TYPE_CHECKING:
+    from itm.model import Model
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 CLEAN = Path("data/clean")
@@ -117,8 +120,8 @@ class Squares:
     threads: int = 2
     broken: list[tuple[str, str]] = field(default_factory=list)
 
-    def __iter__(self) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
-        """Rows and pixels (n, size, size, 3) of those that could be decoded."""
+    def __iter__(self) -> Iterator[tuple[list[int], list[Pixels]]]:
+        """Rows and pixels (size, size, 3) of those that could be decoded."""
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
             for start in range(0, len(self.gallery.names), _BATCH):
                 rows = range(start, min(start + _BATCH, len(self.gallery.names)))
@@ -130,7 +133,7 @@ class Squares:
                     if isinstance(pixels, str)
                 ]
                 if good:
-                    yield good, np.stack([pixels for pixels in found if not isinstance(pixels, str)])
+                    yield good, [pixels for pixels in found if not isinstance(pixels, str)]
 
     def _decoded(self, row: int) -> Pixels | str:
         try:
@@ -141,8 +144,7 @@ class Squares:
 
 def embed_gallery(
     gallery: Gallery,
-    size: int,
-    embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    model: Model,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], list[tuple[str, str]]]:
@@ -151,12 +153,12 @@ def embed_gallery(
     Raises:
         DataError: not one image can be read (reason "no-photos").
     """
-    squares = Squares(gallery, size, threads)
+    squares = Squares(gallery, model.towers.image_size, threads)
     rows: list[int] = []
     parts: list[NDArray[np.float32]] = []
     for batch, pixels in squares:
         rows += batch
-        parts.append(embed(pixels))
+        parts.append(model.encode_images(pixels).vectors)
         if progress:
             progress(len(rows) + len(squares.broken), len(gallery.names))
     if not parts:

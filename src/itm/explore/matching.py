@@ -15,8 +15,7 @@ from itm.data.decode import square
 from itm.data.layout import CAPTIONS
 from itm.data.tables import read_captions, read_hierarchies, read_images
 from itm.errors import DataError
-from itm.explore.walk import Walker
-from itm.explore.words import Words
+from itm.explore.walk import Walker, Words
 from itm.index.gallery import Gallery, embed_gallery
 from itm.model import Model
 

@@ -10,7 +10,7 @@ from itm.data.layout import IMAGES
 from itm.data.progress import counted
 from itm.errors import ConfigError, first_few
 from itm.explore.matching import Explorer, Side, read_known_texts
-from itm.explore.words import Words
+from itm.explore.walk import Words
 from itm.index.gallery import cores, open_gallery, shown
 from itm.model import open_searchable
 

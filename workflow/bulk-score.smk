@@ -44,7 +44,7 @@ rule count:
     resources:
         mem_mb=1500,
     shell:
-        "PYTHONPATH=src python -m itm.text.bulk count {input.shard} --params {input.params} --out {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m itm.text.bulk count {input.shard:q} --params {input.params:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule merge:
@@ -56,7 +56,7 @@ rule merge:
     log:
         "logs/bulk-score/merge.log",
     shell:
-        "PYTHONPATH=src python -m itm.text.bulk merge {input.counts} --params {input.params} --out {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m itm.text.bulk merge {input.counts:q} --params {input.params:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule score:
@@ -70,7 +70,7 @@ rule score:
     resources:
         mem_mb=1500,
     shell:
-        "PYTHONPATH=src python -m itm.text.bulk score {input.shard} --idf {input.idf} --out {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m itm.text.bulk score {input.shard:q} --idf {input.idf:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule finish:
@@ -82,4 +82,4 @@ rule finish:
     log:
         "logs/bulk-score/finish.log",
     shell:
-        "PYTHONPATH=src python -m itm.text.bulk finish {input.scores} --idf {input.idf} --out {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m itm.text.bulk finish {input.scores:q} --idf {input.idf:q} --out {output:q} > {log:q} 2>&1"

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from itm.data.decode import Pixels, fit, square
+from itm.data.decode import Pixels, fit, read_photo, square
 from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, ModelError
 from itm.methods.method import Embedded
@@ -159,8 +159,6 @@ def _square(photo: Photo, row: int, size: int) -> Pixels:
         return fit(photo, size)
     name = f"image {row}" if isinstance(photo, bytes) else str(photo)
     try:
-        return square(photo if isinstance(photo, bytes) else Path(photo).read_bytes(), size)
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror})", reason="missing-file") from None
+        return square(photo if isinstance(photo, bytes) else read_photo(Path(photo)), size)
     except DataError as error:
         raise DataError(f"{name}: {error}", reason=error.reason) from None

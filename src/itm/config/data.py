@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from itm.config.base import Section
+
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$"
+"""What the name of a source file may be: it becomes part of commands and paths."""
 
 
 class DataParameters(Section):
@@ -15,7 +18,7 @@ class DataParameters(Section):
     name: Literal["scenes", "flickr8k", "flickr30k", "coco", "hierarcaps", "rsicd", "rsitmd", "n24news"] = Field(
         description="data set; one of the entries of `datasets`"
     )
-    files: list[str] = Field(
+    files: list[Annotated[str, Field(pattern=FILE_NAME)]] = Field(
         min_length=1, description="source files, one download stage each; names from data/catalogue.yaml"
     )
 

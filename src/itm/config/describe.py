@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,14 @@ from itm.config.base import Section
 
 ASKING = ("mllm", "openai")
 """Captioners that show each image to a model."""
+
+
+def _private(server: str) -> bool:
+    """Whether nobody between here and a server can read what is sent to it."""
+    found = urlsplit(server)
+    return found.scheme == "https" or (
+        found.scheme == "http" and found.hostname in ("localhost", "127.0.0.1", "::1") and not found.username
+    )
 
 
 class DescribeParameters(Section):
@@ -27,7 +36,10 @@ class DescribeParameters(Section):
     file: str = Field(description="file: path of a descriptions.jsonl")
     model: str = Field(description="mllm: name or folder of the model; openai: the server's name for it")
     server: str = Field(description="openai: address up to /v1, e.g. http://localhost:8000/v1")
-    api_key_variable: str = Field(description="openai: environment variable that holds the key; '' = no key")
+    api_key_variable: str = Field(
+        pattern=r"^([A-Z][A-Z0-9_]*_API_KEY)?$",
+        description="openai: environment variable that holds the key, one that ends in _API_KEY; '' = no key",
+    )
     prompt: str = Field(
         description="mllm, openai: what the model is asked; {captions} stands for the captions of `condition`"
     )
@@ -74,6 +86,11 @@ class DescribeParameters(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.api_key_variable and not _private(self.server):
+            raise ValueError(
+                f"describe.server: a key goes along (api_key_variable), so the address must begin with https://, "
+                f"unless the server runs on this machine; it is '{self.server}'"
+            )
         needed = {"file": ("file",), "mllm": ("model", "prompt"), "openai": ("model", "server", "prompt")}
         for key in needed.get(self.captioner, ()):
             if not getattr(self, key):

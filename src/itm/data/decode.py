@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ Pixels = NDArray[np.uint8]
 
 MAXIMUM_PIXELS = 100_000_000
 """An image larger than this is a decompression bomb or a mistake; the largest photo of COCO has 0.41 million."""
+
+MAXIMUM_BYTES = 256 * 2**20
+"""A file larger than this is no photo: it is refused before it is read."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What is decoded. Few on purpose: Pillow starts programs for some others (EPS)."""
@@ -48,6 +52,24 @@ class Header:
     def plain(self) -> bool:
         """Whether the file can be stored as it is."""
         return (self.format, self.mode) in PLAIN and self.orientation == 1
+
+
+def read_photo(path: Path) -> bytes:
+    """The bytes of a photo's file.
+
+    Raises:
+        DataError: it is missing or cannot be read ("missing-file"), or is too large for a photo ("too-many-bytes").
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAXIMUM_BYTES:
+            raise DataError(
+                f"{size / 2**20:,.0f} MB, more than the {MAXIMUM_BYTES // 2**20} MB of any photo",
+                reason="too-many-bytes",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", reason="missing-file") from None
 
 
 def read_header(content: bytes) -> Header:

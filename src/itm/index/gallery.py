@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.decode import Pixels, square
+from itm.data.decode import Pixels, read_photo, square
 from itm.data.images import ImageStore
 from itm.data.layout import IMAGES
 from itm.data.tables import read_images
@@ -60,9 +60,9 @@ class PhotoFolder:
     def read(self, row: int) -> bytes:
         """The bytes of a photo's file."""
         try:
-            return (self.folder / self.names[row]).read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.names[row]}: cannot be read ({error.strerror})", reason="unreadable") from None
+            return read_photo(self.folder / self.names[row])
+        except DataError as error:
+            raise DataError(f"{self.names[row]}: {error}", reason=error.reason) from None
 
 
 class TableGallery:

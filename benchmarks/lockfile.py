@@ -21,7 +21,7 @@ import smoke
 from dvc.utils.serialize import dumps_yaml, loads_yaml, modify_yaml
 from results_page import ROOT, commit, machine
 
-from itm.orchestration.lockfile import with_entry
+from itm.pipeline.lockfile import with_entry
 
 
 def rows(folder: Path, sizes: list[int], repeat: int) -> list[str]:

@@ -84,7 +84,7 @@ def _make(folder: Path) -> None:
 
 def run_stages() -> None:
     """Every job of this folder's dvc.yaml, and then what looks at its results for benchmarks/evidence.py."""
-    from itm.runs.provenance import Stages
+    from itm.pipeline.stages import Stages
 
     stages = Stages(Path())
     for stage in stages.names:

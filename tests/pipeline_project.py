@@ -18,7 +18,7 @@ from typing import Any
 
 import warm
 
-from itm.orchestration.dag import read_pipeline
+from itm.pipeline.dag import read_pipeline
 
 ROOT = Path(__file__).parents[1]
 STUB = ROOT / "tests/orchestration/stub.py"
@@ -66,7 +66,7 @@ class Project:
         return self.run("snakemake", "--cores", "2", *arguments, **kwargs)
 
     def sync(self, **kwargs) -> subprocess.CompletedProcess[str]:
-        return self.run("python", "-c", "from itm.orchestration.sync import sync; print(sync())", **kwargs)
+        return self.run("python", "-c", "from itm.pipeline.sync import sync; print(sync())", **kwargs)
 
     def itm(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
         """An `itm` command of the project's own code."""

@@ -141,7 +141,7 @@ def sync() -> None:
     Refuses unless `dvc status` is clean.
     """
     from itm.config.presets import project_root
-    from itm.orchestration.sync import sync as synchronise
+    from itm.pipeline.sync import sync as synchronise
 
     stages = synchronise(project_root())
     typer.echo(f"Snakemake agrees with DVC: {stages} stages are up to date")
@@ -158,7 +158,7 @@ def doctor(
     For after a crash, or when a runner refuses to start (docs/reliability.md). Reads every result once.
     """
     from itm.config.presets import project_root
-    from itm.orchestration.doctor import examine
+    from itm.pipeline.doctor import examine
 
     findings = examine(project_root())
     for finding in findings:

@@ -134,7 +134,7 @@ def kill_group(pid: int) -> None:
 def job_of(pid: int) -> int:
     """The process that runs and records a job of Snakemake, given that of its stage."""
     for parent in psutil.Process(pid).parents():
-        if "itm.orchestration.run" in parent.cmdline():
+        if "itm.pipeline.run" in parent.cmdline():
             return parent.pid
     raise AssertionError(f"process {pid} is no stage of Snakemake")
 

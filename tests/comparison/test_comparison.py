@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 from itm import cli
 from itm.comparison.changes import NONE, QUERIES, SEEDS, compare_revisions
 from itm.comparison.page import to_html
-from itm.comparison.revisions import changed_code, read_revision, resolve
 from itm.errors import ConfigError, DataError
+from itm.pipeline.revisions import changed_code, read_revision, resolve
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 40

@@ -27,14 +27,13 @@ PLUMBING = {
     "itm.errors": "wording of faults; a result exists only where there was none",
     "itm.config": "the values it hands on are tracked one by one as parameters",
     "itm.stages.harness": "command line, log and progress",
-    "itm.runs.provenance": "says what a result was made of, beside it",
     "itm.data.files": "how bytes reach the disk, not which",
     "itm.data.layout": "file names; dvc.yaml states them again, and a wrong one stops the stage",
     "itm.data.progress": "progress bars",
     "itm.data.catalogue": "reads data/catalogue.yaml, whose entries are tracked as parameters",
     "itm.data.download": "fetched bytes count only if they have the catalogue's checksum",
     "itm.data.http": "as itm.data.download",
-    "itm.orchestration": "which device computes, not what (docs/reproducing.md)",
+    "itm.pipeline": "starts and records what runs; which device computes, not what (docs/reproducing.md)",
 }
 """Modules (with all below them) that no stage needs to declare, and why they cannot change a result."""
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from itm.errors import PipelineError
-from itm.orchestration.dag import read_pipeline
+from itm.pipeline.dag import read_pipeline
 
 PIPELINE = """
 vars: [{run: python -m stage}]
@@ -130,9 +130,9 @@ def test_the_targets_are_what_no_other_job_needs(root: Path) -> None:
         (
             "params.yaml",
             PARAMETERS.replace("fit:", "fat:"),
-            "stage fit@x-0 tracks the parameter fit, which params.yaml lacks",
+            "stage fit@x-0 names the parameter fit, which params.yaml lacks",
         ),
-        ("other.yaml", "a: 1\n", "tracks the parameter a.b, which other.yaml lacks"),
+        ("other.yaml", "a: 1\n", "names the parameter a.b, which other.yaml lacks"),
         ("params.yaml", PARAMETERS.replace("methods:", "methuds:"), "methods"),
         ("dvc.yaml", "stages:\n  a: {cmd: x, ouds: [y]}\n", "ouds"),
         ("dvc.yaml", "stages: [\n", "dvc.yaml"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from itm.orchestration.dag import Job, Pipeline, read_pipeline
+from itm.pipeline.dag import Job, Pipeline, read_pipeline
 
 ALWAYS = ["params.yaml", "dvc.yaml", "data/catalogue.yaml", "dvc.lock"]
 """The parameters; the pipeline, of which a provenance tells the own entry; and the report quotes the checksums of

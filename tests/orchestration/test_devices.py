@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from itm.errors import TrainingError
-from itm.orchestration import devices
-from itm.orchestration.devices import device, gpus_of_job
+from itm.pipeline import devices
+from itm.pipeline.devices import device, gpus_of_job
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_waiting_ends_with_a_message() -> None:
 @pytest.mark.usefixtures("gpus")
 def test_the_lock_of_a_killed_job_is_free(locks: Path) -> None:
     code = (
-        "import time; from itm.orchestration import devices\n"
+        "import time; from itm.pipeline import devices\n"
         "devices.visible_gpus = lambda: ['GPU-aaaa']\n"
         "with devices.device('auto') as name: print(name, flush=True); time.sleep(3600)"
     )
@@ -129,7 +129,7 @@ def test_what_a_scheduler_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_planning_does_not_import_torch() -> None:
-    code = "import sys; from itm.orchestration import start; start.gpus = start; assert 'torch' not in sys.modules"
+    code = "import sys; from itm.pipeline import start; start.gpus = start; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from itm.orchestration.doctor import examine
+from itm.pipeline.doctor import examine
 
 LOCK = """schema: '2.0'
 stages:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from itm.orchestration.lockfile import with_entry
+from itm.pipeline.lockfile import with_entry
 
 ROOT = Path(__file__).parents[2]
 HEAD = "schema: '2.0'\nstages:\n"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from itm.errors import PipelineError
-from itm.orchestration.processes import at_work, is_runner, runners_in
-from itm.orchestration.start import check_alone
+from itm.pipeline.processes import at_work, is_runner, runners_in
+from itm.pipeline.start import check_alone
 
 SRC = Path(__file__).parents[2] / "src"
 STAGE = """
 import os, sys, time
 from pathlib import Path
-from itm.orchestration.processes import end_with_runner
+from itm.pipeline.processes import end_with_runner
 end_with_runner(lambda message: Path("said.txt").write_text(message))
 Path("stage.txt").write_text(str(os.getpid()))
 time.sleep(3600)

@@ -66,9 +66,9 @@ def by_snakemake(project) -> dict[str, Facts]:
             inputs = frozenset(text.split(", "))
         elif key == "output":
             outputs = frozenset(text.split(", "))
-        elif key == "Shell command" and "itm.orchestration.run" in text:
+        elif key == "Shell command" and "itm.pipeline.run" in text:
             words = shlex.split(text)
-            name, option, fingerprint, command = words[words.index("itm.orchestration.run") + 1 :][:4]
+            name, option, fingerprint, command = words[words.index("itm.pipeline.run") + 1 :][:4]
             assert option == "--fingerprint"
             jobs[name] = Facts(inputs, outputs, command, fingerprint)
     return jobs
@@ -81,7 +81,7 @@ def test_both_runners_see_the_same_pipeline(unstubbed):
 
 
 ALL = {"download", "clean", "score", "features", "describe", "train", "encode", "evaluate", "report"}
-RULES, DAG = "workflow/rules/", "src/itm/orchestration/dag.py"
+RULES, DAG = "workflow/rules/", "src/itm/pipeline/dag.py"
 IDF_LEFT_OUT = 'outputs("score")[:2] + pipeline.outputs("score")[3:]'
 PLANTED = {
     "a dependency too few": (RULES + "train.smk", 'inputs("train")', 'inputs("train")[1:]', {"train"}),

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from itm.errors import PipelineError
-from itm.orchestration.start import check_profile, is_dry, is_forced
+from itm.pipeline.start import check_profile, is_dry, is_forced
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / "workflow"

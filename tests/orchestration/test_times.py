@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as some
 
-from itm.orchestration.times import settle
+from itm.pipeline.sync import settle
 
 SECOND = 1_000_000_000
 NOW = 1_800_000_000 * SECOND

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from itm.orchestration.use import WholeFiles
+from itm.pipeline.lockfile import WholeFiles
 
 EDIT = """
 import json, os, sys
 from dvc import rwlock
 from dvc.fs import localfs
-from itm.orchestration.use import replace_as_a_whole
+from itm.pipeline.lockfile import replace_as_a_whole
 if sys.argv[2] == "whole":
     replace_as_a_whole()
     replace_as_a_whole()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pipeline_project import Project
 
-from itm.orchestration.dag import read_pipeline
+from itm.pipeline.dag import read_pipeline
 from itm.runs.verify import DIFFERENT, EQUAL, MISSING, find_target, verify
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ MODULES = [
 
 
 def test_examples_are_found():
-    assert {"itm.metrics.ranks", "itm.orchestration.start", "itm.stages.harness"} <= set(MODULES)
+    assert {"itm.metrics.ranks", "itm.pipeline.start", "itm.stages.harness"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from itm.errors import ConfigError, PipelineError
-from itm.runs import provenance
-from itm.runs.provenance import Stages, installed, record_of, versions, write_record
+from itm.pipeline import provenance
+from itm.pipeline.provenance import installed, record_of, record_path, versions, write_record
+from itm.pipeline.stages import Stages
 from itm.runs.verify import Target, find_target
 
 PIPELINE = """\
@@ -75,7 +76,7 @@ def test_a_job_is_what_dvc_yaml_says(root) -> None:
         ("params.yaml", "data.name"),
         ("params.yaml", "method.ditm"),
     )
-    assert job.record == RECORD
+    assert record_path(job) == RECORD
     assert [each.name for each in Stages(root).jobs("evaluate")][:2] == [
         "evaluate@clip-0-retrieval",
         "evaluate@clip-3-retrieval",
@@ -170,8 +171,8 @@ def test_large_files_take_the_hash_that_dvc_recorded_if_the_size_agrees(root, mo
         ("dvc.yaml", "stages: [", "dvc.yaml: not valid YAML"),
         ("dvc.yaml", "- a list", "expected keys with values, found list"),
         ("dvc.yaml", "stages: {other: {cmd: x}}", "dvc.yaml: no stage 'evaluate'; known: other"),
-        ("params.yaml", "{data: {name: scenes}}", "no parameter method.ditm in params.yaml"),
-        ("params.yaml", "{method: {}}", "no parameter data.name in params.yaml"),
+        ("params.yaml", "{data: {name: scenes}}", "names the parameter method.ditm, which params.yaml lacks"),
+        ("params.yaml", "{method: {}}", "names the parameter data.name, which params.yaml lacks"),
     ],
 )
 def test_bad_files(root, file: str, text: str | None, message: str) -> None:

@@ -3,8 +3,8 @@
 import sys
 
 from itm.errors import ProjectError
-from itm.orchestration.devices import gpus_of_job
-from itm.orchestration.start import start
+from itm.pipeline.devices import gpus_of_job
+from itm.pipeline.start import start
 
 try:
     parameters, pipeline = start(sys.argv, workflow.basedir, config)
@@ -22,5 +22,5 @@ rule stage:
     log:
         "logs/stage.log",
     shell:
-        "PYTHONPATH=src python -m itm.orchestration.run {params.name} --fingerprint {params.fingerprint}"
+        "PYTHONPATH=src python -m itm.pipeline.run {params.name} --fingerprint {params.fingerprint}"
         " {params.command:q} > {log} 2>&1"

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from itm.comparison.revisions import Revision
 from itm.errors import DataError
 from itm.evaluation.compare import compare_queries
 from itm.evaluation.result import PerQuery, read_per_query
 from itm.metrics.significance import holm
+from itm.pipeline.revisions import Revision
 from itm.report.columns import Column, columns
-from itm.report.results import Summary, summarise
+from itm.report.results import Summary, flatten, summarise
 
 LEVEL = 0.95
 SAMPLES = 2000
@@ -107,7 +107,8 @@ def _changes(first: Revision, second: Revision, benchmark: str, method: str, *, 
 
 def _by_seed(revision: Revision, method: str, benchmark: str) -> dict[str, list[float]]:
     """Each metric's values, one a seed."""
-    runs = [found for (name, _, each), found in revision.metrics.items() if (name, each) == (method, benchmark)]
+    stored = [found for (name, _, each), found in revision.metrics.items() if (name, each) == (method, benchmark)]
+    runs = [flatten(each) for each in stored]
     return {key: [run.get(key, math.nan) for run in runs] for key in (runs[0] if runs else {})}
 
 

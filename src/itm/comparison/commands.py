@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from itm.comparison.changes import Change
-    from itm.comparison.revisions import Revision
+    from itm.pipeline.revisions import Revision
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,9 +35,9 @@ def report(
 
     from itm.comparison.changes import TESTS, compare_revisions
     from itm.comparison.page import data_claim, to_html
-    from itm.comparison.revisions import changed_code, read_revision
     from itm.config.presets import project_root
     from itm.data.files import atomic_path
+    from itm.pipeline.revisions import changed_code, read_revision
 
     root = project_root()
     first, second = (read_revision(root, name) for name in compare)

@@ -11,7 +11,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from itm.comparison.changes import TESTS, Change
-from itm.comparison.revisions import Revision
+from itm.pipeline.revisions import Revision
 from itm.report.plots import Bar, bars
 from itm.report.words import TITLES, counted, listed
 

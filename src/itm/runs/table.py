@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from itm.comparison.revisions import (
+from itm.config.presets import flatten as flat_parameters
+from itm.errors import ConfigError, DataError, nearest
+from itm.pipeline.revisions import (
     RUNS,
     WORKSPACE,
     cache_folder,
@@ -21,8 +23,6 @@ from itm.comparison.revisions import (
     workspace_files,
     yaml_values,
 )
-from itm.config.presets import flatten as flat_parameters
-from itm.errors import ConfigError, DataError, nearest
 from itm.report.results import flatten
 
 HERE, LOCAL, REMOTE, TRAIN = "here", "cache", "remote", "train"

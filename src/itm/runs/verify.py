@@ -25,8 +25,9 @@ import numpy as np
 
 from itm.data.files import read_json
 from itm.errors import ConfigError, DataError, PipelineError, ProjectError, first_few, nearest
+from itm.pipeline.provenance import FOLDER, installed, md5_of, record_of, record_path
+from itm.pipeline.stages import PARAMETERS, JobEntry, Stages, read_yaml
 from itm.report.results import flatten
-from itm.runs.provenance import FOLDER, JobEntry, Stages, installed, md5_of, record_of
 
 RUNS = "results/runs"
 EQUAL, DIFFERENT, MISSING = "equal", "different", "missing"
@@ -58,7 +59,7 @@ def find_target(root: Path, text: str) -> Target:
     Raises:
         ConfigError: params.yaml asks for no such method, seed or benchmark.
     """
-    parameters = Stages(root).file("params.yaml")
+    parameters = read_yaml(root / PARAMETERS)
     path = Path(text)
     if path.is_absolute() and path.is_relative_to(root.resolve()):
         path = path.relative_to(root.resolve())
@@ -118,9 +119,10 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def _provenance(job: JobEntry, stages: Stages) -> Iterator[Item]:
     group = f"provenance of {job.name}"
-    path = stages.root / job.record
-    if not job.record or not path.is_file():
-        yield Item(group, job.record or FOLDER, MISSING, f"`dvc checkout`, `dvc pull`, or `dvc repro {job.name}`")
+    name = record_path(job)
+    path = stages.files.root / name
+    if not name or not path.is_file():
+        yield Item(group, name or FOLDER, MISSING, f"`dvc checkout`, `dvc pull`, or `dvc repro {job.name}`")
         return
     try:
         stored = read_json(path)
@@ -129,13 +131,13 @@ def _provenance(job: JobEntry, stages: Stages) -> Iterator[Item]:
         inputs, metrics, versions = (dict(stored[key]) for key in ("inputs", "metrics", "versions"))
         same = parameters["sha256"] == now["parameters"]["sha256"]
     except (DataError, KeyError, TypeError, ValueError) as error:
-        yield Item(group, job.record, DIFFERENT, f"not a provenance file ({error}); run `dvc repro -f -s {job.name}`")
+        yield Item(group, name, DIFFERENT, f"not a provenance file ({error}); run `dvc repro -f -s {job.name}`")
         return
     tracked = len(now["parameters"]["tracked"])
     yield _item(group, "parameters", [] if same else ["their hash"], f"{tracked} sections")
     yield _item(group, "code", [] if code == now["code"]["sha256"] else ["its hash"], f"{len(job.dependencies)} paths")
     yield _hashes(group, "inputs", inputs, now["inputs"])
-    made = {name: md5_of(stages.root / name) for name in job.metrics}
+    made = {name: md5_of(stages.files.root / name) for name in job.metrics}
     yield _hashes(group, "metrics file", metrics, made)
     now_installed = installed(versions)
     changed = [

@@ -36,7 +36,7 @@ def describe(
         return
     from itm.descriptions.records import write_descriptions
     from itm.descriptions.run import Tables, coverage_of, describe_images, side_of
-    from itm.orchestration.devices import device as pick_device
+    from itm.pipeline.devices import device as pick_device
 
     options, towers = parameters.describe, parameters.towers
     tables = Tables.read(clean, features)

@@ -23,7 +23,7 @@ def encode(
     """Embed the evaluation split, other benchmarks' photos, and all texts that are evaluated."""
     parameters = load()
     from itm.encode import encode_split, write_embeddings
-    from itm.orchestration.devices import device as pick_device
+    from itm.pipeline.devices import device as pick_device
 
     with pick_device(parameters.device) as device, Progress(f"encode {method} seed {seed}") as progress:
         found = encode_split(

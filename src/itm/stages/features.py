@@ -33,7 +33,7 @@ def features(
             write_features(out / name, None)
         return
     from itm.encode import compute_features
-    from itm.orchestration.devices import device as pick_device
+    from itm.pipeline.devices import device as pick_device
 
     with pick_device(parameters.device) as device, Progress("features") as progress:
         images, texts = compute_features(

@@ -19,8 +19,8 @@ import typer
 
 from itm.data.files import WRITING
 from itm.errors import ProjectError
-from itm.orchestration.processes import end_with_runner
-from itm.runs.provenance import write_record
+from itm.pipeline.processes import end_with_runner
+from itm.pipeline.provenance import write_record
 
 RUNNING = Path(".itm/running")
 """Every running stage holds a shared lock on this file; `itm gc` deletes nothing while one does."""
@@ -31,7 +31,7 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
 
     A `ProjectError` is printed as one message and ends the process with status 1. What is logged goes
     to standard error and to `logs/stages/<name>.log` (folder: environment variable ITM_LOGS). What the results were
-    made of is written where dvc.yaml wants it (see `itm.runs.provenance`).
+    made of is written where dvc.yaml wants it (see `itm.pipeline.provenance`).
     """
     name = log_name or Path(sys.argv[0]).stem
     with guarded(name):
@@ -53,7 +53,7 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
 def guarded(name: str) -> Iterator[None]:
     """End the process with status 1 and one message on a `ProjectError`, and when the disk refuses a file.
 
-    The process also ends when the runner that started it is gone: see `itm.orchestration.processes`.
+    The process also ends when the runner that started it is gone: see `itm.pipeline.processes`.
     """
     logging.raiseExceptions = False  # a log that cannot be written (full disk) is no reason for a traceback
     end_with_runner(logging.getLogger(name).warning)

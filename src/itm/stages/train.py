@@ -36,7 +36,7 @@ def train(
     parameters = load()
     import torch
 
-    from itm.orchestration.devices import device as pick_device
+    from itm.pipeline.devices import device as pick_device
     from itm.training.distributed import check_devices, join
 
     check_devices(parameters.device)

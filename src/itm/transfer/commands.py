@@ -38,7 +38,7 @@ def transfer(
     from itm.config import load
     from itm.errors import ConfigError
     from itm.evaluation.result import flat
-    from itm.orchestration.devices import device as pick_device
+    from itm.pipeline.devices import device as pick_device
     from itm.transfer.run import transfer as run
 
     if split not in ("test", "dev"):

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from itm.config import Parameters
+from itm.pipeline.stages import Stages
 from itm.runs.expected import DIFFERENCES, expected, setting
 from itm.runs.plan.data import all_images, downloads_of, split_sizes
 from itm.runs.plan.disk import disk
 from itm.runs.plan.lines import Line, Plan
 from itm.runs.plan.models import count_parameters, memory
-from itm.runs.provenance import Stages
 
 
 def make_plan(root: Path, preset: str, parameters: Parameters) -> Plan:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from itm.comparison.revisions import git
 from itm.errors import PipelineError
-from itm.runs.provenance import read_yaml
+from itm.pipeline.revisions import git
+from itm.pipeline.stages import read_yaml
 
 _TRACKING = ("dvc.lock", "*/dvc.lock", "*.dvc")
 _MD5 = re.compile(rb"\bmd5: ['\"]?([0-9a-f]{32}(?:\.dir)?)\b")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from itm.data.files import alive
 from itm.errors import PipelineError, first_few
-from itm.orchestration.processes import recorded
+from itm.pipeline.processes import recorded
 from itm.runs.storage.cache import Cache, read_cache
 from itm.runs.storage.garbage import Garbage, all_garbage, only_copies
 

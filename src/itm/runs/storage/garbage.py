@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from itm.runs.provenance import Stages, md5_of
+from itm.pipeline.provenance import md5_of
+from itm.pipeline.stages import Stages
 from itm.runs.storage.cache import Cache
 
 RUN_FOLDERS = ("data/descriptions", "models", "embeddings")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 RUNNERS = ("dvc", "snakemake")
-JOB = "itm.orchestration.run"
+JOB = "itm.pipeline.run"
 USE = Path(".dvc/tmp/rwlock")
 """DVC's record of the paths that stages at work read and write: {"read"|"write": {path: process or processes}}."""
 

@@ -2,7 +2,8 @@
 
 DVC itself resolves the templates. A matrix stage is resolved twice: with its values (one `Job` each, as
 `dvc repro` would run it), and with Snakemake's wildcards in their place (the paths of one rule for all).
-DVC's loader is no published API; the version is pinned and tests/orchestration compares both runners.
+DVC's loader is no published API; the version is pinned and tests/orchestration compares both runners. What needs no
+DVC reads the same file in `itm.pipeline.stages`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, nearest
+from itm.pipeline.stages import PARAMETERS, Files, keys_in, names_in
 
 Wildcards = Any
 """Snakemake's wildcards: one attribute a matrix axis."""
@@ -160,7 +162,7 @@ def _read(repo: Any) -> Pipeline:
 
     folder = Path(repo.root_dir)
     text = load_file(repo, str(folder / "dvc.yaml")).load()
-    parameters = _Parameters(folder)
+    files = Files(folder)
     resolver = DataResolver(repo, repo.root_dir, text)
     resolved = resolver.resolve()["stages"]
     axes = {
@@ -180,7 +182,7 @@ def _read(repo: Any) -> Pipeline:
             command=entry["cmd"] if isinstance(entry["cmd"], str) else " && ".join(entry["cmd"]),
             inputs=expand(entry.get("deps", ())),
             outputs=_outputs(entry),
-            tracked=parameters.tracked(name, entry.get("params", ())),
+            tracked=_tracked(files, name, entry),
             code=code(expand(entry.get("deps", ()))),
         )
         for name, entry in resolved.items()
@@ -198,41 +200,16 @@ def _values(resolver: Any, values: Any) -> tuple[str, ...]:
 
 
 def _outputs(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    found = [out for kind in ("outs", "metrics", "plots") for out in entry.get(kind, ())]
-    return tuple(next(iter(out)) if isinstance(out, dict) else out for out in found)
+    return tuple(name for kind in ("outs", "metrics", "plots") for name in names_in(entry.get(kind, ())))
 
 
-class _Parameters:
-    """The values of tracked parameters: keys of params.yaml, or of another file that an entry names."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files: dict[str, Any] = {}
-
-    def tracked(self, stage: str, entries: Iterable[str | Mapping[str, Iterable[str]]]) -> tuple[str, ...]:
-        """Each tracked parameter as "key = JSON value"; a key that is a whole section gives all in it."""
-        values: dict[str, Any] = {}
-        for entry in entries:
-            for file, keys in ({"params.yaml": [entry]} if isinstance(entry, str) else entry).items():
-                prefix = "" if file == "params.yaml" else f"{file}: "
-                for key in keys:
-                    values.update(_flat(prefix + key, self._value(stage, file, key)))
-        return tuple(f"{key} = {json.dumps(value)}" for key, value in sorted(values.items()))
-
-    def _value(self, stage: str, file: str, key: str) -> Any:
-        from dvc.utils.serialize import load_yaml
-
-        if file not in self._files:
-            self._files[file] = load_yaml(str(self._folder / file))
-        value = self._files[file]
-        for part in key.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                raise PipelineError(
-                    f"dvc.yaml: stage {stage} tracks the parameter {key}, which {file} lacks",
-                    reason="missing-parameter",
-                )
-            value = value[part]
-        return value
+def _tracked(files: Files, name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Each parameter that a job tracks as "key = JSON value"; a key that is a whole section gives all in it."""
+    values: dict[str, Any] = {}
+    for file, key in keys_in(entry.get("params", ())):
+        prefix = "" if file == PARAMETERS else f"{file}: "
+        values.update(_flat(prefix + key, files.value(file, key, name)))
+    return tuple(f"{key} = {json.dumps(value)}" for key, value in sorted(values.items()))
 
 
 def _flat(key: str, value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One job of Snakemake, run and recorded as `dvc repro` would: `python -m itm.orchestration.run train@ditm-0 ...`.
+"""One job of Snakemake, run and recorded as `dvc repro` would: `python -m itm.pipeline.run train@ditm-0 ...`.
 
 - Results that DVC has in its cache for this command, parameters and inputs are taken from there. So a stage
   whose inputs were made anew with the same content does not run again under Snakemake either.
@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, ProjectError, first_few
-from itm.orchestration.dag import Job, Pipeline, read_pipeline
-from itm.orchestration.lockfile import with_entry
-from itm.orchestration.use import replace_as_a_whole
+from itm.pipeline.dag import Job, Pipeline, read_pipeline
+from itm.pipeline.lockfile import replace_as_a_whole, with_entry
 
 FORCE = "ITM_FORCE"
 """Environment variable: run the command even if DVC has its results (set by `snakemake --force...`)."""
@@ -248,7 +247,7 @@ def _execute(command: str, root: Path) -> int:
 
 def main() -> None:
     """Run the job that the command line names; a fault is one message and status 1."""
-    parser = argparse.ArgumentParser(prog="python -m itm.orchestration.run", description="Run and record one job.")
+    parser = argparse.ArgumentParser(prog="python -m itm.pipeline.run", description="Run and record one job.")
     parser.add_argument("name", help="the job, e.g. train@ditm-0")
     parser.add_argument("command", help="its shell command")
     parser.add_argument("--fingerprint", required=True, help="what the job was told to do when it was planned")

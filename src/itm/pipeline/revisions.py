@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from itm.errors import ConfigError, DataError, first_few, nearest
-from itm.report.results import flatten
+from itm.errors import ConfigError, DataError, PipelineError, first_few, nearest
+from itm.pipeline.stages import parse_yaml
 
 WORKSPACE = "workspace"
 RUNS = "results/runs"
@@ -23,14 +23,15 @@ Triple = tuple[str, int, str]
 class Revision:
     """What one revision found, and from what.
 
-    commit: '' for the workspace. metrics: by method, seed and benchmark, of the methods and seeds that its
-    params.yaml names. evaluations: files of per-query values, as far as they are here. sources: md5 by source file.
+    commit: '' for the workspace. metrics: by method, seed and benchmark, of the methods and seeds that its params.yaml
+    names, nested as the files hold them. evaluations: files of per-query values, as far as they are here. sources: md5
+    by source file.
     """
 
     name: str
     commit: str
     parameters: Mapping[str, Any]
-    metrics: Mapping[Triple, dict[str, float]]
+    metrics: Mapping[Triple, Mapping[str, Any]]
     evaluations: Mapping[Triple, Path] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,13 +63,13 @@ def read_revision(root: Path, name: str) -> Revision:
         raise DataError(f"{name}: has no params.yaml, so it holds no results of this pipeline", reason="no-parameters")
     parameters = yaml_values(files["params.yaml"])
     lock = yaml_values(files.get("dvc.lock", b""))
-    metrics: dict[Triple, dict[str, float]] = {}
+    metrics: dict[Triple, Mapping[str, Any]] = {}
     for method in parameters.get("methods") or []:
         for seed in parameters.get("seeds") or []:
             for benchmark in parameters.get("benchmarks") or []:
                 stored = files.get(f"{RUNS}/{method}/seed{seed}/{benchmark}.json")
                 if stored is not None:
-                    metrics[method, seed, benchmark] = flatten(json.loads(stored))
+                    metrics[method, seed, benchmark] = json.loads(stored)
     if not metrics:
         asked = first_few([f"{RUNS}/{method}/seed*" for method in parameters.get("methods") or []])
         raise DataError(f"{name}: has no results ({asked}); run `dvc repro` there and commit", reason="missing-results")
@@ -159,14 +160,10 @@ def workspace_files(root: Path) -> dict[str, bytes]:
 
 def yaml_values(content: bytes) -> dict[str, Any]:
     """The keys of a YAML text; none where it is not one."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        values = YAML(typ="safe").load(content.decode("utf-8"))
-    except (YAMLError, UnicodeDecodeError):
+        return parse_yaml(content, "")
+    except PipelineError:
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def outputs_of(lock: Mapping[str, Any]) -> dict[str, str]:

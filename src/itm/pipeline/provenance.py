@@ -12,20 +12,17 @@ import hashlib
 import json
 import os
 import platform
-import re
-import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from itm.data.files import write_json
-from itm.errors import PipelineError, nearest
+from itm.errors import PipelineError
+from itm.pipeline.stages import PARAMETERS, JobEntry, Stages, read_yaml
 
 FOLDER = "provenance"
-MODULE = "itm.stages."
 FROM_LOCK = 256 << 20
 """Bytes from which on a file's hash is the one that DVC has just recorded, if the size agrees: reading 20 GB takes a
 minute."""
@@ -47,92 +44,9 @@ LIBRARIES = {
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class JobEntry:
-    """A stage of dvc.yaml with the values of one job in place of its templates."""
-
-    name: str
-    arguments: tuple[str, ...]
-    """The words of its command after the stage's name."""
-    dependencies: tuple[str, ...]
-    parameters: tuple[tuple[str, str], ...]
-    """(file, dotted key) of each tracked parameter."""
-    metrics: tuple[str, ...]
-    outputs: tuple[str, ...]
-    record: str
-    """Where the provenance is written; '' for a stage without."""
-
-
-class Stages:
-    """dvc.yaml and params.yaml of a project, read without DVC (which takes as long as a short stage)."""
-
-    def __init__(self, root: Path, parameters: Mapping[str, Any] | None = None) -> None:
-        """`parameters`: values in place of those of params.yaml."""
-        self.root = root
-        self._files: dict[str, Any] = {} if parameters is None else {"params.yaml": parameters}
-        dvc = self.file("dvc.yaml")
-        self._stages: Mapping[str, Any] = dvc.get("stages") or {}
-        self._values: dict[str, Any] = dict(self.file("params.yaml"))
-        for entry in dvc.get("vars") or []:
-            self._values |= entry if isinstance(entry, Mapping) else {}
-
-    def file(self, name: str) -> Any:
-        """A YAML file of the project, read once.
-
-        Raises:
-            PipelineError: it is missing or not YAML.
-        """
-        if name not in self._files:
-            self._files[name] = read_yaml(self.root / name)
-        return self._files[name]
-
-    def job(self, stage: str, item: Mapping[str, object]) -> JobEntry:
-        """One job of a stage; `item` holds the value of each axis of its matrix, and may hold more.
-
-        Raises:
-            PipelineError: no such stage, or a template names no parameter.
-        """
-        if stage not in self._stages:
-            raise PipelineError(f"dvc.yaml: no stage '{stage}'; {nearest(stage, self._stages)}", reason="unknown-stage")
-        entry = self._stages[stage]
-        axes = list(entry.get("matrix") or {})
-        values = self._values | {"item": {axis: str(item[axis]) for axis in axes}}
-        name = "@".join([stage, *(["-".join(values["item"].values())] if axes else [])])
-
-        def resolved(key: str) -> tuple[str, ...]:
-            found = [next(iter(each)) if isinstance(each, Mapping) else each for each in entry.get(key) or []]
-            return tuple(_resolve(each, values, name) for each in found)
-
-        words = shlex.split(_resolve(entry["cmd"], values, name))
-        start = next((place for place, word in enumerate(words) if word.endswith(f".{stage}")), len(words))
-        outputs = resolved("outs")
-        parameters: list[tuple[str, str]] = []
-        for each in entry.get("params") or []:
-            for file, keys in ({"params.yaml": [each]} if isinstance(each, str) else each).items():
-                parameters += [(file, _resolve(key, values, name)) for key in keys]
-        return JobEntry(
-            name,
-            tuple(words[start + 1 :]),
-            resolved("deps"),
-            tuple(sorted(parameters)),
-            resolved("metrics"),
-            outputs,
-            next((path for path in outputs if path.startswith(f"{FOLDER}/")), ""),
-        )
-
-    def jobs(self, stage: str) -> Iterator[JobEntry]:
-        """All jobs of a stage, in the order of its matrix."""
-        items: list[dict[str, object]] = [{}]
-        for axis, given in (self._stages[stage].get("matrix") or {}).items():
-            listed = _look_up(given[2:-1], self._values, stage) if isinstance(given, str) else given
-            items = [{**item, axis: value} for item in items for value in listed]
-        for item in items:
-            yield self.job(stage, item)
-
-    @property
-    def names(self) -> list[str]:
-        """The stages, in their order."""
-        return list(self._stages)
+def record_path(job: JobEntry) -> str:
+    """Where the provenance of a job is written; '' for a job without."""
+    return next((path for path in job.outputs if path.startswith(f"{FOLDER}/")), "")
 
 
 def record_of(job: JobEntry, stages: Stages) -> Record:
@@ -140,10 +54,10 @@ def record_of(job: JobEntry, stages: Stages) -> Record:
 
     A path that is missing has the hash "missing".
     """
-    root, lock = stages.root, _Lock(stages.root)
+    root, lock = stages.files.root, _Lock(stages.files.root)
     code = [path for path in job.dependencies if path.startswith("src/")]
     values = {
-        (key if file == "params.yaml" else f"{file}: {key}"): _look_up(key, stages.file(file), job.name)
+        (key if file == PARAMETERS else f"{file}: {key}"): stages.files.value(file, key, job.name)
         for file, key in job.parameters
     }
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
@@ -190,31 +104,12 @@ def write_record(stage: str, item: Mapping[str, object], arguments: list[str], r
     if stage not in stages.names:
         return False
     job = stages.job(stage, item)
-    if not job.record or list(job.arguments) != arguments:
+    record = record_path(job)
+    if not record or list(job.arguments) != arguments:
         return False
     made = {path: _md5(root / path, path, None) for path in job.metrics}
-    write_json(root / job.record, {**record_of(job, stages), "metrics": made, "versions": versions()})
+    write_json(root / record, {**record_of(job, stages), "metrics": made, "versions": versions()})
     return True
-
-
-def read_yaml(path: Path) -> Any:
-    """The plain values of a YAML file.
-
-    Raises:
-        PipelineError: it is missing, not YAML, or holds no keys.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        values = YAML(typ="safe").load(path)
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file; run in the root of the repository", reason="missing-file") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path}: not valid YAML: {error}", reason="not-yaml") from None
-    if not isinstance(values, dict):
-        raise PipelineError(f"{path}: expected keys with values, found {type(values).__name__}", reason="not-yaml")
-    return values
 
 
 def md5_of(path: Path) -> str:
@@ -262,16 +157,3 @@ def _md5(path: Path, name: str, lock: _Lock | None) -> str:
 
 def _digest(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
-
-
-def _resolve(text: str, values: Mapping[str, Any], where: str) -> str:
-    return re.sub(r"\$\{([^}]+)\}", lambda found: str(_look_up(found[1], values, where)), text)
-
-
-def _look_up(key: str, values: Any, where: str) -> Any:
-    found = values
-    for part in key.strip().split("."):
-        if not isinstance(found, Mapping) or part not in found:
-            raise PipelineError(f"{where}: no parameter {key} in params.yaml", reason="missing-parameter")
-        found = found[part]
-    return found

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, first_few
-from itm.orchestration.processes import USE, at_work, runners_in
+from itm.pipeline.processes import USE, at_work, runners_in
 
 LOCK = "dvc.lock"
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")

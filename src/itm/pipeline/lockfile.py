@@ -1,13 +1,21 @@
-"""One stage's entry of dvc.lock, replaced in the text.
+"""Two files of DVC's, written in another way than DVC does: dvc.lock, and its record of paths in use.
 
-DVC itself parses the whole file, keeping comments, and writes it anew for each stage that ends: seconds for a hundred
-stages, and while it does no other job can record. The text that results is the same.
+dvc.lock: one stage's entry is replaced in the text. DVC itself parses the whole file, keeping comments, and writes it
+anew for each stage that ends: seconds for a hundred stages, and while it does no other job can record. The text that
+results is the same.
+
+The record of paths in use (.dvc/tmp/rwlock) is replaced as a whole wherever this process changes it. DVC empties the
+file and fills it again. A job that a cluster kills between the two would leave an empty record, at which every other
+job stops, and so does the next attempt of the same job.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 _HEAD = "schema: '2.0'\nstages:\n"
@@ -82,3 +90,43 @@ def _plain(key: str) -> str | None:
     except YAMLError:
         return None
     return found if isinstance(found, str) else None
+
+
+class WholeFiles:
+    """A file system of DVC's whose files, opened to be written, take the place of the old ones when they are closed."""
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fs, name)
+
+    @contextmanager
+    def open(self, path: str, mode: str = "r", **options: Any) -> Iterator[Any]:
+        """A file as DVC's own `open` gives it; after an error the old content stays."""
+        if mode == "w":
+            temporary = Path(f"{path}.new")  # one name: DVC holds its guard while it writes
+            try:
+                with temporary.open(mode, **options) as file:
+                    yield file
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        else:
+            with self._fs.open(path, mode, **options) as file:
+                yield file
+
+
+def replace_as_a_whole() -> None:
+    """Make DVC, in this process, replace its record instead of writing it in place."""
+    from dvc import rwlock
+
+    edit = rwlock._edit_rwlock
+    if getattr(edit, "whole", False):
+        return
+
+    def edit_whole(folder: str, fs: Any, hardlink: bool) -> Any:
+        return edit(folder, WholeFiles(fs), hardlink)
+
+    edit_whole.whole = True  # type: ignore[attr-defined]
+    rwlock._edit_rwlock = edit_whole

@@ -11,10 +11,10 @@ from typing import Any
 
 import itm.config
 from itm.errors import ConfigError, PipelineError, first_few, nearest
-from itm.orchestration.dag import Pipeline, read_pipeline
-from itm.orchestration.processes import at_work
-from itm.orchestration.run import FORCE
-from itm.orchestration.times import settle
+from itm.pipeline.dag import Pipeline, read_pipeline
+from itm.pipeline.processes import at_work
+from itm.pipeline.run import FORCE
+from itm.pipeline.sync import settle
 
 
 def start(

@@ -1,4 +1,4 @@
-"""The one family of errors that a user can cause and a user can mend."""
+"""The one family of errors that a user can cause and a user can mend, and the words that messages share."""
 
 from __future__ import annotations
 
@@ -85,3 +85,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     words = sorted(known)
     close = get_close_matches(name, words, n=1)
     return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(words)
+
+
+def size_text(size: float) -> str:
+    """Bytes in the unit that suits them.
+
+    >>> size_text(0), size_text(1500), size_text(13.5e9)
+    ('0 B', '1.5 kB', '13.5 GB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

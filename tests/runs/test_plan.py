@@ -10,10 +10,10 @@ from presets import hydra_once, preset, write_small_conf
 from typer.testing import CliRunner
 
 from itm import cli
-from itm.runs.expected import expected, setting
+from itm.errors import size_text
 from itm.runs.plan import Line, make, make_plan
+from itm.runs.plan.make import expected, setting
 from itm.runs.plan.models import Models, count_parameters
-from itm.runs.sizes import size_text
 from itm.towers.build import build_towers
 
 ROOT = Path(__file__).parents[2]

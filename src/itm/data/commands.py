@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from itm.data.catalogue import Catalogue, DataSet, SourceFile, find_file, load_catalogue
-from itm.errors import ConfigError, DataError, ProjectError, nearest
+from itm.errors import ConfigError, DataError, ProjectError, nearest, size_text
 
 app = typer.Typer(
     name="data",
@@ -132,22 +132,13 @@ def _total(entry: DataSet) -> str:
     if all(source.generated for source in entry.files.values()):
         return "generated"
     known = sum(size or 0 for size in sizes)
-    return ("" if None not in sizes else "> ") + _human(known) if known else "?"
+    return ("" if None not in sizes else "> ") + size_text(known) if known else "?"
 
 
 def _size(source: SourceFile) -> str:
-    return (
-        "generated" if source.generated else _human(source.bytes) if source.bytes is not None else "size not published"
-    )
-
-
-def _human(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} GB"
+    if source.generated:
+        return "generated"
+    return "size not published" if source.bytes is None else size_text(source.bytes)
 
 
 def _origins(source: SourceFile) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from itm.runs.sizes import size_text
+from itm.errors import size_text
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from itm.runs.sizes import size_text
+from itm.errors import size_text
 
 UNKNOWN = "unknown"
 

@@ -1,6 +1,6 @@
 """What takes disk space, what still needs it, and how the rest is deleted."""
 
 from itm.runs.storage.clear import clear
-from itm.runs.storage.survey import survey
+from itm.runs.storage.garbage import survey
 
 __all__ = ["clear", "survey"]

@@ -7,8 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from itm.data.tables import read_captions
-from itm.descriptions.arrays import import_arrays
-from itm.descriptions.commands import app
+from itm.descriptions.arrays import app, import_arrays
 from itm.descriptions.records import read_descriptions
 from itm.errors import DataError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from itm.metrics.threads import in_threads, threads
+from itm.metrics.scorer import in_threads, threads
 
 
 @pytest.mark.parametrize("count", ["1", "2"])

@@ -3,7 +3,7 @@
 import pytest
 
 from itm.report.columns import KEY_COLUMNS
-from itm.report.quoted import quoted_rows
+from itm.report.tables import quoted_rows
 
 
 def rows(data, benchmark, images, split="test"):

@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 from itm.errors import DataError
 from itm.stages.score import score
 from itm.text import corpus
-from itm.text.commands import app
-from itm.text.explain import explain, total
+from itm.text.explain import app, total, word_shares
 from itm.text.tables import read_idf
 
 
@@ -119,7 +118,7 @@ def test_errors(clean: Path, tmp_path: Path) -> None:
 def test_explanation_adds_up(clean: Path, tmp_path: Path) -> None:
     table = read_idf(run(clean, tmp_path / "out") / "idf.parquet")
     texts = ["a white dog with dark spots and dark spots", "a zebra", ""]
-    shares = explain(texts, table)
+    shares = word_shares(texts, table)
     for row, d in enumerate(total(texts, table)):
         assert sum(share.points for share in shares if share.text == row) == pytest.approx(d)
     by_word = {share.word: share for share in shares}

@@ -22,5 +22,5 @@ rule stage:
     log:
         "logs/stage.log",
     shell:
-        "PYTHONPATH=src python -m itm.pipeline.run {params.name} --fingerprint {params.fingerprint}"
-        " {params.command:q} > {log} 2>&1"
+        "PYTHONPATH=src python -m itm.pipeline.run {params.name:q} --fingerprint {params.fingerprint}"
+        " {params.command:q} > {log:q} 2>&1"

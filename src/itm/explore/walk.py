@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from itm.errors import DataError
 from itm.evaluation.benchmarks.hierarcaps import unit
 from itm.metrics.hierarchy import STEPS, radii, radius_levels
-from itm.text.explain import explain, total
+from itm.text.explain import total, word_shares
 from itm.text.tables import read_idf
 
 Floats = NDArray[np.float32]
@@ -89,5 +89,5 @@ class Words:
                 else f"in {share.document_frequency:,} of {documents:,}",
                 "times": share.occurrences,
             }
-            for share in explain([text], self._table)
+            for share in word_shares([text], self._table)
         ]

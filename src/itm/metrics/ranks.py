@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from itm.errors import MetricError
 from itm.metrics.positives import Positives
-from itm.metrics.scorer import Floats, Scorer, as_scorer
-from itm.metrics.threads import in_threads
+from itm.metrics.scorer import Floats, Scorer, as_scorer, in_threads
 
 BLOCK_ROWS = 256
 BLOCK_COLUMNS = 32768

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from itm.errors import MetricError
-from itm.metrics.scorer import Floats, Scorer, as_scorer
-from itm.metrics.threads import in_threads
+from itm.metrics.scorer import Floats, Scorer, as_scorer, in_threads
 
 BLOCK_ROWS = 128
 BLOCK_COLUMNS = 32768

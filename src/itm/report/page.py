@@ -18,10 +18,9 @@ from itm.report.dataset import Dataset, load_dataset
 from itm.report.headline import claims, featured_method, headline
 from itm.report.order import PathExample, path_examples
 from itm.report.pictures import Pictures
-from itm.report.quoted import quoted_rows
 from itm.report.relaxed import Relaxed, relaxed_pairs
 from itm.report.results import Results, Summary, aggregate
-from itm.report.tables import Table, full_table, results_table
+from itm.report.tables import Table, full_table, quoted_rows, results_table
 from itm.report.training import Cost, Run, costs
 from itm.report.words import ABOUT, TITLES, leaves, spoken
 

@@ -20,7 +20,7 @@ from itm.descriptions.side import Side, read_side
 from itm.errors import ConfigError, DataError, ModelError
 from itm.features import FeatureRows, read_features, write_features
 from itm.towers.build import check_same
-from itm.transfer.tables import Part, joined
+from itm.transfer.run import Part, joined
 
 CLOSE, FEW = 0.02, 0.01
 """Vectors differ by rounding (they are stored as float16); a tie of two captions may fall elsewhere on another CPU."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from itm.config.data import ScenesParameters
 from itm.data.layout import SPLITS
-from itm.data.scenes.captions import describe
-from itm.data.scenes.chains import chain
+from itm.data.scenes.captions import chain, describe
 from itm.data.scenes.chance import Use, generator, happens, pick, shuffled, weighted
 from itm.data.scenes.records import SCALE, Item, Scene
 from itm.data.scenes.vocabulary import BACKGROUNDS, COLOURS, SHAPES, SIZES, TEXTURES

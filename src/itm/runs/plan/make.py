@@ -15,8 +15,7 @@ from pathlib import Path
 from itm.config import Parameters
 from itm.evaluation.published.quoted import QUOTED, Quoted
 from itm.pipeline.stages import Stages
-from itm.runs.plan.data import all_images, downloads_of, split_sizes
-from itm.runs.plan.disk import disk
+from itm.runs.plan.data import all_images, disk, downloads_of, split_sizes
 from itm.runs.plan.lines import Line, Plan
 from itm.runs.plan.models import count_parameters, memory
 

@@ -125,14 +125,14 @@ def test_images_that_are_left_are_counted_and_named(options):
 
 
 def test_the_key_comes_from_the_environment(options, monkeypatch):
-    monkeypatch.setenv("MY_KEY", "secret")
+    monkeypatch.setenv("MY_API_KEY", "secret")
     with ChatStub() as stub:
-        ask(stub, options, [picture(0)], api_key_variable="MY_KEY")
+        ask(stub, options, [picture(0)], api_key_variable="MY_API_KEY")
         assert stub.keys == {"Bearer secret"}
     assert "secret" not in "".join(journal_lines())
-    monkeypatch.delenv("MY_KEY")
-    with pytest.raises(ModelError, match="MY_KEY is not set"):
-        ChatServer(options(api_key_variable="MY_KEY"), lambda row: b"")
+    monkeypatch.delenv("MY_API_KEY")
+    with pytest.raises(ModelError, match="MY_API_KEY is not set"):
+        ChatServer(options(api_key_variable="MY_API_KEY"), lambda row: b"")
 
 
 def test_another_prompt_asks_again_and_has_another_version(options):

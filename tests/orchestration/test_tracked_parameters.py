@@ -76,5 +76,5 @@ def test_a_stage_tracks_the_parameters_it_reads_and_no_other(stage: str) -> None
 
 
 def test_the_keys_of_a_file_are_found() -> None:
-    assert {"datasets.scenes"} == read_keys(ROOT / "src/itm/stages/download.py")
+    assert {"data.name", "datasets.scenes"} == read_keys(ROOT / "src/itm/stages/download.py")
     assert {"train.threads", "device", "encode.split"} <= read_keys(ROOT / "src/itm/stages/encode.py")

@@ -99,7 +99,7 @@ class Stages:
         name = f"{stage}@{'-'.join(axes.values())}" if axes else stage
 
         def filled(text: str) -> str:
-            return re.sub(r"\$\{([^}]+)\}", lambda found: str(_look_up(found[1], values, name, PARAMETERS)), text)
+            return re.sub(r"\$\{([^}]+)\}", lambda found: _written(_look_up(found[1], values, name, PARAMETERS)), text)
 
         def paths(kind: str) -> tuple[str, ...]:
             return tuple(filled(path) for path in names_in(entry.get(kind) or ()))
@@ -172,6 +172,13 @@ def parse_yaml(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise PipelineError(f"{name}: expected keys with values, found {type(values).__name__}", reason="not-yaml")
     return values
+
+
+def _written(value: Any) -> str:
+    """A value as DVC writes it into a command: a mapping as options, quoted for the shell."""
+    if isinstance(value, Mapping):
+        return " ".join(f"--{key} {shlex.quote(str(each))}" for key, each in value.items())
+    return str(value)
 
 
 def _look_up(key: str, values: Any, stage: str, file: str) -> Any:

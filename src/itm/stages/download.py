@@ -14,19 +14,18 @@ log = logging.getLogger(__name__)
 
 
 def download(
-    name: Annotated[str, typer.Option(help="Data set; an entry of data/catalogue.yaml.")],
-    file: Annotated[str, typer.Option(help="One of its files.")],
+    file: Annotated[str, typer.Option(help="A file of the data set.")],
     out: Annotated[Path, typer.Option(help="Folder that the file goes to.")],
-    params: Annotated[Path, typer.Option(help="Parameters file (read for generated data sets only).")] = Path(
-        "params.yaml"
-    ),
+    name: Annotated[str, typer.Option(help="Entry of data/catalogue.yaml; without it the present data set.")] = "",
+    params: Annotated[Path, typer.Option(help="Parameters file.")] = Path("params.yaml"),
 ) -> None:
     """Generate a source file, or fetch it (mirror first) and verify it before it takes its name."""
+    from itm.config import load
     from itm.data.catalogue import find_file, load_catalogue
 
+    name = name or load(params).data.name
     entry = find_file(load_catalogue(), name, file)
     if entry.generated:
-        from itm.config import load
         from itm.data.scenes import write_images, write_scenes
 
         write = write_scenes if file.endswith(".jsonl") else write_images

@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,9 @@ from typing import Any, Self
 
 import typer
 
+from itm.config import load
 from itm.data.files import WRITING
-from itm.errors import ProjectError
+from itm.errors import ConfigError, ProjectError
 from itm.pipeline.processes import end_with_runner
 from itm.pipeline.provenance import write_record
 
@@ -69,15 +70,42 @@ def guarded(name: str) -> Iterator[None]:
 
 
 def _recorded(stage: Callable[..., None]) -> Callable[..., None]:
-    """The stage function, which also leaves its provenance when it ends well."""
+    """The stage function with its paths filled in, which also leaves its provenance when it ends well."""
 
     @functools.wraps(stage)
     def recorded(**options: Any) -> None:
         arguments = sys.argv[1:]
-        stage(**options)
+        stage(**filled(options))
         write_record(stage.__name__, options, arguments)
 
     return recorded
+
+
+def filled(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a stage with others of them in place of `{method}`, `{seed}` and the like in paths.
+
+    `{data}` is the name of the present data set. dvc.yaml leaves this to the stage, so that no parameter becomes part
+    of a shell's command.
+
+    >>> filled({"method": "ditm", "seed": 0, "out": Path("models/{method}/seed{seed}")})["out"].as_posix()
+    'models/ditm/seed0'
+
+    Raises:
+        ConfigError: a path names what is no option.
+    """
+    known = {name: value for name, value in options.items() if not isinstance(value, Path)}
+    found = dict(options)
+    for name, value in options.items():
+        if isinstance(value, Path) and "{" in str(value):
+            if "{data}" in str(value) and "data" not in known:
+                known["data"] = load().data.name
+            try:
+                found[name] = Path(str(value).format_map(known))
+            except (KeyError, ValueError, IndexError, AttributeError):
+                raise ConfigError(
+                    f"--{name} {value}: in braces stands one of {', '.join(sorted({*known, 'data'}))}", reason="braces"
+                ) from None
+    return found
 
 
 @contextmanager

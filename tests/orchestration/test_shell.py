@@ -1,5 +1,6 @@
 """Values of params.yaml reach a stage as they are written: the shell that DVC and Snakemake start runs none of them."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -68,3 +69,40 @@ def test_no_such_name_is_taken(tmp_path: Path, name: str) -> None:
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(ConfigError, match="a method's name is lower-case letters and digits joined by '-'"):
         load(path)
+
+
+TAKEN_OVER = {
+    "data.files": ["x' ; touch pwned ; echo '", "x$(touch pwned)", "a\nb; touch pwned"],
+    "seeds": ["0';touch pwned;'"],
+    "methods": ["clip'; touch pwned; '"],
+}
+
+
+@pytest.mark.slow
+def test_both_runners_refuse_what_would_run(unstubbed, tmp_path: Path) -> None:
+    """With the real stages: one message, nothing was run, nothing was made."""
+    project = unstubbed.copy(tmp_path / "project")
+    file = project.root / "params.yaml"
+    file.write_text(json.dumps(yaml.safe_load(file.read_text())))
+    for key, values in TAKEN_OVER.items():
+        before = project.get(key)
+        for value in values:
+            project.set(key, [value])
+            for command in (("dvc", "repro"), ("snakemake", "--cores", "1")):
+                done = project.run(*command, ok=False)
+                assert done.returncode != 0, command
+                assert "Traceback" not in done.stdout + done.stderr
+        project.set(key, before)
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.slow
+def test_no_override_is_run_by_an_experiment_or_by_snakemake(unstubbed, tmp_path: Path) -> None:
+    project = unstubbed.copy(tmp_path / "project")
+    project.commit()
+    override = "data.files=[\"x' ; touch pwned ; echo '\"]"
+    assert project.run("dvc", "exp", "run", "-S", override, ok=False).returncode != 0
+    project.run("git", "checkout", "-q", "--force", ".")
+    for given in ('data={files: ["x$(touch pwned)"]}', "method=x;touch pwned"):
+        project.run("snakemake", "--cores", "1", "--dry-run", "--config", given, ok=False)
+    assert not list(tmp_path.rglob("pwned"))

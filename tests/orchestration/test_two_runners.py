@@ -36,7 +36,7 @@ CHANGES = [
     # code that gives the same results, the report's own code, and where to compute
     (
         lambda project: (
-            project.append("src/itm/data/tables.py", "# a comment\n"),
+            project.append("src/itm/data/clean/leaks.py", "# a comment\n"),
             project.append("src/itm/report/__init__.py", "# a comment\n"),
             project.set("device", "auto"),
         ),

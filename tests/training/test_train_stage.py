@@ -63,7 +63,7 @@ class Project:
         data.mkdir()
         (data / "catalogue.yaml").symlink_to(ROOT / "data/catalogue.yaml")
         for file in ("scenes.jsonl", "scenes-images.tar"):
-            download("scenes", file, raw)
+            download(file, raw, "scenes")
         clean(raw, tables, Path("quality.json"))
         score(tables, data / "scored", Path("score.json"))
         features(tables, data / "regions", cached)

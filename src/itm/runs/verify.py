@@ -201,7 +201,8 @@ def _evaluation(root: Path, job: JobEntry) -> Iterator[Item]:
     options = dict(zip(job.arguments[::2], job.arguments[1::2], strict=True))
     benchmark = options["--benchmark"]
     metrics = root / job.metrics[0]
-    per_query = root / options["--per-query"] / f"{benchmark}.npz"
+    named = {name.removeprefix("--"): value for name, value in options.items()}
+    per_query = root / options["--per-query"].format_map(named) / f"{benchmark}.npz"
     with tempfile.TemporaryDirectory(prefix="itm-verify-") as folder:
         again = {**options, "--metrics": folder, "--per-query": folder}
         command = [sys.executable, "-m", "itm.stages.evaluate", *(word for pair in again.items() for word in pair)]

@@ -100,5 +100,5 @@ def read_json(path: str | Path) -> Any:
         raise DataError(
             f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {error}", reason="not-json") from None

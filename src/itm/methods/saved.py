@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -15,11 +16,14 @@ from itm.config.methods import MethodParameters, has_old_form
 from itm.config.model import EmbeddingParameters, TowersParameters
 from itm.data.files import atomic_path, read_json, write_json
 from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
-from itm.errors import ModelError
+from itm.errors import ModelError, first_few
 from itm.methods.build import build_method
 from itm.methods.method import Method, Widths
 from itm.towers.base import Towers
 from itm.towers.build import build_towers, check_same
+
+CARD_KEYS = ("name", "seed", "method", "embedding", "towers", "towers_description", "widths")
+"""What a card must say for its model to be built again."""
 
 
 def save_model(
@@ -73,11 +77,12 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
         DataError: a file is missing.
     """
     folder = Path(folder)
-    card = read_json(folder / MODEL_CARD)
-    towers_parameters = TowersParameters.model_validate(card["towers"])
-    embedding = EmbeddingParameters.model_validate(card["embedding"])
-    method = build_method(method_parameters(card), embedding, Widths(**card["widths"]))
-    towers = None
+    card, parts = _read_card(folder)
+    # built without memory first: a card may ask for sizes that no machine has
+    with torch.device("meta"):
+        _check_shapes(build_method(*parts), folder)
+    method = build_method(*parts)
+    towers, towers_parameters = None, TowersParameters.model_validate(card["towers"])
     if with_towers or not towers_parameters.frozen:
         towers = build_towers(towers_parameters, vocabulary=card["towers_description"].get("vocabulary"))
         check_same(card["towers_description"], towers.describe())
@@ -89,6 +94,55 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
     if towers is not None:
         towers.eval()
     return method, towers, card
+
+
+def _read_card(folder: Path) -> tuple[dict[str, Any], tuple[MethodParameters, EmbeddingParameters, Widths]]:
+    """The card of a model, checked, and what its method is built from."""
+    path = folder / MODEL_CARD
+    card = read_json(path)
+    lacking = [key for key in CARD_KEYS if not isinstance(card, dict) or key not in card]
+    if lacking:
+        raise ModelError(f"{path}: is no model's card: it lacks {first_few(lacking)}", reason="bad-card")
+    try:
+        TowersParameters.model_validate(card["towers"])
+        if not isinstance(card["towers_description"], dict) or not isinstance(card["widths"], dict):
+            raise ValueError("towers_description and widths must be keys with values")
+        bad = {key: value for key, value in card["widths"].items() if type(value) is not int or value < 0}
+        if bad:
+            raise ValueError(f"widths must be whole numbers from 0 on: {bad}")
+        return card, (
+            method_parameters(card),
+            EmbeddingParameters.model_validate(card["embedding"]),
+            Widths(**card["widths"]),
+        )
+    except (ValidationError, ValueError, TypeError) as error:
+        lines = " ".join(str(error).split())
+        raise ModelError(f"{path}: is no card of this version: {lines[:400]}; train again", reason="bad-card") from None
+
+
+def _check_shapes(method: Method, folder: Path) -> None:
+    """Compare the shapes of a method, which needs no memory, with those in the file of its weights."""
+    path = folder / MODEL_WEIGHTS
+    try:
+        with safe_open(path, "pt") as file:
+            stored = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from None
+    wanted = {f"method.{key}": tuple(value.shape) for key, value in method.exported().items()}
+    other = [
+        f"{key} is {stored.get(key, 'missing')}, not {shape}"
+        for key, shape in wanted.items()
+        if stored.get(key) != shape
+    ]
+    if other:
+        raise ModelError(
+            f"{path} does not fit {folder / MODEL_CARD}: {len(other)} tensors differ ({first_few(other)})",
+            reason="weights-mismatch",
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path}: cannot be read as safetensors ({error}); train again", reason="bad-weights")
 
 
 def method_parameters(card: dict[str, Any]) -> MethodParameters:
@@ -111,9 +165,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         with safe_open(path, "pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
-        raise ModelError(
-            f"{path}: cannot be read as safetensors ({error}); train again", reason="bad-weights"
-        ) from None
+        raise _unreadable(path, error) from None
 
 
 def _fill(module: torch.nn.Module, prefix: str, tensors: dict[str, torch.Tensor], folder: Path) -> None:

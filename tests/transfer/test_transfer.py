@@ -18,7 +18,8 @@ from itm.cli import app
 from itm.data.images import ImageStore
 from itm.data.tables import read_captions, read_images, read_texts
 from itm.errors import ConfigError, DataError, ModelError, ProjectError
-from itm.transfer.run import Transfer, evaluation_part, joined, seen_in_training, training_part, transfer
+from itm.transfer.descriptions import evaluation_part, joined, seen_in_training, training_part
+from itm.transfer.run import Transfer, transfer
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("transfer")]  # the group shares costly fixtures
 BENCHMARKS = ("retrieval", "hierarcaps", "false_negatives")

@@ -10,24 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from itm.config import BENCHMARK_NAMES, Parameters
 from itm.config.model import TowersParameters
-from itm.data.files import atomic_path, read_json, write_json
-from itm.data.layout import CAPTIONS, IMAGE_FEATURES, IMAGES, MODEL_CARD, SIDE, SPLITS, TEXT_FEATURES, TEXTS
-from itm.data.tables import read_captions, read_images, read_texts
+from itm.data.files import read_json, write_json
+from itm.data.layout import IMAGE_FEATURES, IMAGES, MODEL_CARD, SIDE, TEXT_FEATURES
 from itm.descriptions.side import write_side
 from itm.encode import compute_features, encode_split, write_embeddings
-from itm.errors import ConfigError, DataError, ModelError, nearest
+from itm.errors import ConfigError, ModelError, nearest
 from itm.evaluation.benchmarks import measure
 from itm.evaluation.result import Metrics, Result, rounded, write_per_query
 from itm.evaluation.tables import Embeddings, Tables, read_embeddings
 from itm.features import write_features
 from itm.methods.saved import method_parameters
 from itm.towers.build import check_same
-from itm.transfer.descriptions import Describer
+from itm.transfer.descriptions import Describer, Part, evaluation_part, seen_in_training, training_part
 
 log = logging.getLogger(__name__)
 
@@ -174,78 +170,3 @@ def transfer(
     if out is not None:
         write_json(out, found)
     return found
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some rows of clean tables; `images.shard` is a whole path. texts: the captions, then what else is embedded."""
-
-    images: pd.DataFrame
-    captions: pd.DataFrame
-    texts: pd.DataFrame
-
-    def write(self, folder: Path) -> None:
-        """Write the tables that features, descriptions and embeddings read."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, table in ((IMAGES, self.images), (CAPTIONS, self.captions), (TEXTS, self.texts)):
-            with atomic_path(folder / name) as temporary:
-                table.to_parquet(temporary, index=False)
-
-
-def training_part(clean: Path) -> Part:
-    """The training split of clean tables: images and captions, nothing else is embedded.
-
-    Raises:
-        DataError: a table is missing or damaged, or no image is of the training split (reason "empty-split").
-    """
-    images, captions = _placed(clean), read_captions(clean)
-    rows = (captions["split"] == "train").to_numpy()
-    chosen = images[images["split"] == "train"]
-    if not len(chosen):
-        raise DataError(f"{clean / IMAGES}: no image of the split 'train'", reason="empty-split")
-    texts = read_texts(clean).iloc[: len(captions)][rows]
-    return Part(chosen.reset_index(drop=True), captions[rows].reset_index(drop=True), texts.reset_index(drop=True))
-
-
-def evaluation_part(clean: Path, split: str) -> Part:
-    """A split of clean tables, other benchmarks' photos, and all texts but other splits' captions.
-
-    Texts keep the ids that they have in the tables.
-
-    Raises:
-        DataError: a table is missing or damaged, or no image is of the split (reason "empty-split").
-    """
-    images, captions, texts = _placed(clean), read_captions(clean), read_texts(clean)
-    if not (images["split"] == split).any():
-        raise DataError(f"{clean / IMAGES}: no image of the split '{split}'", reason="empty-split")
-    own = (captions["split"] == split).to_numpy()
-    wanted = np.ones(len(texts), bool)
-    wanted[: len(captions)] = own
-    others = ~images["split"].isin(set(SPLITS) - {split})
-    return Part(
-        images[others].reset_index(drop=True),
-        captions[own].reset_index(drop=True),
-        texts[wanted].reset_index(drop=True),
-    )
-
-
-def joined(first: Part, second: Part) -> Part:
-    """The rows of one part, then those of another, whose images get names that no image of the first can have."""
-    images = second.images.assign(image_id="evaluated/" + second.images["image_id"])
-    captions = second.captions.assign(image_id="evaluated/" + second.captions["image_id"])
-    return Part(
-        pd.concat([first.images, images], ignore_index=True),
-        pd.concat([first.captions, captions], ignore_index=True),
-        pd.concat([first.texts, second.texts], ignore_index=True),
-    )
-
-
-def seen_in_training(training: Part, evaluated: Part) -> int:
-    """How many of the evaluated images are, byte for byte, among the training images."""
-    return int(evaluated.images["sha256"].isin(training.images["sha256"]).sum())
-
-
-def _placed(clean: Path) -> pd.DataFrame:
-    """The images of a folder, which name their shards by their whole paths."""
-    images = read_images(clean)
-    return images.assign(shard=[str(clean.resolve() / shard) for shard in images["shard"]])

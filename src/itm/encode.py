@@ -16,9 +16,9 @@ from torch import Tensor
 from itm.config.model import EncodeParameters, TowersParameters
 from itm.data.files import write_npz
 from itm.data.images import ImageStore
-from itm.data.layout import EMBEDDINGS, IMAGE_FEATURES, SIDE, TEXT_FEATURES
+from itm.data.layout import DESCRIPTION_VECTORS, EMBEDDINGS, IMAGE_FEATURES, TEXT_FEATURES
 from itm.data.tables import read_captions, read_images, read_texts
-from itm.descriptions.side import read_side
+from itm.descriptions.vectors import read_description_vectors
 from itm.errors import ModelError
 from itm.features import FeatureRows, TokenRows, read_features, text_batches
 from itm.methods.method import Embedded, Method
@@ -119,12 +119,12 @@ def encode_split(
             image_batches = _image_batches(ImageStore(clean, images), image_rows, towers, size, device, progress)
             caption_batches = _text_batches(chosen, towers, size, device, progress)
         if (added := method_parameters(card).add.descriptions) is not None:
-            side = read_side(descriptions / SIDE)
-            image_batches = _beside(
-                image_batches, "description", side.of_images(len(images), added.several)[image_rows]
+            vectors = read_description_vectors(descriptions / DESCRIPTION_VECTORS)
+            image_batches = _with_description_vectors(
+                image_batches, "description", vectors.of_images(len(images), added.several)[image_rows]
             )
-            if side.captions is not None:
-                caption_batches = _beside(caption_batches, "caption", side.captions[text_rows])
+            if vectors.captions is not None:
+                caption_batches = _with_description_vectors(caption_batches, "caption", vectors.captions[text_rows])
         pairwise = method.kind == "pairwise"
         scored_images = np.flatnonzero((images["split"] == split).to_numpy()[image_rows]) if pairwise else _NONE
         scored_texts = np.flatnonzero(text_rows < len(captions)) if pairwise else _NONE
@@ -218,10 +218,10 @@ def _cached(path: Path, tokens: bool, card: dict[str, Any], rows: Rows, batch_si
         yield places, features.to(device)
 
 
-def _beside(batches: Batches, name: str, vectors: Floats) -> Batches:
-    """The batches with side vectors (rows, width) of the rows asked for."""
+def _with_description_vectors(batches: Batches, name: str, vectors: Floats) -> Batches:
+    """The batches with description vectors (rows, width) of the rows asked for."""
     for places, features in batches:
-        features.side[name] = torch.from_numpy(vectors[places]).to(features.pooled.device)
+        features.description_vectors[name] = torch.from_numpy(vectors[places]).to(features.pooled.device)
         yield places, features
 
 

@@ -67,18 +67,18 @@ def test_the_command_tells_what_came_over(arrays, small, tmp_path):
 
 
 def test_it_goes_through_the_stage(arrays, small, tmp_path, options, added):
-    from itm.descriptions.run import Tables, describe_images, side_of
+    from itm.descriptions.run import Tables, describe_images, vectors_of
 
     folder, captions = arrays
     import_arrays(folder, captions, tmp_path / "out", an_image=EACH)
     tables = Tables.read(small, tmp_path)
     parameters = options(captioner="file", file=str(tmp_path / "out/descriptions.jsonl"), encoder="file")
     descriptions, _ = describe_images(tables, parameters, None, "cpu")
-    side = side_of(tables, descriptions, parameters, added(), None, "cpu")
-    assert side.descriptions.shape == (80, WIDTH)
-    assert side.counts(48).tolist() == [2] * 32 + [1] * 16
-    assert side.captions is not None
-    assert (np.abs(side.captions).sum(1) > 0).sum() == 96
+    vectors = vectors_of(tables, descriptions, parameters, added(), None, "cpu")
+    assert vectors.descriptions.shape == (80, WIDTH)
+    assert vectors.counts(48).tolist() == [2] * 32 + [1] * 16
+    assert vectors.captions is not None
+    assert (np.abs(vectors.captions).sum(1) > 0).sum() == 96
 
 
 def other_text(folder):

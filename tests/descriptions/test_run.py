@@ -7,8 +7,8 @@ from described import WORDS
 from itm.config.model import TowersParameters
 from itm.descriptions.prototypes import prototypes_of
 from itm.descriptions.records import Description, write_descriptions
-from itm.descriptions.run import Tables, coverage_of, describe_images, side_of
-from itm.descriptions.side import Side, read_side, write_side
+from itm.descriptions.run import Tables, coverage_of, describe_images, vectors_of
+from itm.descriptions.vectors import DescriptionVectors, read_description_vectors, write_description_vectors
 from itm.errors import DataError
 
 TOWERS = TowersParameters(
@@ -44,18 +44,18 @@ def test_descriptions_without_a_model_tell_what_is_there(tables, options, captio
 def test_vectors_coverage_and_prototypes(tables, options, added):
     parameters = options(captioner="retrieved")
     descriptions, usage = describe_images(tables, parameters, TOWERS, "cpu")
-    side = side_of(tables, descriptions, parameters, added(), TOWERS, "cpu")
-    assert side.descriptions.shape == (48, 8)
-    assert side.image_rows.tolist() == list(range(48))
-    assert side.captions is not None
-    assert side.captions.shape == (97, 8)
-    assert not side.captions[-1].any()  # the empty text
-    assert side.prototypes is not None
-    assert side.prototypes.shape == (4, 8)
-    coverage = coverage_of(tables, descriptions, side, usage)
+    vectors = vectors_of(tables, descriptions, parameters, added(), TOWERS, "cpu")
+    assert vectors.descriptions.shape == (48, 8)
+    assert vectors.image_rows.tolist() == list(range(48))
+    assert vectors.captions is not None
+    assert vectors.captions.shape == (97, 8)
+    assert not vectors.captions[-1].any()  # the empty text
+    assert vectors.prototypes is not None
+    assert vectors.prototypes.shape == (4, 8)
+    coverage = coverage_of(tables, descriptions, vectors, usage)
     assert coverage["coverage"]["test"] == {"images": 8, "described": 8, "share": 1.0}
     assert coverage["prototypes"] == 4
-    again = side_of(tables, descriptions, parameters, added(captions=False, prototype_weight=0.0), TOWERS, "cpu")
+    again = vectors_of(tables, descriptions, parameters, added(captions=False, prototype_weight=0.0), TOWERS, "cpu")
     assert again.captions is None
     assert again.prototypes is None
 
@@ -63,11 +63,11 @@ def test_vectors_coverage_and_prototypes(tables, options, added):
 def test_prototypes_know_training_images_only(tables, options, added):
     parameters = options(captioner="retrieved")
     descriptions, _ = describe_images(tables, parameters, TOWERS, "cpu")
-    first = side_of(tables, descriptions, parameters, added(), TOWERS, "cpu")
+    first = vectors_of(tables, descriptions, parameters, added(), TOWERS, "cpu")
     others = [
         one if one.split == "train" else Description(one.image_id, one.split, 0, "b", "m") for one in descriptions
     ]
-    second = side_of(tables, others, parameters, added(), TOWERS, "cpu")
+    second = vectors_of(tables, others, parameters, added(), TOWERS, "cpu")
     assert np.array_equal(first.prototypes, second.prototypes)
     assert not np.allclose(first.descriptions, second.descriptions)
 
@@ -86,10 +86,10 @@ def test_gaps_are_refused_or_counted(tables, options, added, tmp_path):
         describe_images(tables, parameters, TOWERS, "cpu")
     parameters = options(captioner="file", file=path, missing="zero")
     descriptions, usage = describe_images(tables, parameters, TOWERS, "cpu")
-    side = side_of(tables, descriptions, parameters, added(prototype_weight=0.0), TOWERS, "cpu")
-    of_images = side.of_images(48, "sampled")
+    vectors = vectors_of(tables, descriptions, parameters, added(prototype_weight=0.0), TOWERS, "cpu")
+    of_images = vectors.of_images(48, "sampled")
     assert (np.abs(of_images).sum(1) == 0).sum() == 2
-    assert coverage_of(tables, descriptions, side, usage)["coverage"]["test"]["share"] == 0.875
+    assert coverage_of(tables, descriptions, vectors, usage)["coverage"]["test"]["share"] == 0.875
 
 
 def test_a_file_of_other_images_or_splits_is_refused(tables, options, tmp_path):
@@ -105,9 +105,9 @@ def test_a_file_of_other_images_or_splits_is_refused(tables, options, tmp_path):
 def test_none_describes_nothing(tables, options, added):
     parameters = options(captioner="none", missing="zero")
     descriptions, _ = describe_images(tables, parameters, TOWERS, "cpu")
-    side = side_of(tables, descriptions, parameters, added(prototype_weight=0.0), TOWERS, "cpu")
-    assert side.of_images(48, "mean").shape == (48, 8)
-    assert not side.of_images(48, "mean").any()
+    vectors = vectors_of(tables, descriptions, parameters, added(prototype_weight=0.0), TOWERS, "cpu")
+    assert vectors.of_images(48, "mean").shape == (48, 8)
+    assert not vectors.of_images(48, "mean").any()
 
 
 def test_vectors_from_files(tables, options, added, tmp_path):
@@ -120,33 +120,35 @@ def test_vectors_from_files(tables, options, added, tmp_path):
     (tmp_path / "captions.ids.json").write_text(json.dumps(list(range(10))))
     parameters = options(captioner="file", file=path, encoder="file")
     descriptions, _ = describe_images(tables, parameters, TOWERS, "cpu")
-    side = side_of(tables, descriptions, parameters, added(prototypes=2), TOWERS, "cpu")
+    vectors = vectors_of(tables, descriptions, parameters, added(prototypes=2), TOWERS, "cpu")
     stored = np.load(tmp_path / "d.npy")[::-1]
-    assert np.allclose(side.descriptions, stored / np.linalg.norm(stored, axis=1, keepdims=True), atol=1e-6)
-    assert side.captions is not None
-    assert (np.abs(side.captions).sum(1) > 0).tolist() == [True] * 10 + [False] * 87
+    assert np.allclose(vectors.descriptions, stored / np.linalg.norm(stored, axis=1, keepdims=True), atol=1e-6)
+    assert vectors.captions is not None
+    assert (np.abs(vectors.captions).sum(1) > 0).tolist() == [True] * 10 + [False] * 87
     with pytest.raises(DataError, match="48 descriptions have no text"):
-        side_of(tables, descriptions, options(captioner="file", file=path), added(), TOWERS, "cpu")
+        vectors_of(tables, descriptions, options(captioner="file", file=path), added(), TOWERS, "cpu")
 
 
 def test_the_file_of_vectors_keeps_them(tmp_path):
-    side = Side(np.eye(3, dtype=np.float32), np.array([0, 0, 2]), np.eye(3, dtype=np.float32)[:2], None, {"a": 1})
-    write_side(tmp_path / "v.safetensors", side)
-    found = read_side(tmp_path / "v.safetensors")
-    assert np.array_equal(found.descriptions, side.descriptions)
+    vectors = DescriptionVectors(
+        np.eye(3, dtype=np.float32), np.array([0, 0, 2]), np.eye(3, dtype=np.float32)[:2], None, {"a": 1}
+    )
+    write_description_vectors(tmp_path / "v.safetensors", vectors)
+    found = read_description_vectors(tmp_path / "v.safetensors")
+    assert np.array_equal(found.descriptions, vectors.descriptions)
     assert (found.image_rows.tolist(), found.prototypes, found.facts) == ([0, 0, 2], None, {"a": 1})
-    write_side(tmp_path / "v.safetensors", None)
+    write_description_vectors(tmp_path / "v.safetensors", None)
     with pytest.raises(DataError, match="holds no descriptions"):
-        read_side(tmp_path / "v.safetensors")
+        read_description_vectors(tmp_path / "v.safetensors")
     with pytest.raises(DataError, match="dvc repro describe"):
-        read_side(tmp_path / "none.safetensors")
+        read_description_vectors(tmp_path / "none.safetensors")
 
 
 def test_which_of_several_descriptions_counts():
-    side = Side(np.eye(3, dtype=np.float32), np.array([0, 0, 2]))
-    assert side.of_images(3, "sampled").tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
-    assert np.allclose(side.of_images(3, "mean")[0], [0.5**0.5, 0.5**0.5, 0])
-    drawn = [side.of_images(3, "sampled", np.random.default_rng(seed))[0].argmax() for seed in range(40)]
+    vectors = DescriptionVectors(np.eye(3, dtype=np.float32), np.array([0, 0, 2]))
+    assert vectors.of_images(3, "sampled").tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+    assert np.allclose(vectors.of_images(3, "mean")[0], [0.5**0.5, 0.5**0.5, 0])
+    drawn = [vectors.of_images(3, "sampled", np.random.default_rng(seed))[0].argmax() for seed in range(40)]
     assert set(drawn) == {0, 1}
     assert drawn.count(0) > 8
 
@@ -185,11 +187,11 @@ def test_frozen_towers_are_the_space_and_the_encoder(tables, options, added, tmp
     found, _ = describe_images(tables, parameters, frozen, "cpu")
     assert all(WORDS[kind] in (one.text or "") for kind, one in zip(kinds, found, strict=True))
     same = parameters.model_copy(update={"encoder": "minilm"})
-    side = side_of(tables, [], same, added(prototype_weight=0.0), frozen, "cpu")
-    assert side.captions is not None
+    vectors = vectors_of(tables, [], same, added(prototype_weight=0.0), frozen, "cpu")
+    assert vectors.captions is not None
     expected = texts / np.linalg.norm(texts, axis=1, keepdims=True)
-    assert np.allclose(side.captions[:-1], expected[:-1], atol=1e-5)
-    assert not side.captions[-1].any()
+    assert np.allclose(vectors.captions[:-1], expected[:-1], atol=1e-5)
+    assert not vectors.captions[-1].any()
 
 
 def test_without_cached_features_the_space_of_the_towers_is_told(tables, options, tmp_path):

@@ -14,7 +14,7 @@ from itm.towers.base import Features
 
 PARAMETERS = preset("scenes")
 IMAGES, CAPTIONS_EACH, IMAGE_WIDTH, TEXT_WIDTH = 6, 2, 10, 7
-WIDTHS = Widths(IMAGE_WIDTH, TEXT_WIDTH, 5, 4, side=3, prototypes=4)
+WIDTHS = Widths(IMAGE_WIDTH, TEXT_WIDTH, 5, 4, description_width=3, prototypes=4)
 POSITIONS = 6
 
 
@@ -80,7 +80,7 @@ def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
     method = build_method(METHODS[request.param], PARAMETERS.embedding, WIDTHS)
     for addition in method.added.values():
-        addition.start({"prototypes": torch.randn(WIDTHS.prototypes, WIDTHS.side)})
+        addition.start({"prototypes": torch.randn(WIDTHS.prototypes, WIDTHS.description_width)})
     return method
 
 
@@ -92,16 +92,16 @@ def features(rows: int, width: int, seed: int) -> Features:
     tokens = torch.randn(rows, POSITIONS, WIDTHS.image_tokens if image else WIDTHS.text_tokens, generator=generator)
     lengths = torch.randint(1, POSITIONS + 1, (rows, 1), generator=generator)
     mask = torch.ones(rows, POSITIONS, dtype=torch.bool) if image else torch.arange(POSITIONS) < lengths
-    side = torch.nn.functional.normalize(torch.randn(rows, WIDTHS.side, generator=generator), dim=1)
-    side[rows // 2 :: 3] = 0  # nothing is known of some
-    return Features(pooled, tokens, mask, {"description" if image else "caption": side})
+    vectors = torch.nn.functional.normalize(torch.randn(rows, WIDTHS.description_width, generator=generator), dim=1)
+    vectors[rows // 2 :: 3] = 0  # nothing is known of some
+    return Features(pooled, tokens, mask, {"description" if image else "caption": vectors})
 
 
 def part(given: Features, rows: slice) -> Features:
     assert given.tokens is not None
     assert given.mask is not None
-    side = {name: values[rows] for name, values in given.side.items()}
-    return Features(given.pooled[rows], given.tokens[rows], given.mask[rows], side)
+    vectors = {name: values[rows] for name, values in given.description_vectors.items()}
+    return Features(given.pooled[rows], given.tokens[rows], given.mask[rows], vectors)
 
 
 def labels(owner: torch.Tensor | None = None, images: int = IMAGES) -> Labels:

@@ -48,12 +48,12 @@ def test_other_widths_go_through_a_trained_map() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sum", "gate"])
-@pytest.mark.parametrize("side", [3, 4])
-def test_a_row_without_a_description_stays_as_it_is(kind: str, side: int) -> None:
+@pytest.mark.parametrize("width", [3, 4])
+def test_a_row_without_a_description_stays_as_it_is(kind: str, width: int) -> None:
     torch.manual_seed(0)
-    v, b = units(4, 4), units(4, side, 1)
+    v, b = units(4, 4), units(4, width, 1)
     b[1] = 0
-    found = Fusion(options(fusion=kind), side, 4)(v, b)
+    found = Fusion(options(fusion=kind), width, 4)(v, b)
     assert torch.equal(found[1], v[1])
     assert not torch.allclose(found[0], v[0])
     torch.testing.assert_close(found.norm(dim=1), torch.ones(4))
@@ -84,11 +84,13 @@ def test_only_is_the_sentence_encoder_alone() -> None:
     torch.manual_seed(0)
     method = build.build_method(PARAMETERS.method["vsd-only"], PARAMETERS.embedding, WIDTHS).eval()
     images, texts, _ = step(method)
-    b = units(2, WIDTHS.side)
-    image = method.encode_image(Features(torch.randn(2, WIDTHS.image), side={"description": b}))
-    text = method.encode_text(Features(torch.randn(2, WIDTHS.text), side={"caption": b.flip(0)}))
+    b = units(2, WIDTHS.description_width)
+    image = method.encode_image(Features(torch.randn(2, WIDTHS.image), description_vectors={"description": b}))
+    text = method.encode_text(Features(torch.randn(2, WIDTHS.text), description_vectors={"caption": b.flip(0)}))
     torch.testing.assert_close(method.score(image, text), b @ b.flip(0).T)
-    nothing = method.encode_text(Features(torch.randn(1, WIDTHS.text), side={"caption": torch.zeros(1, WIDTHS.side)}))
+    nothing = method.encode_text(
+        Features(torch.randn(1, WIDTHS.text), description_vectors={"caption": torch.zeros(1, WIDTHS.description_width)})
+    )
     torch.testing.assert_close(nothing.embedding.norm(dim=1), torch.ones(1))  # benchmarks ask for its direction
     losses = method.losses(images, texts, labels(), Context())
     losses.total().backward()
@@ -106,7 +108,7 @@ def test_features_without_a_side_are_left_alone() -> None:
 
 def test_prototypes_are_kept_with_the_model_and_never_trained() -> None:
     method = build.build_method(PARAMETERS.method["vsd"], PARAMETERS.embedding, WIDTHS)
-    given = torch.randn(WIDTHS.prototypes, WIDTHS.side)
+    given = torch.randn(WIDTHS.prototypes, WIDTHS.description_width)
     for addition in method.added.values():
         addition.start({"prototypes": given})
     assert torch.equal(method.exported()["additions.descriptions.prototypes"], given)

@@ -80,6 +80,13 @@ def test_other_facts_than_at_training_are_refused(saved: tuple[Path, ScratchTowe
     assert error.value.reason == "towers-differ"
 
 
+def test_a_card_with_the_older_name_of_a_width_is_read(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:
+    card = json.loads((saved[0] / MODEL_CARD).read_text())
+    card["widths"]["side"] = card["widths"].pop("description_width")
+    (saved[0] / MODEL_CARD).write_text(json.dumps(card))
+    assert load_model(saved[0])[2] == card
+
+
 def test_weights_of_another_model_are_refused(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:
     folder = saved[0]
     tensors = load_file(folder / MODEL_WEIGHTS)

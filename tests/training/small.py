@@ -36,7 +36,7 @@ from itm.training.steps import Stepper
 
 PARAMETERS = preset("scenes")
 METHODS = (*sorted(set(PARAMETERS.method) - {"vsd-only"}), "tokens")  # that one learns nothing
-IMAGES, EACH, SIDE = 24, 3, 3
+IMAGES, EACH, DESCRIPTION_WIDTH = 24, 3, 3
 OWNER = np.repeat(np.arange(IMAGES), EACH)
 SIZES = {
     "image_size": 16, "context_length": 8, "image_width": 8, "text_width": 16, "text_layers": 2, "text_heads": 2
@@ -77,7 +77,9 @@ def train_parameters(**changes: Any) -> TrainParameters:
 
 def build(name: str, towers: Towers | None, dropout: float) -> Method:
     embedding = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=dropout)
-    widths = replace(tower_widths(towers) if towers else Widths(12, 9, 12, 9), side=SIDE, prototypes=4)
+    widths = replace(
+        tower_widths(towers) if towers else Widths(12, 9, 12, 9), description_width=DESCRIPTION_WIDTH, prototypes=4
+    )
     if name == "tokens":
         plain = PARAMETERS.method["clip"]
         return Method(TokenHeads(plain.similarity, embedding, widths), TokenLoss(plain.loss), {})  # type: ignore[arg-type]
@@ -88,7 +90,9 @@ def started(method: Method) -> Method:
     """The method with what training gives it before the first step."""
     for addition in method.added.values():
         if isinstance(addition, Descriptions):
-            addition.start({"prototypes": torch.randn(4, SIDE, generator=torch.Generator().manual_seed(6))})
+            addition.start(
+                {"prototypes": torch.randn(4, DESCRIPTION_WIDTH, generator=torch.Generator().manual_seed(6))}
+            )
     return method
 
 
@@ -151,8 +155,8 @@ def split(towers: Towers | None) -> Split:
 def beside(found: Split) -> Split:
     """A split with vectors of descriptions and captions."""
     for each, name in ((found.images, "description"), (found.texts, "caption"), (found.root, "caption")):
-        vectors = torch.randn(len(each), SIDE, generator=torch.Generator().manual_seed(7))
-        each.side = {name: nn.functional.normalize(vectors, dim=1)}
+        vectors = torch.randn(len(each), DESCRIPTION_WIDTH, generator=torch.Generator().manual_seed(7))
+        each.description_vectors = {name: nn.functional.normalize(vectors, dim=1)}
     return found
 
 
@@ -229,7 +233,7 @@ def _gradients(
         module.double()
     data = split(towers)
     for inputs in (data.images, data.texts, data.root):
-        inputs.side = {name: values.double() for name, values in inputs.side.items()}
+        inputs.description_vectors = {name: values.double() for name, values in inputs.description_vectors.items()}
         if inputs.features is not None:
             inputs.features = inputs.features.double()
     parameters = train_parameters(**changes)

@@ -23,7 +23,7 @@ from itm.training.loop import Outcome, Split, Trainer, seed_everything
 from itm.training.relations import Relations
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import PARAMETERS, SIDE, Stop, beside, reduced, started
+from small import DESCRIPTION_WIDTH, PARAMETERS, Stop, beside, reduced, started
 
 EMBEDDING = EmbeddingParameters(dimension=8, layers=2, hidden=16, dropout=0.2)
 IMAGES, EACH = 48, 3
@@ -58,7 +58,7 @@ def trainer(
     name: str, seed: int = 0, folder: Path | None = None, stop_after: int | None = None, **changes: object
 ) -> Trainer:
     seed_everything(seed, 1)
-    widths = Widths(12, 9, 12, 9, side=SIDE, prototypes=4)
+    widths = Widths(12, 9, 12, 9, description_width=DESCRIPTION_WIDTH, prototypes=4)
     method = started(build_method(reduced(PARAMETERS.method[name], 0.1), EMBEDDING, widths))
     generator = np.random.default_rng(1)
     # a caption holds most of its image's words, and few of other images': else containment would call noise relevant

@@ -94,13 +94,14 @@ def test_no_caption_of_the_target_reaches_a_description(trained, described, tmp_
 
 
 def test_descriptions_say_what_training_captions_say(described):
-    from itm.data.layout import SIDE
-    from itm.descriptions.side import read_side
+    from itm.data.layout import DESCRIPTION_VECTORS
+    from itm.descriptions.vectors import read_description_vectors
 
-    evaluated, side = described.job.evaluated, read_side(described.job.work / "vsd-0" / SIDE)
-    assert side.image_rows.tolist() == list(range(len(evaluated.images)))
-    assert len(side.captions) == len(evaluated.texts)
-    assert side.prototypes is None
+    evaluated = described.job.evaluated
+    vectors = read_description_vectors(described.job.work / "vsd-0" / DESCRIPTION_VECTORS)
+    assert vectors.image_rows.tolist() == list(range(len(evaluated.images)))
+    assert len(vectors.captions) == len(evaluated.texts)
+    assert vectors.prototypes is None
 
 
 def test_parts(trained):

@@ -15,7 +15,7 @@ MODEL_WEIGHTS = "model.safetensors"
 MODEL_CARD = "model.json"
 EMBEDDINGS = "embeddings.npz"
 DESCRIPTIONS = "descriptions.jsonl"
-SIDE = "vectors.safetensors"
+DESCRIPTION_VECTORS = "vectors.safetensors"
 COVERAGE = "coverage.json"
 
 SPLITS = ("train", "dev", "test")

@@ -20,7 +20,7 @@ from itm.descriptions.encoders import Floats, build_encoder, centred, read_vecto
 from itm.descriptions.prototypes import prototypes_of
 from itm.descriptions.questions import Picture, pictures_of
 from itm.descriptions.records import Description, read_descriptions
-from itm.descriptions.side import Side
+from itm.descriptions.vectors import DescriptionVectors
 from itm.errors import DataError, first_few
 from itm.features import read_features
 
@@ -185,7 +185,7 @@ def _without_a_model(
     )
 
 
-def side_of(
+def vectors_of(
     tables: Tables,
     descriptions: Sequence[Description],
     parameters: DescribeParameters,
@@ -193,7 +193,7 @@ def side_of(
     towers: TowersParameters,
     device: str,
     progress: Report | None = None,
-) -> Side:
+) -> DescriptionVectors:
     """The vectors that a method with the addition `wanted` reads.
 
     Raises:
@@ -236,7 +236,7 @@ def side_of(
             wanted.prototype_seed,
         )
     facts = {"encoder": parameters.encoder, "model": parameters.encoder_model, "centred": parameters.centre}
-    return Side(vectors, image_rows, captions, prototypes, facts)
+    return DescriptionVectors(vectors, image_rows, captions, prototypes, facts)
 
 
 def _cached_captions(tables: Tables, parameters: DescribeParameters, towers: TowersParameters) -> Floats | None:
@@ -279,7 +279,7 @@ def _vectors_from_files(
 
 
 def coverage_of(
-    tables: Tables, descriptions: Sequence[Description], side: Side, usage: dict[str, Any]
+    tables: Tables, descriptions: Sequence[Description], vectors: DescriptionVectors, usage: dict[str, Any]
 ) -> dict[str, Any]:
     """How many images of each split have a description, how long these are, and what they took."""
     described = {one.image_id for one in descriptions}
@@ -296,8 +296,8 @@ def coverage_of(
         "coverage": splits,
         "descriptions": len(descriptions),
         "words": round(float(np.mean(words)), 2) if words else 0.0,
-        "width": side.width,
-        "prototypes": 0 if side.prototypes is None else len(side.prototypes),
+        "width": vectors.width,
+        "prototypes": 0 if vectors.prototypes is None else len(vectors.prototypes),
     }
     if usage:
         found["asked"] = {name: round(value, 4) for name, value in usage.items()}

@@ -54,7 +54,7 @@ def build_additions(parameters: MethodParameters, similarity: Similarity, widths
                 "embeddings; use a similarity with index vectors",
                 reason="pairwise",
             )
-        found["descriptions"] = Descriptions(added.descriptions, widths.side, dimension, widths.prototypes)
+        found["descriptions"] = Descriptions(added.descriptions, widths.description_width, dimension, widths.prototypes)
     if added.prototypes is not None:
         from itm.methods.additions.prototypes import Prototypes
 

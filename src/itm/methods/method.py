@@ -39,14 +39,14 @@ class Requirements:
 class Widths:
     """Widths of what a pair of towers gives: pooled features and tokens, of images and texts.
 
-    side: width of the vectors of descriptions, and prototypes: how many there are, for methods that add those.
+    description_width: width of the description vectors, and prototypes: how many there are, for methods that add those.
     """
 
     image: int
     text: int
     image_tokens: int
     text_tokens: int
-    side: int = 0
+    description_width: int = 0
     prototypes: int = 0
 
 

@@ -107,13 +107,15 @@ def _read_card(folder: Path) -> tuple[dict[str, Any], tuple[MethodParameters, Em
         TowersParameters.model_validate(card["towers"])
         if not isinstance(card["towers_description"], dict) or not isinstance(card["widths"], dict):
             raise ValueError("towers_description and widths must be keys with values")
-        bad = {key: value for key, value in card["widths"].items() if type(value) is not int or value < 0}
+        # older cards call the width of description vectors "side"
+        widths = {"description_width" if key == "side" else key: value for key, value in card["widths"].items()}
+        bad = {key: value for key, value in widths.items() if type(value) is not int or value < 0}
         if bad:
             raise ValueError(f"widths must be whole numbers from 0 on: {bad}")
         return card, (
             method_parameters(card),
             EmbeddingParameters.model_validate(card["embedding"]),
-            Widths(**card["widths"]),
+            Widths(**widths),
         )
     except (ValidationError, ValueError, TypeError) as error:
         lines = " ".join(str(error).split())

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from itm.config import load
-from itm.data.layout import COVERAGE, DESCRIPTIONS, SIDE
+from itm.data.layout import COVERAGE, DESCRIPTION_VECTORS, DESCRIPTIONS
 from itm.stages.harness import Progress, run
 
 log = logging.getLogger(__name__)
@@ -24,18 +24,18 @@ def describe(
     """Describe every image and make vectors of the descriptions; write empty files for a method without need."""
     parameters = load()
     from itm.data.files import atomic_path, write_json
-    from itm.descriptions.side import write_side
+    from itm.descriptions.vectors import write_description_vectors
 
     wanted = parameters.entry(method).add.descriptions
     if wanted is None:
         log.info("%s adds no descriptions: there is nothing to write", method)
         with atomic_path(out / DESCRIPTIONS) as temporary:
             temporary.touch()
-        write_side(out / SIDE, None)
+        write_description_vectors(out / DESCRIPTION_VECTORS, None)
         write_json(out / COVERAGE, {})
         return
     from itm.descriptions.records import write_descriptions
-    from itm.descriptions.run import Tables, coverage_of, describe_images, side_of
+    from itm.descriptions.run import Tables, coverage_of, describe_images, vectors_of
     from itm.pipeline.devices import device as pick_device
 
     options, towers = parameters.describe, parameters.towers
@@ -46,9 +46,9 @@ def describe(
         torch.set_num_threads(parameters.train.threads)
         descriptions, usage = describe_images(tables, options, towers, device, progress.update)
         write_descriptions(out / DESCRIPTIONS, descriptions)
-        side = side_of(tables, descriptions, options, wanted, towers, device, progress.update)
-    write_side(out / SIDE, side)
-    coverage = coverage_of(tables, descriptions, side, usage)
+        vectors = vectors_of(tables, descriptions, options, wanted, towers, device, progress.update)
+    write_description_vectors(out / DESCRIPTION_VECTORS, vectors)
+    coverage = coverage_of(tables, descriptions, vectors, usage)
     write_json(out / COVERAGE, coverage)
     for split, facts in coverage["coverage"].items():
         log.info("%s: %d of %d images have a description", split, facts["described"], facts["images"])

@@ -60,7 +60,7 @@ def _train(
     group: Group,
 ) -> None:
     from itm.data.catalogue import load_catalogue
-    from itm.data.layout import SIDE
+    from itm.data.layout import DESCRIPTION_VECTORS
     from itm.methods.build import build_method
     from itm.methods.saved import save_model
     from itm.training.card import write_card
@@ -73,8 +73,8 @@ def _train(
     options = parameters.entry(name)
     seed_everything(seed, parameters.train.threads)
     decoding = Decoding.of(parameters.train, seed, pinned=device.type == "cuda")
-    side = descriptions / SIDE
-    data = load_training_data(clean, scored, features, parameters.towers, options, seed, decoding, side)
+    vectors = descriptions / DESCRIPTION_VECTORS
+    data = load_training_data(clean, scored, features, parameters.towers, options, seed, decoding, vectors)
     method = build_method(options, parameters.embedding, data.widths).to(device)
     for addition in method.added.values():
         addition.start(data.constants)
@@ -88,7 +88,7 @@ def _train(
         "seed": seed,
         "device": device.type,
         "processes": group.size,
-        "inputs": _fingerprints(clean, scored, side),
+        "inputs": _fingerprints(clean, scored, vectors),
     }
     checkpoint = Checkpoint(key(facts))
     with Progress(f"train {name} seed {seed}", shown=group.leads) as progress:
@@ -129,11 +129,11 @@ def _train(
     checkpoint.delete()
 
 
-def _fingerprints(clean: Path, scored: Path, side: Path) -> dict[str, str]:
+def _fingerprints(clean: Path, scored: Path, vectors: Path) -> dict[str, str]:
     """Hashes of the small tables; they name the large files (image hashes, towers) that go with them."""
     from itm.data.layout import CAPTIONS, IMAGES, KEYWORDS, TEXTS
 
-    files = [clean / CAPTIONS, clean / IMAGES, clean / TEXTS, scored / CAPTIONS, scored / KEYWORDS, side]
+    files = [clean / CAPTIONS, clean / IMAGES, clean / TEXTS, scored / CAPTIONS, scored / KEYWORDS, vectors]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -19,15 +19,15 @@ class Features:
     """What a tower knows of a batch of images or texts.
 
     pooled: (batch, width) float. tokens: (batch, positions, token width) float, or None where the tower
-    was asked for pooled features only. mask: (batch, positions) bool, True where a token is real. side: what is known
-    beside the towers, (batch, ...) by name; for a method that asks for it. inputs: what a tower made these of, where
-    it did so just now.
+    was asked for pooled features only. mask: (batch, positions) bool, True where a token is real. description_vectors:
+    (batch, width) float of the images' "description" or the texts' "caption", for a method that adds descriptions; no
+    tower makes these. inputs: what a tower made the features of, where it did so just now.
     """
 
     pooled: Tensor
     tokens: Tensor | None = None
     mask: Tensor | None = None
-    side: dict[str, Tensor] = field(default_factory=dict)
+    description_vectors: dict[str, Tensor] = field(default_factory=dict)
     inputs: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Features:
@@ -35,8 +35,8 @@ class Features:
         tokens, mask = (
             None if value is None else value.to(device, non_blocking=True) for value in (self.tokens, self.mask)
         )
-        side = {name: value.to(device, non_blocking=True) for name, value in self.side.items()}
-        return Features(self.pooled.to(device, non_blocking=True), tokens, mask, side)
+        vectors = {name: value.to(device, non_blocking=True) for name, value in self.description_vectors.items()}
+        return Features(self.pooled.to(device, non_blocking=True), tokens, mask, vectors)
 
 
 class Towers(nn.Module):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import sparse
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from itm.data.images import ImageStore
 from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
 from itm.data.loader import Augment
 from itm.data.tables import read_captions, read_images, read_texts
-from itm.descriptions.side import read_side
+from itm.descriptions.vectors import DescriptionVectors, read_description_vectors
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
 from itm.methods.method import Widths
@@ -29,7 +30,6 @@ from itm.training.batches import Rows
 from itm.training.inputs import Inputs, Split
 from itm.training.photos import Photos
 from itm.training.relations import Relations
-from itm.training.side import add_side, constants_of
 
 
 @dataclass(frozen=True)
@@ -115,15 +115,44 @@ def load_training_data(
     data = TrainingData(splits["train"], splits["dev"], relations, towers, description, widths)
     if method.add.descriptions is not None:
         if described is None:
-            raise DataError("the method adds descriptions, and no file of them is given", reason="no-side")
-        side = read_side(described)
+            raise DataError(
+                "the method adds descriptions, and no file of their vectors is given", reason="no-description-vectors"
+            )
+        vectors, several = read_description_vectors(described), method.add.descriptions.several
         for name, split in splits.items():
             image_rows, caption_rows, _ = _rows(captions, images, name)
-            add_side(split, side, method.add.descriptions.several, image_rows, caption_rows, len(texts) - 1, seed)
-        data.constants = constants_of(side)
-        clusters = 0 if side.prototypes is None else len(side.prototypes)
-        data.widths = replace(widths, side=side.width, prototypes=clusters)
+            add_description_vectors(split, vectors, several, image_rows, caption_rows, len(texts) - 1, seed)
+        clusters = 0
+        if vectors.prototypes is not None:
+            data.constants, clusters = {"prototypes": torch.from_numpy(vectors.prototypes)}, len(vectors.prototypes)
+        data.widths = replace(widths, description_width=vectors.width, prototypes=clusters)
     return data
+
+
+def add_description_vectors(
+    split: Split, vectors: DescriptionVectors, several: str, image_rows: Rows, text_rows: Rows, root: int, seed: int
+) -> None:
+    """Give the images of a split their descriptions' vectors, and its texts their own where there are any.
+
+    An image with several descriptions is given one of them, drawn anew for each announced epoch (of the training
+    images only: others are never announced), or their mean, as `several` says.
+
+    Args:
+        image_rows, text_rows: rows of the tables that the rows of the split stand for. root: that of the empty text.
+        seed: of the draws, with the epoch.
+    """
+    images = int(max(image_rows.max(initial=0), vectors.image_rows.max(initial=0))) + 1
+
+    def described(epoch: int | None) -> dict[str, Tensor]:
+        draw = None if epoch is None else np.random.default_rng([seed, epoch])
+        return {"description": torch.from_numpy(vectors.of_images(images, several, draw)[image_rows])}
+
+    split.images.description_vectors = described(None)
+    if several == "sampled" and vectors.counts(images)[image_rows].max(initial=0) > 1:
+        split.images.redraw = described
+    if vectors.captions is not None:
+        split.texts.description_vectors = {"caption": torch.from_numpy(vectors.captions[text_rows])}
+        split.root.description_vectors = {"caption": torch.from_numpy(vectors.captions[root : root + 1])}
 
 
 @dataclass(frozen=True)
@@ -162,8 +191,6 @@ def cached_widths(images: FeatureRows, texts: FeatureRows) -> Widths:
 
 
 def _from_cache(found: FeatureRows, rows: Rows) -> Inputs:
-    import torch
-
     return Inputs(features=torch.from_numpy(found.pooled[rows]), tokens=found.tokens, token_rows=rows)
 
 

@@ -20,10 +20,10 @@ from itm.training.photos import Photos
 
 @dataclass
 class Raw:
-    """Raw inputs of a tower, and what is known beside it."""
+    """Raw inputs of a tower, with vectors of their descriptions."""
 
     values: Tensor
-    side: dict[str, Tensor]
+    description_vectors: dict[str, Tensor]
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Inputs:
     """Images or texts as rows. Either `features` (rows, width) float32 from frozen towers, and their `tokens` if a
     method needs them; row i of the inputs has those of row `token_rows[i]`. Or `raw`: pixels (rows, size, size, 3)
     uint8 for images, token ids (rows, context length) int64 for texts; or `photos`, which are decoded batch by batch.
-    `side`: what is known beside the towers, (rows, ...) by name; `redraw` gives it anew for an epoch of training.
+    `description_vectors`: (rows, width) of the "description" or "caption"; `redraw` gives them anew for an epoch.
     """
 
     features: Tensor | None = None
@@ -39,29 +39,29 @@ class Inputs:
     photos: Photos | None = None
     tokens: TokenRows | None = None
     token_rows: Rows | None = None
-    side: dict[str, Tensor] = field(default_factory=dict)
+    description_vectors: dict[str, Tensor] = field(default_factory=dict)
     redraw: Callable[[int], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
         return len(next(rows for rows in (self.features, self.raw, self.photos) if rows is not None))
 
     def start(self, epoch: int, batches: Iterable[Rows]) -> None:
-        """Announce the rows of an epoch's batches, so that photos are decoded ahead and side inputs drawn."""
+        """Announce the rows of an epoch's batches: photos are decoded ahead, and description vectors drawn."""
         if self.redraw is not None:
-            self.side = self.redraw(epoch)
+            self.description_vectors = self.redraw(epoch)
         if self.photos is not None:
             self.photos.start(epoch, batches)
 
     def batch(self, rows: np.ndarray[Any, Any], device: torch.device) -> Features | Tensor | Raw:
-        """The rows as features, or as raw inputs that a tower must see first, with their side inputs if there are."""
+        """The rows as features, or as raw inputs that a tower must see first; with description vectors if there are."""
         found = self._batch(rows, device)
-        if not self.side:
+        if not self.description_vectors:
             return found
-        side = {name: values[torch.from_numpy(rows)].to(device) for name, values in self.side.items()}
+        vectors = {name: values[torch.from_numpy(rows)].to(device) for name, values in self.description_vectors.items()}
         if isinstance(found, Features):
-            found.side = side
+            found.description_vectors = vectors
             return found
-        return Raw(found, side)
+        return Raw(found, vectors)
 
     def _batch(self, rows: np.ndarray[Any, Any], device: torch.device) -> Features | Tensor:
         if self.features is not None:
@@ -127,18 +127,18 @@ class Encoder:
     def _encode_images(self, batch: Features | Tensor | Raw) -> Embedded:
         if not isinstance(batch, Features):
             assert self.towers is not None
-            values, side = (batch.values, batch.side) if isinstance(batch, Raw) else (batch, {})
+            values, vectors = (batch.values, batch.description_vectors) if isinstance(batch, Raw) else (batch, {})
             prepared = self.towers.preprocess(values)
             batch = self.towers.image(prepared)
-            batch.side, batch.inputs = side, prepared
+            batch.description_vectors, batch.inputs = vectors, prepared
         return self.method.encode_image(batch)
 
     def _encode_texts(self, batch: Features | Tensor | Raw) -> Embedded:
         if not isinstance(batch, Features):
             assert self.towers is not None
-            values, side = (batch.values, batch.side) if isinstance(batch, Raw) else (batch, {})
+            values, vectors = (batch.values, batch.description_vectors) if isinstance(batch, Raw) else (batch, {})
             batch = self.towers.text(values)
-            batch.side, batch.inputs = side, values
+            batch.description_vectors, batch.inputs = vectors, values
         return self.method.encode_text(batch)
 
     def train(self, mode: bool = True) -> None:

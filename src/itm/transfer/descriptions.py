@@ -16,10 +16,10 @@ import pandas as pd
 from itm.config.describe import DescribeParameters, DescriptionsParameters
 from itm.config.model import TowersParameters
 from itm.data.files import atomic_path
-from itm.data.layout import CAPTIONS, IMAGE_FEATURES, IMAGES, SIDE, SPLITS, TEXT_FEATURES, TEXTS
+from itm.data.layout import CAPTIONS, DESCRIPTION_VECTORS, IMAGE_FEATURES, IMAGES, SPLITS, TEXT_FEATURES, TEXTS
 from itm.data.tables import read_captions, read_images, read_texts
-from itm.descriptions.run import Report, Tables, describe_images, side_of
-from itm.descriptions.side import Side, read_side
+from itm.descriptions.run import Report, Tables, describe_images, vectors_of
+from itm.descriptions.vectors import DescriptionVectors, read_description_vectors
 from itm.errors import ConfigError, DataError, ModelError
 from itm.features import FeatureRows, read_features, write_features
 from itm.towers.build import check_same
@@ -44,9 +44,11 @@ class Describer:
     parameters: DescribeParameters
     device: str
     progress: Report | None = None
-    _sides: dict[tuple[str, bool], Side] = field(default_factory=dict, init=False)
+    _found: dict[tuple[str, bool], DescriptionVectors] = field(default_factory=dict, init=False)
 
-    def side(self, method: str, features: Path, wanted: DescriptionsParameters, towers: TowersParameters) -> Side:
+    def vectors(
+        self, method: str, features: Path, wanted: DescriptionsParameters, towers: TowersParameters
+    ) -> DescriptionVectors:
         """The vectors that a method with descriptions reads, for the evaluated rows alone.
 
         Args:
@@ -64,16 +66,20 @@ class Describer:
                 reason="captioner",
             )
         key = (towers.model_dump_json(), wanted.captions)
-        if key not in self._sides:
-            self._sides[key] = self._whole(self.work / f"joined-{len(self._sides)}", features, wanted, towers)
-        side, images = self._sides[key], len(self.training.images)
+        if key not in self._found:
+            self._found[key] = self._whole(self.work / f"joined-{len(self._found)}", features, wanted, towers)
+        vectors, images = self._found[key], len(self.training.images)
         rows = images + len(self.evaluated.images)
-        _check_training(side, self.source / "descriptions" / method / SIDE, images, rows)
-        own = side.image_rows >= images
-        captions = None if side.captions is None else side.captions[len(self.training.captions) :]
-        return Side(side.descriptions[own], side.image_rows[own] - images, captions, None, side.facts)
+        _check_training(vectors, self.source / "descriptions" / method / DESCRIPTION_VECTORS, images, rows)
+        own = vectors.image_rows >= images
+        captions = None if vectors.captions is None else vectors.captions[len(self.training.captions) :]
+        return DescriptionVectors(
+            vectors.descriptions[own], vectors.image_rows[own] - images, captions, None, vectors.facts
+        )
 
-    def _whole(self, place: Path, features: Path, wanted: DescriptionsParameters, towers: TowersParameters) -> Side:
+    def _whole(
+        self, place: Path, features: Path, wanted: DescriptionsParameters, towers: TowersParameters
+    ) -> DescriptionVectors:
         """The vectors of the training rows and the evaluated ones behind them."""
         clean, cached = place / "clean", place / "features"
         joined(self.training, self.evaluated).write(clean)
@@ -84,7 +90,7 @@ class Describer:
         tables = Tables.read(clean, cached)
         described, _ = describe_images(tables, self.parameters, towers, self.device, self.progress)
         without = wanted.model_copy(update={"prototype_weight": 0.0})  # a trained model has its prototypes in itself
-        return side_of(tables, described, self.parameters, without, towers, self.device, self.progress)
+        return vectors_of(tables, described, self.parameters, without, towers, self.device, self.progress)
 
 
 def _join_features(first: Path, second: Path, rows: int, out: Path) -> None:
@@ -106,13 +112,13 @@ def _join_features(first: Path, second: Path, rows: int, out: Path) -> None:
     write_features(out, FeatureRows(pooled, None, after.towers))
 
 
-def _check_training(side: Side, stored: Path, images: int, rows: int) -> None:
+def _check_training(vectors: DescriptionVectors, stored: Path, images: int, rows: int) -> None:
     """Stop unless the training images are described as they were for the training: same data, options, encoder."""
-    before = read_side(stored)
-    if before.width != side.width:
-        raise _other(stored, f"vectors are {side.width} wide instead of {before.width}")
+    before = read_description_vectors(stored)
+    if before.width != vectors.width:
+        raise _other(stored, f"vectors are {vectors.width} wide instead of {before.width}")
     count = max(int(before.image_rows.max(initial=-1)) + 1, images)
-    then, now = before.of_images(count, "mean")[:images], side.of_images(rows, "mean")[:images]
+    then, now = before.of_images(count, "mean")[:images], vectors.of_images(rows, "mean")[:images]
     moved = int((np.abs(then - now).max(1) > CLOSE).sum())
     if moved > FEW * images:
         raise _other(stored, f"{moved} of {images} training images are described differently")

@@ -13,8 +13,8 @@ from typing import Any
 from itm.config import BENCHMARK_NAMES, Parameters
 from itm.config.model import TowersParameters
 from itm.data.files import read_json, write_json
-from itm.data.layout import IMAGE_FEATURES, IMAGES, MODEL_CARD, SIDE, TEXT_FEATURES
-from itm.descriptions.side import write_side
+from itm.data.layout import DESCRIPTION_VECTORS, IMAGE_FEATURES, IMAGES, MODEL_CARD, TEXT_FEATURES
+from itm.descriptions.vectors import write_description_vectors
 from itm.encode import compute_features, encode_split, write_embeddings
 from itm.errors import ConfigError, ModelError, nearest
 from itm.evaluation.benchmarks import measure
@@ -73,7 +73,7 @@ class Transfer:
         Raises:
             ModelError: the model needs region features; or the towers that can be built here differ from those of its
                 training (weights, activation, preprocessing, sizes).
-            ConfigError, DataError: as `itm.transfer.descriptions.Describer.side`.
+            ConfigError, DataError: as `itm.transfer.descriptions.Describer.vectors`.
         """
         card = read_json(model / MODEL_CARD)
         if "regions" in card["towers_description"]:
@@ -93,7 +93,9 @@ class Transfer:
                     "none: say where the data of the training lie with --source",
                     reason="no-source",
                 )
-            write_side(place / SIDE, self._describer.side(card["name"], features, added, towers))
+            write_description_vectors(
+                place / DESCRIPTION_VECTORS, self._describer.vectors(card["name"], features, added, towers)
+            )
         options = self.parameters.encode.model_copy(update={"split": self.split})
         threads = self.parameters.train.threads
         found = encode_split(model, self.clean, features, place, options, threads, self.device)

@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 class Fusion(nn.Module):
-    """An embedding with a side vector taken in; a row whose side vector is zero stays as it is.
+    """An embedding with a description vector taken in; a row whose vector is zero stays as it is.
 
     sum: unit(v + weight b). gate: unit(g v + (1 - g) b), g = sigmoid(Linear([v; b])). only: b. Where b is not as wide
     as v, it goes through a linear map without a bias first, and is scaled to length 1 again. For "only", rows of which
     nothing is known (the empty text too) share one direction, since a zero vector has none.
     """
 
-    def __init__(self, options: DescriptionsParameters, side: int, dimension: int) -> None:
+    def __init__(self, options: DescriptionsParameters, width: int, dimension: int) -> None:
         super().__init__()
         self.kind, self.weight = options.fusion, options.weight
-        other = side != dimension and options.fusion != "only"
-        self.map: nn.Module = nn.Linear(side, dimension, bias=False) if other else nn.Identity()
+        other = width != dimension and options.fusion != "only"
+        self.map: nn.Module = nn.Linear(width, dimension, bias=False) if other else nn.Identity()
         self.gate = nn.Linear(2 * dimension, dimension) if options.fusion == "gate" else None
 
-    def mapped(self, side: Tensor) -> Tensor:
-        """Side vectors (rows, side width) as unit vectors (rows, dimension); zero stays zero."""
-        return unit(self.map(side))
+    def mapped(self, vectors: Tensor) -> Tensor:
+        """Description vectors (rows, width) as unit vectors (rows, dimension); zero stays zero."""
+        return unit(self.map(vectors))
 
-    def forward(self, embedding: Tensor, side: Tensor) -> Tensor:
-        """The fused unit vectors (rows, dimension), of the side's own width for "only"."""
-        known = (side != 0).any(-1, keepdim=True)
+    def forward(self, embedding: Tensor, vectors: Tensor) -> Tensor:
+        """The fused unit vectors (rows, dimension), of the description vectors' own width for "only"."""
+        known = (vectors != 0).any(-1, keepdim=True)
         if self.kind == "only":
-            return torch.where(known, side, torch.full_like(side, side.shape[1] ** -0.5))
-        taken = self.mapped(side).to(embedding.dtype)
+            return torch.where(known, vectors, torch.full_like(vectors, vectors.shape[1] ** -0.5))
+        taken = self.mapped(vectors).to(embedding.dtype)
         if self.gate is None:
             fused = embedding + self.weight * taken
         else:
@@ -58,31 +58,32 @@ class Descriptions(Addition):
     `SwappedPrototypes` on fused embeddings.
 
     Args:
-        side: width of the side vectors. dimension: of the embeddings. prototypes: how many there are.
+        width: of description vectors. dimension: of the embeddings. prototypes: how many there are.
     """
 
     prototypes: Tensor
 
-    def __init__(self, options: DescriptionsParameters, side: int, dimension: int, prototypes: int) -> None:
+    def __init__(self, options: DescriptionsParameters, width: int, dimension: int, prototypes: int) -> None:
         super().__init__()
         self.options = options
-        self.images = Fusion(options, side, dimension)
-        self.texts = Fusion(options, side, dimension) if options.captions else None
+        self.images = Fusion(options, width, dimension)
+        self.texts = Fusion(options, width, dimension) if options.captions else None
         if options.prototype_weight:
-            self.register_buffer("prototypes", torch.zeros(prototypes, side))
+            self.register_buffer("prototypes", torch.zeros(prototypes, width))
 
     def start(self, constants: Mapping[str, Tensor]) -> None:
-        """Take the prototypes (clusters, side width) of the training descriptions."""
+        """Take the prototypes (clusters, width) of the training descriptions."""
         if self.options.prototype_weight:
             self.prototypes.copy_(constants["prototypes"])
 
     def image(self, embedded: Embedded, features: Features) -> Embedded:
         """Images with their descriptions."""
-        return _with(embedded, self.images, features.side.get("description"))
+        return _with(embedded, self.images, features.description_vectors.get("description"))
 
     def text(self, embedded: Embedded, features: Features) -> Embedded:
         """Texts with their own vectors."""
-        return embedded if self.texts is None else _with(embedded, self.texts, features.side.get("caption"))
+        vectors = features.description_vectors.get("caption")
+        return embedded if self.texts is None else _with(embedded, self.texts, vectors)
 
     def losses(self, method: Method, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """The swapped prediction of prototypes, in training."""
@@ -102,7 +103,7 @@ class Descriptions(Addition):
         return Losses({"description_prototypes": Term(value, options.prototype_weight)})
 
 
-def _with(embedded: Embedded, fusion: Fusion, side: Tensor | None) -> Embedded:
-    if side is None:
+def _with(embedded: Embedded, fusion: Fusion, vectors: Tensor | None) -> Embedded:
+    if vectors is None:
         return embedded
-    return Embedded(fusion(embedded.embedding, side), embedded.tokens, embedded.mask, embedded.extra)
+    return Embedded(fusion(embedded.embedding, vectors), embedded.tokens, embedded.mask, embedded.extra)

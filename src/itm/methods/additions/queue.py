@@ -54,9 +54,9 @@ class Queues(Addition):
             return embedded
         with torch.no_grad():
             if self.towers is not None:
-                side = features.side
+                vectors = features.description_vectors
                 features = getattr(self.towers.module, kind)(features.inputs)
-                features.side = side
+                features.description_vectors = vectors
             key: Tensor = getattr(self.twin.module, f"encode_{kind}")(features).embedding
         return replace(embedded, extra={**embedded.extra, KEY: functional.normalize(key, dim=-1).detach()})
 

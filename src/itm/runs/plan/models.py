@@ -55,8 +55,10 @@ def count_parameters(parameters: Parameters) -> Models:
     for name in parameters.methods:
         options = parameters.method[name]
         added = options.add.descriptions
-        side, prototypes = (0, 0) if added is None else (parameters.embedding.dimension, max(added.prototypes, 2))
-        method = build_method(options, parameters.embedding, Widths(*given, side=side, prototypes=prototypes))
+        width, prototypes = (0, 0) if added is None else (parameters.embedding.dimension, max(added.prototypes, 2))
+        method = build_method(
+            options, parameters.embedding, Widths(*given, description_width=width, prototypes=prototypes)
+        )
         if not parameters.towers.frozen:
             for addition in method.added.values():
                 addition.watch(towers)

@@ -1,4 +1,4 @@
-"""The file between `describe` and the methods: vectors of descriptions and captions, and prototypes of the former."""
+"""Description vectors: what stage `describe` hands to methods, with vectors of captions and prototypes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Rows = NDArray[np.int64]
 
 
 @dataclass
-class Side:
-    """What a method knows beside images and texts, as vectors of length 1; a zero vector says "nothing is known".
+class DescriptionVectors:
+    """Vectors of length 1 of descriptions and captions; a zero vector says "nothing is known".
 
     descriptions: (descriptions, width) float32. image_rows: (descriptions,) int64, rows of images.parquet, rising;
     an image's descriptions keep their order. captions: (texts, width) float32 in the rows of texts.parquet, or None.
@@ -64,22 +64,22 @@ class Side:
         return result
 
 
-def write_side(path: Path, side: Side | None) -> None:
+def write_description_vectors(path: Path, vectors: DescriptionVectors | None) -> None:
     """Write the vectors (float16 on disk); `None` says that the method needs none."""
     tensors: dict[str, NDArray[Any]] = {}
-    if side is not None:
-        tensors = {"descriptions": side.descriptions.astype(np.float16), "image_rows": side.image_rows}
-        if side.captions is not None:
-            tensors["captions"] = side.captions.astype(np.float16)
-        if side.prototypes is not None:
-            tensors["prototypes"] = side.prototypes
-    facts = {} if side is None else side.facts
+    if vectors is not None:
+        tensors = {"descriptions": vectors.descriptions.astype(np.float16), "image_rows": vectors.image_rows}
+        if vectors.captions is not None:
+            tensors["captions"] = vectors.captions.astype(np.float16)
+        if vectors.prototypes is not None:
+            tensors["prototypes"] = vectors.prototypes
+    facts = {} if vectors is None else vectors.facts
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"facts": json.dumps(facts, sort_keys=True)})
 
 
-def read_side(path: Path) -> Side:
+def read_description_vectors(path: Path) -> DescriptionVectors:
     """The vectors of a method that adds descriptions.
 
     Raises:
@@ -90,11 +90,13 @@ def read_side(path: Path) -> Side:
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run `dvc repro describe`", reason="bad-side") from None
+        raise DataError(
+            f"{path}: cannot be read ({error}); run `dvc repro describe`", reason="bad-description-vectors"
+        ) from None
     if "descriptions" not in tensors:
-        raise DataError(f"{path}: holds no descriptions; run `dvc repro describe`", reason="no-side")
+        raise DataError(f"{path}: holds no descriptions; run `dvc repro describe`", reason="no-description-vectors")
     captions = tensors.get("captions")
-    return Side(
+    return DescriptionVectors(
         tensors["descriptions"].astype(np.float32),
         tensors["image_rows"],
         None if captions is None else captions.astype(np.float32),

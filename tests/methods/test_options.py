@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from itm.config.losses import DitmParameters, Mining, OrderForm, VseParameters
+from itm.config.losses import DitmParameters, OrderForm, VseParameters
 from itm.config.parameters import validate
 from itm.errors import ConfigError
 from itm.methods.functional.hinge import hinge, symmetric_hinge
@@ -392,6 +392,7 @@ def _check(**changes: object) -> Callable[[], object]:
         ({"order_form": "listmel"}, r"method.ditm.loss.order_form = 'listmel': .*did you mean 'listmle'\?"),
         ({"gate": "text_cosin"}, r"did you mean 'text_cosine'\?"),
         ({"mined_threshold": 0.0}, r"method.ditm.loss.mined_threshold = 0.0: .*greater than 0"),
+        ({"mining": "mean"}, r"method.ditm.loss.mining = 'mean': "),
         ({"base": "triplet"}, r"method.ditm.loss.base = 'triplet': "),
         ({"order_temperature": 0}, r"order_temperature = 0: .*greater than 0"),
         ({"order_temprature": 0.1}, r"order_temprature: unknown key; did you mean 'order_temperature'\?"),
@@ -436,7 +437,7 @@ def test_negatives_are_relaxed_and_captions_ordered_after_the_warm_up(epoch: int
 
 
 @pytest.mark.parametrize(("epoch", "mining"), [(1, "mean"), (2, "hardest")])
-def test_the_hinge_of_vse_takes_the_hardest_negative_after_the_warm_up(epoch: int, mining: Mining) -> None:
+def test_the_hinge_of_vse_takes_the_hardest_negative_after_the_warm_up(epoch: int, mining: str) -> None:
     given = {**PARAMETERS.method["vse"].loss.model_dump(), "warmup_epochs": 2, "mining": "hardest"}
     loss = VseLoss(VseParameters.model_validate(given))
     vectors = Embedded(torch.eye(3))

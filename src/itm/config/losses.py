@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from itm.config.base import Section
 
-Mining = Literal["hardest", "sum", "semi_hard", "mean"]
+Mining = Literal["hardest", "sum", "semi_hard"]
 Reduction = Literal["sum", "mean"]
 Score = Literal["tfidf", "word_count", "shuffled", "random"]
 ImageScore = Literal["paired", "maximum", "mean"]

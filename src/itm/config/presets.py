@@ -123,15 +123,11 @@ def _without_null(node: Any) -> Any:
     return {key: _without_null(value) for key, value in node.items() if value is not None}
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    if changes.get("type", base.get("type")) != base.get("type"):
+def _merged(base: Any, changes: Any) -> Any:
+    both = isinstance(base, dict) and isinstance(changes, dict)
+    if not both or changes.get("type", base.get("type")) != base.get("type"):
         return changes
-    both = {key: _merged(base[key], value) for key, value in changes.items() if _both(base.get(key), value)}
-    return {**base, **changes, **both}
-
-
-def _both(a: Any, b: Any) -> bool:
-    return isinstance(a, dict) and isinstance(b, dict)
+    return {**base, **{key: _merged(base.get(key), value) for key, value in changes.items()}}
 
 
 def in_use(parameters: Parameters, overrides: Iterable[str] = ()) -> Parameters:

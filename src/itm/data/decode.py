@@ -141,7 +141,7 @@ def decode(content: bytes, at_least: int = 0, *, plain: bool | None = None) -> P
     if plain is None:
         plain = read_header(content).plain
     if not (plain and content.startswith(_JPEG)):
-        return np.asarray(_upright(content).convert("RGB"))
+        return np.asarray(picture(content))
     import simplejpeg
 
     try:

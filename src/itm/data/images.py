@@ -1,4 +1,4 @@
-"""The image store: random access to the encoded images of the shards, and pixels from them."""
+"""Shards of images: written image by image, read at random, as encoded bytes or as pixels."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,16 +79,17 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
         DataError: a file is missing.
     """
     folder = Path(folder)
-    card, parts = _read_card(folder)
+    card, towers_parameters, parts = _read_card(folder)
     # built without memory first: a card may ask for sizes that no machine has
     with torch.device("meta"):
         _check_shapes(build_method(*parts), folder)
     method = build_method(*parts)
-    towers, towers_parameters = None, TowersParameters.model_validate(card["towers"])
+    towers = None
     if with_towers or not towers_parameters.frozen:
         towers = build_towers(towers_parameters, vocabulary=card["towers_description"].get("vocabulary"))
         check_same(card["towers_description"], towers.describe())
-    tensors = _read(folder / MODEL_WEIGHTS)
+    with _weights(folder / MODEL_WEIGHTS) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     _fill(method, "method.", tensors, folder)
     if towers is not None and not towers_parameters.frozen:
         _fill(towers, "towers.", tensors, folder)
@@ -96,15 +99,17 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
     return method, towers, card
 
 
-def _read_card(folder: Path) -> tuple[dict[str, Any], tuple[MethodParameters, EmbeddingParameters, Widths]]:
-    """The card of a model, checked, and what its method is built from."""
+def _read_card(
+    folder: Path,
+) -> tuple[dict[str, Any], TowersParameters, tuple[MethodParameters, EmbeddingParameters, Widths]]:
+    """The card of a model, checked, and what its towers and its method are built from."""
     path = folder / MODEL_CARD
     card = read_json(path)
     lacking = [key for key in CARD_KEYS if not isinstance(card, dict) or key not in card]
     if lacking:
         raise ModelError(f"{path}: is no model's card: it lacks {first_few(lacking)}", reason="bad-card")
     try:
-        TowersParameters.model_validate(card["towers"])
+        towers = TowersParameters.model_validate(card["towers"])
         if not isinstance(card["towers_description"], dict) or not isinstance(card["widths"], dict):
             raise ValueError("towers_description and widths must be keys with values")
         # older cards call the width of description vectors "side"
@@ -112,11 +117,8 @@ def _read_card(folder: Path) -> tuple[dict[str, Any], tuple[MethodParameters, Em
         bad = {key: value for key, value in widths.items() if type(value) is not int or value < 0}
         if bad:
             raise ValueError(f"widths must be whole numbers from 0 on: {bad}")
-        return card, (
-            method_parameters(card),
-            EmbeddingParameters.model_validate(card["embedding"]),
-            Widths(**widths),
-        )
+        embedding = EmbeddingParameters.model_validate(card["embedding"])
+        return card, towers, (method_parameters(card), embedding, Widths(**widths))
     except (ValidationError, ValueError, TypeError) as error:
         lines = " ".join(str(error).split())
         raise ModelError(f"{path}: is no card of this version: {lines[:400]}; train again", reason="bad-card") from None
@@ -125,11 +127,8 @@ def _read_card(folder: Path) -> tuple[dict[str, Any], tuple[MethodParameters, Em
 def _check_shapes(method: Method, folder: Path) -> None:
     """Compare the shapes of a method, which needs no memory, with those in the file of its weights."""
     path = folder / MODEL_WEIGHTS
-    try:
-        with safe_open(path, "pt") as file:
-            stored = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from None
+    with _weights(path) as file:
+        stored = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
     wanted = {f"method.{key}": tuple(value.shape) for key, value in method.exported().items()}
     other = [
         f"{key} is {stored.get(key, 'missing')}, not {shape}"
@@ -143,8 +142,16 @@ def _check_shapes(method: Method, folder: Path) -> None:
         )
 
 
-def _unreadable(path: Path, error: Exception) -> ModelError:
-    return ModelError(f"{path}: cannot be read as safetensors ({error}); train again", reason="bad-weights")
+@contextmanager
+def _weights(path: Path) -> Iterator[Any]:
+    """The file of a model's weights, open."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"{path}: cannot be read as safetensors ({error}); train again", reason="bad-weights"
+        ) from None
 
 
 def method_parameters(card: dict[str, Any]) -> MethodParameters:
@@ -160,14 +167,6 @@ def method_parameters(card: dict[str, Any]) -> MethodParameters:
             reason="old-form",
         )
     return MethodParameters.model_validate(card["method"])
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from None
 
 
 def _fill(module: torch.nn.Module, prefix: str, tensors: dict[str, torch.Tensor], folder: Path) -> None:

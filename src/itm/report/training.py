@@ -1,4 +1,4 @@
-"""Training curves: dev RSUM of all methods together, loss and its terms one method at a time."""
+"""Training curves (dev RSUM of all methods, loss and terms of each), and what each method costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often each word occurs in each caption, as one sparse table."""
+"""Word counts of captions as one sparse table, and in how many documents each word occurs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an epoch is told by: the means of its losses and figures over the steps."""
+"""Figures of an epoch: means of its losses over the steps, and retrieval on the dev split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimiser's groups and the learning-rate schedule."""
+"""The optimiser's groups, the learning-rate schedule, and the heights of layers that it falls with."""
 
 from __future__ import annotations
 

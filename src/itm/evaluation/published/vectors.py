@@ -1,4 +1,4 @@
-"""A file of embeddings with ids, checked before anything is computed from it."""
+"""A file of embeddings or of scores with ids, checked before anything is computed from it."""
 
 from __future__ import annotations
 

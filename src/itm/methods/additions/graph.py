@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from itm.errors import ModelError
-from itm.methods.functional.distance_weighted import symmetric_distance_weighted
+from itm.methods.functional.distance_weighted import triplets
 from itm.methods.functional.hinge import symmetric_hinge
 from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term
 from itm.methods.similarities.aahr.fragments import FragmentRelation, fragment_scores
@@ -83,19 +83,7 @@ class Graph(Addition):
         options = self.options
         if options.triplet == "hinge":
             return symmetric_hinge(similarities, labels.positives, options.margin, "hardest")
-        if labels.image_rows is None or labels.text_rows is None:
-            raise ValueError("distance-weighted triplets need Labels.image_rows and Labels.text_rows")
-        return symmetric_distance_weighted(
-            similarities,
-            labels.positives,
-            options.margin,
-            step=context.step,
-            image_rows=labels.image_rows,
-            text_rows=labels.text_rows,
-            dimension=options.sphere,
-            cutoff=options.cutoff,
-            reduction=options.reduction,
-        )
+        return triplets(options, similarities, labels, context.step)
 
 
 RESOLUTION = 1e-4

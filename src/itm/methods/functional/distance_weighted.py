@@ -10,7 +10,9 @@ from torch import Tensor
 from itm.methods.functional.noise import pair_noise
 
 if TYPE_CHECKING:
-    from itm.config.losses import Reduction
+    from itm.config.additions import GraphParameters
+    from itm.config.losses import DistanceWeightedParameters, Reduction
+    from itm.methods.method import Labels
 
 LEAST_DISTANCE = 0.5
 """Nearer negatives count as this far away: their weight would have no bound, and their gradient is noise."""
@@ -109,6 +111,29 @@ def symmetric_distance_weighted(
     )
     return there + distance_weighted(
         similarities.T, positives.T, margin, back, dimension=dimension, cutoff=cutoff, reduction=reduction
+    )
+
+
+def triplets(
+    options: DistanceWeightedParameters | GraphParameters, similarities: Tensor, labels: Labels, step: int
+) -> Tensor:
+    """`symmetric_distance_weighted` of a batch, by the options of the loss or of the addition `graph`.
+
+    Raises:
+        ValueError: the labels have no ids of images and captions.
+    """
+    if labels.image_rows is None or labels.text_rows is None:
+        raise ValueError("distance-weighted triplets need Labels.image_rows and Labels.text_rows")
+    return symmetric_distance_weighted(
+        similarities,
+        labels.positives,
+        options.margin,
+        step=step,
+        image_rows=labels.image_rows,
+        text_rows=labels.text_rows,
+        dimension=options.sphere,
+        cutoff=options.cutoff,
+        reduction=options.reduction,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -10,12 +10,14 @@ from torch import Tensor
 if TYPE_CHECKING:
     from itm.config.losses import Mining
 
+    Negatives = Mining | Literal["mean"]
+
 
 def hinge(
     similarities: Tensor,
     positives: Tensor,
     margin: Tensor | float,
-    mining: Mining,
+    mining: Negatives,
     weight: Tensor | None = None,
 ) -> Tensor:
     """The mean over positive pairs of the hinge against the negatives of their row.
@@ -63,7 +65,7 @@ def symmetric_hinge(
     similarities: Tensor,
     positives: Tensor,
     margin: Tensor | float,
-    mining: Mining,
+    mining: Negatives,
     weight: Tensor | None = None,
 ) -> Tensor:
     """The sum of the image-to-text and the text-to-image hinge; one margin and weight matrix serves both directions."""

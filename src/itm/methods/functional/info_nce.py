@@ -1,4 +1,4 @@
-"""Softmax losses over a batch: InfoNCE with many positives, and cross-entropy with graded targets."""
+"""Losses over the logits of a batch: InfoNCE with many positives, cross-entropy with graded targets, sigmoid."""
 
 from __future__ import annotations
 

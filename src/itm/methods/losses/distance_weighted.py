@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from itm.methods.functional.distance_weighted import symmetric_distance_weighted
+from itm.methods.functional.distance_weighted import triplets
 from itm.methods.method import Context, Embedded, Labels, Loss, Losses, Term
 
 if TYPE_CHECKING:
@@ -23,18 +23,4 @@ class DistanceWeightedLoss(Loss):
 
     def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """The triplet term."""
-        if labels.image_rows is None or labels.text_rows is None:
-            raise ValueError("distance-weighted triplets need Labels.image_rows and Labels.text_rows")
-        options = self.options
-        value = symmetric_distance_weighted(
-            scores,
-            labels.positives,
-            options.margin,
-            step=context.step,
-            image_rows=labels.image_rows,
-            text_rows=labels.text_rows,
-            dimension=options.sphere,
-            cutoff=options.cutoff,
-            reduction=options.reduction,
-        )
-        return Losses({"distance_weighted": Term(value)})
+        return Losses({"distance_weighted": Term(triplets(self.options, scores, labels, context.step))})

@@ -27,7 +27,8 @@ from itm.methods.method import Context, Embedded, Labels, Loss, Losses, Requirem
 from itm.text.relaxation import relaxes
 
 if TYPE_CHECKING:
-    from itm.config.losses import DitmParameters, Mining
+    from itm.config.losses import DitmParameters
+    from itm.methods.functional.hinge import Negatives
 
 
 class DitmLoss(Loss):
@@ -59,7 +60,7 @@ class DitmLoss(Loss):
             losses.figures["temperature"] = self.temperature.value()
         return losses
 
-    def matching(self, similarities: Tensor, positives: Tensor, refinement: Refinement, mining: Mining) -> Losses:
+    def matching(self, similarities: Tensor, positives: Tensor, refinement: Refinement, mining: Negatives) -> Losses:
         """The base loss of labelled pairs as a refinement changes it, a term of pseudo-positives, figures to log.
 
         Args:
@@ -79,7 +80,7 @@ class DitmLoss(Loss):
             losses.figures["relaxed_share"] = refinement.relaxed_share(positives)
         return losses
 
-    def _base(self, similarities: Tensor, positives: Tensor, refinement: Refinement, mining: Mining) -> Tensor:
+    def _base(self, similarities: Tensor, positives: Tensor, refinement: Refinement, mining: Negatives) -> Tensor:
         options, weight = self.options, refinement.weight
         margin = options.margin if refinement.margin is None else refinement.margin
         if options.base == "hinge":
@@ -103,7 +104,7 @@ class DitmLoss(Loss):
         texts_to_images = soft_cross_entropy(logits.T, targets_of(positives.T, relevance.T, share))
         return Losses({"soft_targets": Term((images_to_texts + texts_to_images) / 2)})
 
-    def _pseudo_positives(self, similarities: Tensor, positives: Tensor, pseudo: Tensor, mining: Mining) -> Losses:
+    def _pseudo_positives(self, similarities: Tensor, positives: Tensor, pseudo: Tensor, mining: Negatives) -> Losses:
         """Labelled and pseudo-positive pairs, each against what is neither."""
         neither = (~(positives | pseudo)).to(similarities.dtype)
         left = Refinement(weight=neither)

@@ -33,9 +33,8 @@ class Refinement:
     """What a refinement makes of the pairs of a batch; all (images, texts), None = as without refinement.
 
     margin: of each negative. weight: 0..1 of each negative. relevance: 0..1 of each unlabelled pair, for soft
-    targets. pseudo: bool,
-    unlabelled pairs that count as positives. relaxed: bool, pairs that are changed in any way (of labelled pairs it
-    says nothing).
+    targets. label_weight: (texts,), how much a label counts. pseudo: bool, unlabelled pairs that count as positives.
+    relaxed: bool, pairs that are changed in any way (of labelled pairs it says nothing).
     """
 
     margin: Tensor | None = None
@@ -61,8 +60,10 @@ def refine(options: DitmParameters, labels: Labels, found: Evidence, step: int) 
     """What `options.refinement` makes of a batch; the step decides what negative_sampling leaves out."""
     kind = options.refinement
     nothing = torch.zeros_like(labels.positives)
-    if not relaxes(options) and (kind == "none" or options.label_slope == 0):
-        return Refinement(relaxed=None if kind == "none" else nothing)
+    if kind == "none":
+        return Refinement()
+    if not relaxes(options) and options.label_slope == 0:
+        return Refinement(relaxed=nothing)
     if kind in BY_RELEVANCE:
         relevant = relevance(options, found.gate, found.difference)
         likely = (relevant > 0) & ~labels.positives

@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itm.errors import lacking
+
 if TYPE_CHECKING:
     from itm.model import Model
 
@@ -21,8 +23,11 @@ def load(folder: str | Path, device: str = "cpu") -> Model:
         model.similarity(model.encode_images(["photo.jpg"]), model.encode_texts(["a dog", "a white dog"]))
 
     Raises:
-        DataError: a file is missing. ModelError: weights, card and towers do not fit each other.
+        DataError: a file is missing. ModelError: weights, card and towers do not fit each other. InstallError: a
+        package is missing (`pip install 'graded-itm[model]'`).
     """
-    # by name: what never opens a model shall not import torch
-    model: Model = import_module("itm.model").Model(folder, device)
+    try:  # by name: what never opens a model shall not import torch
+        model: Model = import_module("itm.model").Model(folder, device)
+    except ModuleNotFoundError as error:
+        raise lacking(error) or error from None
     return model

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from itm.errors import ConfigError, ProjectError, nearest
+from itm.errors import ConfigError, ProjectError, lacking, nearest
 
 app = typer.Typer(
     name="itm",
@@ -25,6 +25,8 @@ app = typer.Typer(
 
 CONFIGURE, INSPECT, PIPELINE, PARTS = "Configure", "See what exists", "Pipeline", "Use a part by itself"
 PARAMETERS = Path("params.yaml")
+EXTRAS = {"index": "explore", "search": "explore", "explore": "explore", "transfer": "train", "diagnose": "train"}
+"""Commands whose packages several extras hold, and the one that holds them all."""
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -37,6 +39,18 @@ def _options(
 
         typer.echo(f"graded-itm {__version__}")
         raise typer.Exit
+
+
+@app.command(rich_help_panel=CONFIGURE)
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make; it may be there, and empty.")],
+    name: Annotated[str, typer.Option("--preset", metavar="NAME", help="The parameters to begin with.")] = "scenes",
+) -> None:
+    """Make a project: parameters, pipeline and code in a folder of their own, ready for `dvc repro`."""
+    from itm.config.project import create
+
+    made = create(folder, name)
+    typer.echo(f"{made}: a project with the preset {name}. Next: cd {folder} && dvc repro")
 
 
 @app.command(rich_help_panel=CONFIGURE)
@@ -106,17 +120,19 @@ def migrate(
 @app.command(rich_help_panel=INSPECT)
 def presets() -> None:
     """List the presets."""
-    from itm.config.presets import choices, project_root
+    from itm.config.presets import choices
+    from itm.config.project import definitions
 
-    _print_names(choices("preset", project_root()))
+    _print_names(choices("preset", definitions()))
 
 
 @app.command(rich_help_panel=INSPECT)
 def methods() -> None:
     """List the methods that `methods` in params.yaml can name."""
-    from itm.config.presets import choices, project_root
+    from itm.config.presets import choices
+    from itm.config.project import definitions
 
-    root = project_root()
+    root = definitions()
     stated = _entries(_raw_parameters(root / PARAMETERS))
     own = {name: f"{_loss(entry)}; only in params.yaml" for name, entry in stated.items()}
     _print_names(own | choices("method", root))
@@ -225,6 +241,11 @@ def main() -> None:
         app()
     except ProjectError as error:
         typer.echo(f"itm: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (told := lacking(error, EXTRAS.get(next(iter(sys.argv[1:]), ""), ""))) is None:
+            raise
+        typer.echo(f"itm: {told}", err=True)
         sys.exit(1)
 
 

@@ -24,7 +24,8 @@ def project_root(start: str | Path = ".") -> Path:
         if (folder / CONF / "config.yaml").is_file():
             return folder
     raise ConfigError(
-        f"{start}: no {CONF}/config.yaml here or above; run this inside the repository", reason="no-project"
+        f"{start}: no {CONF}/config.yaml here or above; run this inside a project (`itm new FOLDER` makes one)",
+        reason="no-project",
     )
 
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from itm.data.catalogue import Catalogue, DataSet, SourceFile, find_file, load_catalogue
+from itm.config.project import definitions
+from itm.data.catalogue import CATALOGUE, Catalogue, DataSet, SourceFile, find_file, load_catalogue
 from itm.errors import ConfigError, DataError, ProjectError, nearest, size_text
 
 app = typer.Typer(
@@ -28,10 +29,15 @@ Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="On
 Folder = Annotated[Path | None, typer.Option("--out", help="Folder of the files; without it data/raw/NAME.")]
 
 
+def _catalogue() -> Catalogue:
+    """The catalogue of the project around this folder, or the one that the package brings along."""
+    return load_catalogue(definitions() / CATALOGUE)
+
+
 @app.command("list")
 def list_sets() -> None:
     """Name every data set with its size and what it is for, one a line."""
-    catalogue = load_catalogue()
+    catalogue = _catalogue()
     width = max(map(len, catalogue))
     for name, entry in catalogue.items():
         typer.echo(f"{name:{width}}  {_total(entry):>9}  {entry.title}: {entry.use}")
@@ -40,7 +46,7 @@ def list_sets() -> None:
 @app.command()
 def info(name: Name) -> None:
     """Show a data set's files, licence, citation, and how to get what no machine may fetch."""
-    entry = _data_set(load_catalogue(), name)
+    entry = _data_set(_catalogue(), name)
     typer.echo(f"{name}: {entry.title}")
     for label, text in (("use", entry.use), ("licence", entry.licence), ("cite", entry.citation), ("home", entry.home)):
         if text:
@@ -98,7 +104,7 @@ def verify(name: Name, files: Files = None, out: Folder = None) -> None:
 
 def _chosen(name: str, files: list[str] | None) -> dict[str, SourceFile]:
     """The named files, or all that the pipeline reads and that are not generated here."""
-    catalogue = load_catalogue()
+    catalogue = _catalogue()
     entry = _data_set(catalogue, name)
     if files:
         return {file: find_file(catalogue, name, file) for file in files}

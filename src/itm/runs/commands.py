@@ -165,10 +165,11 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What a preset would run, fetch and take, before anything does. Writes nothing."""
-    from itm.config.presets import compose, project_root
+    from itm.config.presets import compose
+    from itm.config.project import definitions
     from itm.runs.plan import make_plan
 
-    root = project_root()
+    root = definitions()
     made = make_plan(root, preset, compose(preset, overrides or [], root=root))
     if as_json:
         typer.echo(json.dumps(made.as_dict(), indent=2))

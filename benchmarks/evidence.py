@@ -107,12 +107,12 @@ FIGURES = (
     ),
     Figure("unlabelled true pairs found, image to text", (FALSE, "i2t", FOUND), f"{FALSE}/i2t/{FOUND}"),
     Figure("unlabelled true pairs found, text to image", (FALSE, "t2i", FOUND), f"{FALSE}/t2i/{FOUND}"),
-    Figure("order τ within an image", (FALSE, "order", "level"), f"{FALSE}/order_level", 1),
+    Figure("order τ within an image", (FALSE, "order", "level"), f"{FALSE}/order/level", 1),
     Figure("ratings of image and caption (SITS) ρ", ("cxc", "sits", "spearman_all_pairs"), "cxc/sits/spearman*", 1),
     Figure("Expert ρ", ("judgements", "expert", "spearman"), "judgements/expert/spearman*", 1),
     Figure("CrowdFlower ρ", ("judgements", "crowdflower", "spearman"), "judgements/crowdflower/spearman*", 1),
-    Figure("HierarCaps precision", ("hierarcaps", "radius_levels", "precision"), "hierarcaps/radius_levels_precision"),
-    Figure("HierarCaps recall", ("hierarcaps", "radius_levels", "recall"), "hierarcaps/radius_levels_recall"),
+    Figure("HierarCaps precision", ("hierarcaps", "radius_levels", "precision"), "hierarcaps/radius_levels/precision"),
+    Figure("HierarCaps recall", ("hierarcaps", "radius_levels", "recall"), "hierarcaps/radius_levels/recall"),
     Figure("HierarCaps τd", ("hierarcaps", "tau_d"), "hierarcaps/tau_d", 1),
 )
 

@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[2]
 COLOURS = {"clip": "#56789a", "vse": "#b0b0b0", "ditm": "#d55e00"}
 FIGURES = [
     ("Pair labels: RSUM / 600", ("retrieval", "rsum"), 600),
-    ("All true texts of an image: mAP@R", ("false_negatives", "i2t.map_at_r"), 1),
-    ("All true images of a text: mAP@R", ("false_negatives", "t2i.map_at_r"), 1),
-    ("HierarCaps-like chains: recall", ("hierarcaps", "radius_levels.recall"), 1),
+    ("All true texts of an image: mAP@R", ("false_negatives", "i2t/map_at_r"), 1),
+    ("All true images of a text: mAP@R", ("false_negatives", "t2i/map_at_r"), 1),
+    ("HierarCaps-like chains: recall", ("hierarcaps", "radius_levels/recall"), 1),
     ("Order of radius: tau_d", ("hierarcaps", "tau_d"), 1),
 ]
 LEFT, WIDTH, BAR, ROW = 250, 420, 13, 62

@@ -101,14 +101,14 @@ def test_commits_are_paired_by_the_cache(project):
     shutil.rmtree(project / "evaluations")
     first, second = read_revision(project, "old"), read_revision(project, "new")
     assert len(first.evaluations) == len(second.evaluations) == 4
-    change = by_key(compare_revisions(first, second, samples=200))["i2t.r1"]
+    change = by_key(compare_revisions(first, second, samples=200))["i2t/r1"]
     # failing: 30 and 31 of 40 against 2 and 3
     assert change.a.mean == pytest.approx(1 - 30.5 / 40)
     assert change.difference == pytest.approx(28 / 40)
     assert change.test == QUERIES
     assert change.low < 28 / 40 < change.high
     assert change.verdict == "better"
-    assert by_key(compare_revisions(second, first, samples=200))["i2t.r1"].verdict == "worse"
+    assert by_key(compare_revisions(second, first, samples=200))["i2t/r1"].verdict == "worse"
 
 
 def test_equal_revisions_are_not_told_apart(project):
@@ -124,7 +124,7 @@ def test_without_the_cache_seeds_decide(project):
     shutil.rmtree(project / ".dvc/cache")
     first, second = read_revision(project, "old"), read_revision(project, "new")
     assert first.evaluations == {}
-    change = by_key(compare_revisions(first, second))["i2t.r1"]
+    change = by_key(compare_revisions(first, second))["i2t/r1"]
     assert change.test == SEEDS
     from scipy.stats import ttest_ind
 

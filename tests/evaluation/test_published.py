@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from itm.errors import ConfigError, DataError
 from itm.evaluation.published import BENCHMARKS, coco_files, evaluate_file, sources
 from itm.evaluation.published.quoted import QUOTED
-from itm.evaluation.result import flat
+from itm.evaluation.keys import flat_metrics
 
 IMAGES, DIMENSION = 20, 12
 CXC_COLUMNS = {"sts": ("caption1", "caption2"), "sis": ("image1", "image2"), "sits": ("caption", "image")}
@@ -437,7 +437,7 @@ def test_scores_of_pairs_give_what_their_embeddings_give(small_coco):
     by_scores = evaluate_file(scores_file(small_coco), wanted, annotations=small_coco.folder, trials=20)
     by_embeddings = evaluate_file(small_coco.file, wanted, annotations=small_coco.folder, trials=20)
     assert set(by_scores.metrics["cxc"]) == {"i2t", "t2i", "sits"}
-    found, expected = flat(by_scores.metrics), flat(by_embeddings.metrics)
+    found, expected = flat_metrics(by_scores.metrics), flat_metrics(by_embeddings.metrics)
     assert {"coco_1k/t2i/r5", "cxc/t2i/r1", "cxc/sits/spearman", "eccv/map_at_r"} <= set(found)
     assert found == pytest.approx({key: expected[key] for key in found})
     assert by_scores.protocol["similarity"] == "scores of the file"

@@ -7,7 +7,7 @@ from itm.evaluation.result import Result, id_hash, rounded, write_result
 
 
 def test_what_is_not_a_number_becomes_null_with_a_warning():
-    with pytest.warns(UserWarning, match=r"sts\.spearman is not defined"):
+    with pytest.warns(UserWarning, match=r"sts/spearman is not defined"):
         assert rounded({"sts": {"spearman": float("nan")}}, 4) == {"sts": {"spearman": None}}
 
 

@@ -110,12 +110,12 @@ def test_experiments_are_runs_too_and_are_applied_without_training(by_dvc) -> No
 
 
 def test_table_csv_and_sorting(both) -> None:
-    text = both.itm("runs", "-m", "retrieval.value", "--sort", "retrieval.value").stdout
+    text = both.itm("runs", "-m", "retrieval/value", "--sort", "retrieval/value").stdout
     assert "train.learning_rate=0.002" in text
     assert "its files are in DVC's cache" in text
     rows = list(csv.DictReader(io.StringIO(both.itm("runs", "--csv", "-m", "retrieval").stdout)))
     assert {row["train.learning_rate"] for row in rows} == {"0.001", "0.002"}
-    values = [run["metrics"]["retrieval.value"] for run in runs(both, "-m", "retrieval", "--sort", "retrieval.value")]
+    values = [run["metrics"]["retrieval/value"] for run in runs(both, "-m", "retrieval", "--sort", "retrieval/value")]
     assert values == sorted(values, reverse=True)
 
 
@@ -133,7 +133,7 @@ def test_older_commits_are_asked_for(two) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-m", "retrieval.valu"], "no run has the metric 'retrieval.valu'; did you mean 'retrieval.value'?"),
+        (["-m", "retrieval.value"], "no metric 'retrieval.value'; did you mean 'retrieval/value'?"),
         (["--method", "dtm"], "no run of the method 'dtm'; did you mean 'ditm'?"),
         (["--rev", "nowhere"], "no revision or experiment 'nowhere'"),
         (["--sort", "metod"], "--sort metod: no such column; did you mean 'method'?"),

@@ -26,16 +26,16 @@ def test_one_seed_has_no_spread():
 
 
 def test_two_seeds_have_a_mean_and_a_spread():
-    found = as_metrics(aggregate(results({"clip": [{"i2t.r1": 0.2}, {"i2t.r1": 0.4}]}), 4))
-    assert found == {"clip": {"retrieval": {"i2t.r1": {"mean": 0.3, "std": 0.1414}}}}
+    found = as_metrics(aggregate(results({"clip": [{"i2t/r1": 0.2}, {"i2t/r1": 0.4}]}), 4))
+    assert found == {"clip": {"retrieval": {"i2t/r1": {"mean": 0.3, "std": 0.1414}}}}
 
 
 @pytest.mark.parametrize("values", [[math.nan], [0.5, math.nan], []])
 def test_undefined_is_null_not_a_number(values):
     assert not summarise(values, 4).defined
-    rows = [{"sts.spearman": value} for value in values] or [{}]
-    found = as_metrics(aggregate(results({"clip": rows, "vse": [{"sts.spearman": 0.1}] * len(rows)}), 4))
-    assert found["clip"]["retrieval"]["sts.spearman"] == {"mean": None}
+    rows = [{"sts/spearman": value} for value in values] or [{}]
+    found = as_metrics(aggregate(results({"clip": rows, "vse": [{"sts/spearman": 0.1}] * len(rows)}), 4))
+    assert found["clip"]["retrieval"]["sts/spearman"] == {"mean": None}
 
 
 def test_a_metric_that_one_seed_lacks_is_undefined():

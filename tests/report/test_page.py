@@ -115,7 +115,7 @@ def test_the_stage_writes_page_twin_and_metrics(written):
     metrics = json.loads((written.root / "results/metrics.json").read_text())
     assert set(metrics) == {"clip", "ditm"}
     runs = [json.loads((written.runs / f"ditm/seed{s}/retrieval.json").read_text()) for s in (0, 1)]
-    shown = metrics["ditm"]["retrieval"]["i2t.r1"]
+    shown = metrics["ditm"]["retrieval"]["i2t/r1"]
     assert shown["mean"] == pytest.approx(np.mean([run["i2t"]["r1"] for run in runs]), abs=1e-4)
     assert shown["std"] == pytest.approx(np.std([run["i2t"]["r1"] for run in runs], ddof=1), abs=1e-4)
     html = (written.root / "report.html").read_text(encoding="utf-8")

@@ -16,11 +16,12 @@ import numpy as np
 
 from itm.errors import DataError
 from itm.evaluation.compare import compare_queries
+from itm.evaluation.keys import flat_metrics
 from itm.evaluation.result import PerQuery, read_per_query
 from itm.metrics.significance import holm
 from itm.pipeline.revisions import Revision
 from itm.report.columns import Column, columns
-from itm.report.results import Summary, flatten, summarise
+from itm.report.results import Summary, summarise
 
 LEVEL = 0.95
 SAMPLES = 2000
@@ -108,7 +109,7 @@ def _changes(first: Revision, second: Revision, benchmark: str, method: str, *, 
 def _by_seed(revision: Revision, method: str, benchmark: str) -> dict[str, list[float]]:
     """Each metric's values, one a seed."""
     stored = [found for (name, _, each), found in revision.metrics.items() if (name, each) == (method, benchmark)]
-    runs = [flatten(each) for each in stored]
+    runs = [flat_metrics(each) for each in stored]
     return {key: [run.get(key, math.nan) for run in runs] for key in (runs[0] if runs else {})}
 
 
@@ -145,9 +146,8 @@ def _paired(
     plain: Change, first: Mapping[str, PerQuery], second: Mapping[str, PerQuery], samples: int
 ) -> Change | None:
     """The change tested query by query; None for a figure that no per-query values stand for."""
-    base = f"{plain.benchmark}/{plain.column.key.replace('.', '/')}"
-    names = (base, f"{plain.benchmark}/{plain.column.key.replace('.', '_')}", f"{base}_all_pairs")
-    for name in names:
+    key = f"{plain.benchmark}/{plain.column.key}"
+    for name in (key, f"{key}_all_pairs"):
         a, b = first.get(name), second.get(name)
         if a and b and np.array_equal(a.queries, b.queries) and np.array_equal(a.groups, b.groups):
             found = compare_queries(a, b, samples=samples, level=LEVEL)

@@ -38,7 +38,7 @@ def evaluate(
 
     from itm.errors import ConfigError
     from itm.evaluation.published import BENCHMARKS, evaluate_file
-    from itm.evaluation.result import flat
+    from itm.evaluation.keys import metric_lines
 
     console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]
@@ -51,16 +51,16 @@ def evaluate(
         raise ConfigError("--embeddings FILE is needed", reason="missing-option")
     report = evaluate_file(embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
     report.write(out, ranks)
-    width = max(len(key) for key in flat(report.metrics))
-    for key, value in flat(report.metrics).items():
-        console.print(f"{key:{width}}  {value:.4f}", markup=False)
+    console.print(*metric_lines(report.metrics), sep="\n", markup=False)
 
 
 @compare_app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="The baseline: ranks.parquet, or evaluations/<method> with all its seeds.")],
     b: Annotated[Path, typer.Argument(help="The other method, in the same form.")],
-    metric: Annotated[list[str] | None, typer.Option(help="Metrics to test, with wildcards: 'retrieval/*/r1'.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="retrieval/i2t/r1, all below cxc, or with wildcards: 'retrieval/*/r1'.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Bootstrap samples, and as many permutations.", min=1)] = 10_000,
     level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
@@ -125,7 +125,7 @@ def ensemble(
 
     from itm.config import load
     from itm.evaluation.ensemble import evaluate_runs
-    from itm.evaluation.result import flat
+    from itm.evaluation.keys import metric_lines
 
     metrics = evaluate_runs(
         runs,
@@ -137,9 +137,7 @@ def ensemble(
         out=out,
     )
     console = Console(highlight=False)
-    width = max(len(key) for key in flat(metrics))
-    for key, value in flat(metrics).items():
-        console.print(f"{key:{width}}  {value:.4f}", markup=False)
+    console.print(*metric_lines(metrics), sep="\n", markup=False)
 
 
 def _quoted_table() -> Table:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from itm.errors import DataError, first_few
+from itm.evaluation.keys import chosen_keys
 from itm.evaluation.result import PerQuery, read_per_query, shared_keys
 from itm.metrics import Comparison, compare_correlations, compare_paired, holm, spearman
 
@@ -40,17 +39,16 @@ def compare(
 
     Args:
         a, b: ranks.parquet of `itm evaluate`, or evaluations/<method> of the pipeline (all its seeds).
-        patterns: metrics to compare, with wildcards; every pattern that is left out makes Holm's correction milder.
+        patterns: keys of metrics, with wildcards; every one that is left out makes Holm's correction milder.
         samples: bootstrap samples, and as many permutations.
 
     Raises:
-        DataError: a file is missing, the queries differ, or no metric matches.
+        DataError: a file is missing, or the queries differ.
+        ConfigError: a pattern stands for no metric.
     """
     first, second = (read_per_query(path, correlations=True) for path in (a, b))
     shared = shared_keys(first, second)
-    keys = [key for key in shared if any(fnmatch(key, pattern) for pattern in patterns)]
-    if not keys:
-        raise DataError(f"no metric matches {', '.join(patterns)}; there are {first_few(shared)}", reason="no-metric")
+    keys = chosen_keys(patterns, shared)
     found = [compare_queries(first[key], second[key], samples=samples, level=level, seed=seed) for key in keys]
     adjusted = holm([comparison.p for comparison in found])
     return [

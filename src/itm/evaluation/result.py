@@ -53,7 +53,7 @@ def rounded(metrics: Metrics, digits: int, where: str = "") -> Metrics:
     """
     found: Metrics = {}
     for name, value in metrics.items():
-        key = f"{where}.{name}" if where else name
+        key = f"{where}/{name}" if where else name
         if isinstance(value, dict):
             found[name] = rounded(value, digits, key)
         elif isinstance(value, int):
@@ -63,18 +63,6 @@ def rounded(metrics: Metrics, digits: int, where: str = "") -> Metrics:
         else:
             warnings.warn(f"{key} is not defined for this model (a constant score?); written as null", stacklevel=2)
             found[name] = None
-    return found
-
-
-def flat(metrics: Metrics, prefix: str = "") -> dict[str, float]:
-    """Nested metrics as one level, keys joined by '/'.
-
-    >>> flat({"i2t": {"r1": 0.5}, "rsum": 3.0})
-    {'i2t/r1': 0.5, 'rsum': 3.0}
-    """
-    found: dict[str, float] = {}
-    for name, value in metrics.items():
-        found.update(flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {f"{prefix}{name}": value})
     return found
 
 
@@ -91,9 +79,17 @@ def id_hash(ids: NDArray[Any]) -> str:
 Doubles = NDArray[np.float64]
 RECALL_AT = (1, 5, 10)
 _BY_IMAGE = {
-    "false_negatives": ("order_level", "order_descriptiveness"),
-    "hierarcaps": ("tau_d",),
+    "false_negatives": ("order/level", "order/descriptiveness"),
+    "hierarcaps": (
+        "tau_d",
+        *(
+            f"{path}/{name}"
+            for path in ("radius_levels", "interpolation")
+            for name in ("precision", "recall", "ordered_recall", "any_recall")
+        ),
+    ),
 }
+"""Metrics with a value for each image. In the arrays' names an underscore stands for the slash."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,11 +207,8 @@ def _from_arrays(folder: Path) -> dict[str, PerQuery]:
                 ratings = arrays[f"{kind}_rating" if benchmark == "cxc" else f"{kind}_grade"][kept]
                 scores = arrays[f"{kind}_model"][kept][None]
                 found[f"{benchmark}/{kind}/{name}"] = PerQuery(scores, np.flatnonzero(kept), groups[kept], ratings)
-        whole = [*_BY_IMAGE.get(benchmark, ())]
-        if benchmark == "hierarcaps":
-            whole += [name for name in arrays if name.startswith(("radius_levels_", "interpolation_"))]
-        for name in whole:
-            _keep(found, f"{benchmark}/{name}", arrays.get(name), np.arange(images))
+        for key in _BY_IMAGE.get(benchmark, ()):
+            _keep(found, f"{benchmark}/{key}", arrays.get(key.replace("/", "_")), np.arange(images))
     return found
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from itm.config import Parameters
+from itm.evaluation.keys import flat_metrics
 from itm.metrics import ndcg
-from itm.report.results import Results, flatten
+from itm.report.results import Results
 
 DRAWS = 3
 SEED = 0
@@ -41,7 +42,7 @@ def chance_levels(results: Results, parameters: Parameters, clean: Path, scored:
             found = _hierarcaps(arrays, parameters, clean, scored)
         else:
             found = {}
-        zero = {key: 0.0 for key in keys if re.search(r"spearman|tau_|^order\.", key)}
+        zero = {key: 0.0 for key in keys if re.search(r"spearman|tau_|^order/", key)}
         levels[benchmark] = {key: (found | zero)[key] for key in keys if key in found or key in zero}
     return levels
 
@@ -84,10 +85,10 @@ def _hits(keys: Sequence[str], prefix: str, answers: NDArray[Any], gallery: int)
     found = {
         key: hit_rate(answers, gallery, int(match[1]))
         for key in keys
-        if (match := re.fullmatch(re.escape(prefix) + r"\.r(\d+)", key))
+        if (match := re.fullmatch(re.escape(prefix) + r"/r(\d+)", key))
     }
     having = answers[answers > 0]
-    found[f"{prefix}.mean_rank"] = float(np.mean((gallery + 1) / (having + 1)))
+    found[f"{prefix}/mean_rank"] = float(np.mean((gallery + 1) / (having + 1)))
     return found
 
 
@@ -95,7 +96,7 @@ def _retrieval(arrays: dict[str, NDArray[Any]], keys: Sequence[str]) -> Levels:
     images, captions = len(arrays["image_ids"]), len(arrays["caption_ids"])
     found = _hits(keys, "i2t", np.bincount(arrays["owners"], minlength=images), captions)
     found |= _hits(keys, "t2i", np.ones(captions, dtype=np.int64), images)
-    found["rsum"] = 100 * sum(value for key, value in found.items() if re.search(r"\.r\d+$", key))
+    found["rsum"] = 100 * sum(value for key, value in found.items() if re.search(r"/r\d+$", key))
     return found
 
 
@@ -108,7 +109,7 @@ def _cxc(arrays: dict[str, NDArray[Any]], keys: Sequence[str]) -> Levels:
             gallery = len(answers) - 1 if task in ("t2t", "i2i") else len(arrays[f"{task[::-1]}_answers"])
             asked = answers[answers > 0]
             found |= _hits(keys, task, asked if task in ("t2t", "i2i") else answers, gallery)
-            found |= _hits(keys, f"{task}.answerable", asked, gallery)
+            found |= _hits(keys, f"{task}/answerable", asked, gallery)
     return found
 
 
@@ -119,14 +120,14 @@ def _false_negatives(arrays: dict[str, NDArray[Any]], keys: Sequence[str]) -> Le
         true = arrays[f"{task}_true"]
         asked = true[true > 0]
         found |= _hits(keys, task, asked, gallery)
-        found[f"{task}.map_at_r"] = map_at_r(true, gallery)
-        found[f"{task}.r_precision"] = float(np.mean(asked / gallery))
+        found[f"{task}/map_at_r"] = map_at_r(true, gallery)
+        found[f"{task}/r_precision"] = float(np.mean(asked / gallery))
         with_unlabelled = np.isfinite(arrays[f"{task}_unlabelled_recall"])
         if with_unlabelled.any():
-            found[f"{task}.unlabelled_recall"] = float(np.mean(true[with_unlabelled] / gallery))
+            found[f"{task}/unlabelled_recall"] = float(np.mean(true[with_unlabelled] / gallery))
     share = float(arrays["t2i_true"].sum()) / (sizes["i2t"] * sizes["t2i"])
     # every pair accepted: precision = the share of true pairs, recall = 1
-    return found | {"threshold.average_precision": share, "threshold.best_f1": 2 * share / (1 + share)}
+    return found | {"threshold/average_precision": share, "threshold/best_f1": 2 * share / (1 + share)}
 
 
 def _judgements(arrays: dict[str, NDArray[Any]]) -> Levels:
@@ -139,7 +140,7 @@ def _judgements(arrays: dict[str, NDArray[Any]]) -> Levels:
             groups = np.split(grade[order], np.flatnonzero(np.diff(image[order])) + 1)
             values = [ndcg(np.zeros(len(part)), part) for part in groups if len(part) > 1 and np.ptp(part) > 0]
             if values:
-                found[f"{kind}.ndcg"] = float(np.mean(values))
+                found[f"{kind}/ndcg"] = float(np.mean(values))
     return found
 
 
@@ -157,5 +158,5 @@ def _hierarcaps(arrays: dict[str, NDArray[Any]], parameters: Parameters, clean: 
             for count in (len(images), len(text_ids))
         )
         random = Embeddings(images, image, text_ids, text, {})
-        draws.append(flatten(evaluate(tables, random, parameters.evaluate).metrics))
+        draws.append(flat_metrics(evaluate(tables, random, parameters.evaluate).metrics))
     return {key: float(np.mean([draw[key] for draw in draws])) for key in draws[0]}

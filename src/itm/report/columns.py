@@ -36,7 +36,7 @@ class Column:
     def show(self, value: float | None) -> str:
         """The number as shown in a table, an en dash where it is undefined.
 
-        >>> Column("i2t.r1", "R@1", "percent").show(0.2649)
+        >>> Column("i2t/r1", "R@1", "percent").show(0.2649)
         '26.5'
         >>> Column("sts", "STS", "correlation").show(float("nan"))
         '–'
@@ -55,13 +55,13 @@ def columns(benchmark: str, keys: list[str], table: dict[str, tuple[Column, ...]
 def column(key: str) -> Column:
     """A column for any metric key, with what its name tells of unit and direction.
 
-    >>> column("i2t.r5")
-    Column(key='i2t.r5', label='i2t R@5', unit='percent', higher=True, headline=False)
-    >>> column("t2i.median_rank").higher
+    >>> column("i2t/r5")
+    Column(key='i2t/r5', label='i2t R@5', unit='percent', higher=True, headline=False)
+    >>> column("t2i/median_rank").higher
     False
     """
-    words = re.sub(r"\br_?(\d+)\b", r"R@\1", key.replace(".", " ")).replace("_", " ")
-    name = key.rsplit(".", 1)[-1]
+    words = re.sub(r"\br_?(\d+)\b", r"R@\1", key.replace("/", " ")).replace("_", " ")
+    name = key.rsplit("/", 1)[-1]
     unit: Unit = "fraction"
     if re.fullmatch(r"r_?\d+", name):
         unit = "percent"
@@ -76,46 +76,46 @@ def column(key: str) -> Column:
 
 KEY_COLUMNS: dict[str, tuple[Column, ...]] = {
     "retrieval": (
-        Column("i2t.r1", "i2t R@1", "percent", headline=True),
-        Column("i2t.r5", "i2t R@5", "percent"),
-        Column("i2t.r10", "i2t R@10", "percent"),
-        Column("t2i.r1", "t2i R@1", "percent", headline=True),
-        Column("t2i.r5", "t2i R@5", "percent"),
-        Column("t2i.r10", "t2i R@10", "percent"),
+        Column("i2t/r1", "i2t R@1", "percent", headline=True),
+        Column("i2t/r5", "i2t R@5", "percent"),
+        Column("i2t/r10", "i2t R@10", "percent"),
+        Column("t2i/r1", "t2i R@1", "percent", headline=True),
+        Column("t2i/r5", "t2i R@5", "percent"),
+        Column("t2i/r10", "t2i R@10", "percent"),
         Column("rsum", "RSUM", "points", headline=True),
     ),
     "cxc": (
-        Column("sts.spearman", "STS", "correlation", headline=True),
-        Column("sis.spearman", "SIS", "correlation", headline=True),
-        Column("sits.spearman", "SITS", "correlation", headline=True),
-        Column("i2t.r1", "i2t R@1", "percent"),
-        Column("t2i.r1", "t2i R@1", "percent"),
-        Column("t2t.r1", "t2t R@1", "percent"),
-        Column("i2i.r1", "i2i R@1", "percent"),
+        Column("sts/spearman", "STS", "correlation", headline=True),
+        Column("sis/spearman", "SIS", "correlation", headline=True),
+        Column("sits/spearman", "SITS", "correlation", headline=True),
+        Column("i2t/r1", "i2t R@1", "percent"),
+        Column("t2i/r1", "t2i R@1", "percent"),
+        Column("t2t/r1", "t2t R@1", "percent"),
+        Column("i2i/r1", "i2i R@1", "percent"),
     ),
     "hierarcaps": (
-        Column("radius_levels.precision", "P", "fraction", headline=True),
-        Column("radius_levels.recall", "R", "fraction", headline=True),
-        Column("radius_levels.ordered_recall", "ordered R", "fraction"),
+        Column("radius_levels/precision", "P", "fraction", headline=True),
+        Column("radius_levels/recall", "R", "fraction", headline=True),
+        Column("radius_levels/ordered_recall", "ordered R", "fraction"),
         Column("tau_d", "τd", "correlation", headline=True),
-        Column("interpolation.precision", "P (interp.)", "fraction"),
-        Column("interpolation.recall", "R (interp.)", "fraction"),
+        Column("interpolation/precision", "P (interp.)", "fraction"),
+        Column("interpolation/recall", "R (interp.)", "fraction"),
     ),
     "judgements": (
-        Column("expert.tau_c", "Expert τc", "correlation", headline=True),
-        Column("expert.spearman", "Expert ρ", "correlation"),
-        Column("expert.ndcg", "Expert nDCG", "fraction"),
-        Column("crowdflower.tau_b", "CrowdFlower τb", "correlation", headline=True),
-        Column("crowdflower.spearman", "CrowdFlower ρ", "correlation"),
-        Column("crowdflower.ndcg", "CrowdFlower nDCG", "fraction"),
+        Column("expert/tau_c", "Expert τc", "correlation", headline=True),
+        Column("expert/spearman", "Expert ρ", "correlation"),
+        Column("expert/ndcg", "Expert nDCG", "fraction"),
+        Column("crowdflower/tau_b", "CrowdFlower τb", "correlation", headline=True),
+        Column("crowdflower/spearman", "CrowdFlower ρ", "correlation"),
+        Column("crowdflower/ndcg", "CrowdFlower nDCG", "fraction"),
     ),
     "false_negatives": (
-        Column("t2i.map_at_r", "t2i mAP@R", "percent", headline=True),
-        Column("i2t.map_at_r", "i2t mAP@R", "percent"),
-        Column("t2i.unlabelled_recall", "t2i unlabelled found", "percent", headline=True),
-        Column("i2t.unlabelled_recall", "i2t unlabelled found", "percent"),
-        Column("threshold.average_precision", "all-pairs AP", "percent"),
-        Column("order.level", "order τ", "correlation", headline=True),
-        Column("t2i.spearman", "t2i grades ρ", "correlation"),
+        Column("t2i/map_at_r", "t2i mAP@R", "percent", headline=True),
+        Column("i2t/map_at_r", "i2t mAP@R", "percent"),
+        Column("t2i/unlabelled_recall", "t2i unlabelled found", "percent", headline=True),
+        Column("i2t/unlabelled_recall", "i2t unlabelled found", "percent"),
+        Column("threshold/average_precision", "all-pairs AP", "percent"),
+        Column("order/level", "order τ", "correlation", headline=True),
+        Column("t2i/spearman", "t2i grades ρ", "correlation"),
     ),
 }

@@ -53,8 +53,7 @@ def _by_seed(results: Results, method: str) -> list[dict[str, PerQuery]]:
 
 def _seeds(runs: list[dict[str, PerQuery]], benchmark: str, key: str) -> PerQuery | None:
     """[seeds, queries] values whose mean a metric is; None where it is no mean over queries."""
-    names = {f"{benchmark}/{key.replace('.', '/')}", f"{benchmark}/{key.replace('.', '_')}"}
-    found = [run[name] for run in runs for name in names if name in run]
+    found = [run[f"{benchmark}/{key}"] for run in runs if f"{benchmark}/{key}" in run]
     if len(found) < len(runs) or any(not np.array_equal(each.queries, found[0].queries) for each in found):
         return None
     return PerQuery(np.concatenate([each.values for each in found]), found[0].queries, found[0].groups)

@@ -15,6 +15,7 @@ import numpy as np
 
 from itm.data.files import read_json
 from itm.errors import DataError, first_few
+from itm.evaluation.keys import flat_metrics
 
 NOT_A_BENCHMARK = frozenset({"train"})
 """JSON files of a run's folder that are not metrics of a benchmark."""
@@ -24,7 +25,7 @@ NOT_A_BENCHMARK = frozenset({"train"})
 class Results:
     """Metrics and protocols of methods x seeds x benchmarks, every one present.
 
-    `metrics[method, seed, benchmark]` maps a flattened key ("i2t.r1") to a number, NaN where the metric
+    `metrics[method, seed, benchmark]` maps a key ("i2t/r1") to a number, NaN where the metric
     is undefined; `protocols` maps the same triple to the protocol that evaluate stored.
     """
 
@@ -102,34 +103,10 @@ def collect(runs: Path, evaluations: Path, methods: list[str], seeds: list[int],
         tuple(benchmarks),
         runs,
         evaluations,
-        {triple: flatten(read_json(metrics_path(runs, *triple))) for triple in wanted},
+        {triple: flat_metrics(read_json(metrics_path(runs, *triple))) for triple in wanted},
         {triple: _read_protocol(evaluation_path(evaluations, *triple)) for triple in wanted},
         tuple(_others(runs, {metrics_path(runs, *triple) for triple in wanted})),
     )
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested metrics as one level, keys joined by a dot, in their order; null becomes NaN.
-
-    Raises:
-        DataError: a value is not a number.
-
-    >>> flatten({"i2t": {"r1": 0.25, "r5": None}, "rsum": 31})
-    {'i2t.r1': 0.25, 'i2t.r5': nan, 'rsum': 31.0}
-    """
-    flat: dict[str, float] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif value is None:
-            flat[prefix + key] = float("nan")
-        elif isinstance(value, int | float):
-            flat[prefix + key] = float(value)
-        else:
-            raise DataError(
-                f"metrics key {prefix + key}: expected a number, found {type(value).__name__}", reason="not-a-number"
-            )
-    return flat
 
 
 def read_history(path: Path) -> dict[str, list[float]]:

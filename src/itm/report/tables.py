@@ -131,17 +131,17 @@ def _cell(summary: Summary, column: Column, is_best: bool, verdict: Verdict | No
 HIERARCAPS = (
     "hierarcaps",
     {
-        "radius_levels.precision": "hierarcaps/precision",
-        "radius_levels.recall": "hierarcaps/recall",
+        "radius_levels/precision": "hierarcaps/precision",
+        "radius_levels/recall": "hierarcaps/recall",
         "tau_d": "hierarcaps/tau_d",
     },
 )
 COMPARABLE: dict[tuple[str, str], tuple[str, Mapping[str, str], int]] = {
     ("flickr8k", "hierarcaps"): (*HIERARCAPS, 1000),
     ("coco", "hierarcaps"): (*HIERARCAPS, 1000),
-    ("coco", "retrieval"): ("coco", {r"(\w+)\.(r\d+)": r"coco_5k/\1/\2", "rsum": "coco_5k/rsum"}, 5000),
-    ("coco", "cxc"): ("cxc", {r"(\w+)\.(\w+)": r"cxc/\1/\2"}, 5000),
-    ("flickr30k", "retrieval"): ("flickr30k", {r"(\w+)\.(r\d+)": r"flickr30k/\1/\2", "rsum": "flickr30k/rsum"}, 1000),
+    ("coco", "retrieval"): ("coco", {r"(\w+)/(r\d+)": r"coco_5k/\1/\2", "rsum": "coco_5k/rsum"}, 5000),
+    ("coco", "cxc"): ("cxc", {r"(\w+)/(\w+)": r"cxc/\1/\2"}, 5000),
+    ("flickr30k", "retrieval"): ("flickr30k", {r"(\w+)/(r\d+)": r"flickr30k/\1/\2", "rsum": "flickr30k/rsum"}, 1000),
 }
 """By data set and benchmark: the quoted benchmark that has the same photos, texts and protocol; the quoted name of
 each metric key (patterns); and the images that it must have been evaluated on."""

@@ -26,7 +26,9 @@ runs_app, verify_app, du_app, gc_app, plan_app = (typer.Typer(**OPTIONS) for _ i
 def runs(
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", "-m", metavar="KEY", help="A metric, e.g. retrieval.rsum, or all below e.g. cxc."),
+        typer.Option(
+            "--metric", "-m", metavar="KEY", help="retrieval/rsum, all below cxc, or with wildcards: 'retrieval/*/r1'."
+        ),
     ] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only this method; may be repeated.")] = None,
     revision: Annotated[

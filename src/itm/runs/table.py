@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from itm.config.presets import flatten as flat_parameters
-from itm.errors import ConfigError, DataError, nearest
+from itm.errors import ConfigError, DataError
+from itm.evaluation.keys import chosen_keys, flat_metrics, meant
 from itm.pipeline.revisions import (
     RUNS,
     WORKSPACE,
@@ -23,7 +24,6 @@ from itm.pipeline.revisions import (
     workspace_files,
     yaml_values,
 )
-from itm.report.results import flatten
 
 HERE, LOCAL, REMOTE, TRAIN = "here", "cache", "remote", "train"
 STATES = {
@@ -111,7 +111,7 @@ def read_runs(root: Path, found: Iterable[Place]) -> list[Run]:
 
 
 def chosen_metrics(runs: Sequence[Run], asked: Sequence[str]) -> list[str]:
-    """The metric keys to show: those asked for, a prefix standing for all below it; else each benchmark's first.
+    """The metric keys to show: those asked for (see `chosen_keys`), else the first of each benchmark.
 
     Raises:
         ConfigError: no run has such a metric.
@@ -119,21 +119,15 @@ def chosen_metrics(runs: Sequence[Run], asked: Sequence[str]) -> list[str]:
     known = list(dict.fromkeys(key for run in runs for key in run.metrics))
     if not asked:
         return [key for key in DEFAULT_METRICS if key in known] or known[:4]
-    found: list[str] = []
-    for name in asked:
-        own = [key for key in known if key == name or key.startswith(f"{name}.")]
-        if not own:
-            raise ConfigError(f"no run has the metric '{name}'; {nearest(name, known)}", reason="unknown-metric")
-        found += [key for key in own if key not in found]
-    return found
+    return chosen_keys(asked, known)
 
 
 DEFAULT_METRICS = (
-    "retrieval.rsum",
-    "retrieval.i2t.r1",
-    "retrieval.t2i.r1",
-    "cxc.sits.spearman",
-    "hierarcaps.tau_d",
+    "retrieval/rsum",
+    "retrieval/i2t/r1",
+    "retrieval/t2i/r1",
+    "cxc/sits/spearman",
+    "hierarcaps/tau_d",
 )
 
 
@@ -153,7 +147,7 @@ def sort_runs(runs: Sequence[Run], key: str) -> list[Run]:
     metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
     if key not in metrics:
         raise ConfigError(
-            f"--sort {key}: no such column; {nearest(key, [*columns, *metrics])}", reason="unknown-column"
+            f"--sort {key}: no such column; {meant(key, [*columns, *metrics])}", reason="unknown-column"
         )
 
     def value(run: Run) -> float:
@@ -202,7 +196,7 @@ def _runs(root: Path, place: Place, cache: Path | None, remote: bool) -> Iterabl
         if int(seed) not in (parameters.get("seeds") or []):
             continue
         try:
-            values = flatten(json.loads(content), f"{name}.")
+            values = flat_metrics(json.loads(content), f"{name}/")
         except (ValueError, AttributeError, DataError):
             raise DataError(
                 f"{place.name}: {path} holds no metrics; `git checkout -- {path}` or `dvc repro`", reason="damaged"

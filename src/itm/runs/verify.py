@@ -25,9 +25,9 @@ import numpy as np
 
 from itm.data.files import read_json
 from itm.errors import ConfigError, DataError, PipelineError, ProjectError, first_few, nearest
+from itm.evaluation.keys import flat_metrics
 from itm.pipeline.provenance import FOLDER, installed, md5_of, record_of, record_path
 from itm.pipeline.stages import PARAMETERS, JobEntry, Stages, read_yaml
-from itm.report.results import flatten
 
 RUNS = "results/runs"
 EQUAL, DIFFERENT, MISSING = "equal", "different", "missing"
@@ -223,7 +223,7 @@ def _evaluation(root: Path, job: JobEntry) -> Iterator[Item]:
 
 def _figures(group: str, stored: Path, again: Path) -> Item:
     try:
-        before, now = flatten(read_json(stored)), flatten(read_json(again))
+        before, now = flat_metrics(read_json(stored)), flat_metrics(read_json(again))
     except ProjectError as error:
         return Item(group, "figures", MISSING, str(error))
     changed = [

@@ -37,7 +37,7 @@ def transfer(
 
     from itm.config import load
     from itm.errors import ConfigError
-    from itm.evaluation.result import flat
+    from itm.evaluation.keys import metric_lines
     from itm.pipeline.devices import device as pick_device
     from itm.transfer.run import transfer as run
 
@@ -64,7 +64,4 @@ def transfer(
     )
     for model, metrics in found["runs"].items():
         console.print(f"\n{model}", markup=False)
-        values = flat(metrics)
-        width = max(map(len, values))
-        for key, value in values.items():
-            console.print(f"{key:{width}}  {'–' if value is None else format(value, '.4f')}", markup=False)
+        console.print(*metric_lines(metrics), sep="\n", markup=False)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.files import atomic_path, write_json
-from itm.evaluation.result import Metrics, flat
+from itm.evaluation.keys import flat_metrics
+from itm.evaluation.result import Metrics
 from itm.metrics import HitRanks
 
 
@@ -50,7 +51,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Metrics under keys joined by '/', and the protocol; what is not a number is null."""
-        values = {key: value if np.isfinite(value) else None for key, value in flat(self.metrics).items()}
+        values = {key: value if np.isfinite(value) else None for key, value in flat_metrics(self.metrics).items()}
         return {**values, "protocol": self.protocol}
 
     def write(self, metrics: Path | None, ranks: Path | None) -> None:

@@ -1,1 +1,1 @@
-"""Two revisions or experiments against each other: what changed, in figures and pictures, and whether it is chance."""
+"""Two revisions or experiments against each other: differences in figures and pictures, and their tests."""

@@ -1,4 +1,4 @@
-"""What two revisions found differently, figure by figure, and whether that is more than chance.
+"""Differences between the figures of two revisions, each with its test.
 
 The test is the best that the files allow: query by query where the per-query values of both are here and belong to the
 same queries, else by the spread over seeds, else none.

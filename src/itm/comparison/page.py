@@ -1,4 +1,4 @@
-"""The comparison as one self-contained page: verdicts, bars of differences, every figure, and what led to them."""
+"""The comparison as one self-contained page: verdicts, bars of differences, every figure, and the causes."""
 
 from __future__ import annotations
 

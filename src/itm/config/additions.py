@@ -1,4 +1,4 @@
-"""Parameters of what can be added to any method; what is not named is not there."""
+"""Parameters of the additions to a method; one that is not named is not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every section of params.yaml has in common: strict types, no unknown key, frozen values."""
+"""The common base of params.yaml's sections: strict types, no unknown key, frozen values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters of the data stages: which data set, how it is generated or fetched, how it is cleaned."""
+"""Parameters of the data stages: the data set, its generation or download, its cleaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters of descriptions: who writes them, and what turns them into vectors."""
+"""Parameters of descriptions: their writers, and the encoder that turns them into vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters of the losses: what is minimised, given the similarities of a batch."""
+"""Parameters of the losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters of the similarities: how features become what is compared, and how pairs are scored."""
+"""Parameters of the similarities: vectors from features, and numbers from pairs of them."""
 
 from __future__ import annotations
 

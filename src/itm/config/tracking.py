@@ -1,4 +1,4 @@
-"""Which stages of dvc.yaml track which keys of params.yaml."""
+"""The keys of params.yaml that each stage of dvc.yaml tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`itm data`: which data sets there are, what their files are, fetch them, verify them."""
+"""`itm data`: data sets and their files, listed, fetched and verified."""
 
 from __future__ import annotations
 

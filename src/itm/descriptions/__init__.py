@@ -1,1 +1,1 @@
-"""Descriptions of images as further knowledge of them: who writes them, what makes vectors of them, their files."""
+"""Descriptions of images as further knowledge of them: their writers, their vectors, their files."""

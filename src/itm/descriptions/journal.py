@@ -1,4 +1,4 @@
-"""What a model was paid to say, kept line by line while it says it: nothing is lost when a run ends early."""
+"""A journal of paid answers, kept line by line as they come: nothing is lost when a run ends early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a captioner is asked, and what comes back."""
+"""Questions to a captioner, and its answers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a method does to the pairs of its batches, measured against the truth where that is known."""
+"""The effect of a method on the pairs of its batches, measured against the truth where that is known."""

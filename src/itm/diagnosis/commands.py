@@ -1,4 +1,4 @@
-"""`itm diagnose`: which pairs of a batch a method relaxes, and how many of them are false negatives."""
+"""`itm diagnose`: the pairs of a batch that a method relaxes, and the false negatives among them."""
 
 from __future__ import annotations
 

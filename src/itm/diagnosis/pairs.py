@@ -1,4 +1,4 @@
-"""What a refinement does to the pairs of a split's batches, and how much of it is right where the truth is known."""
+"""The effect of a refinement on the pairs of a split's batches, and its precision where the truth is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact relation of images and captions, where the data set knows it: what relaxed pairs are measured against."""
+"""The exact relation of images and captions, the measure of relaxed pairs, where the data set knows it."""
 
 from __future__ import annotations
 

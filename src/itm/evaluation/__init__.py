@@ -1,1 +1,1 @@
-"""What embeddings are worth: benchmarks, published protocols, tests of differences, means of runs."""
+"""The worth of embeddings: benchmarks, published protocols, tests of differences, means of runs."""

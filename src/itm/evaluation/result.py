@@ -1,4 +1,4 @@
-"""What a benchmark gives: metrics, per-query values, and the protocol that makes them comparable."""
+"""The outcome of a benchmark: metrics, per-query values, and the protocol that makes them comparable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands before the explorer: only this machine's own pages may ask, and nothing but them is loaded.
+"""The guard of the explorer: only this machine's own pages may ask, and nothing but them is loaded.
 
 A page of another site can make a browser send requests to 127.0.0.1, and by letting its name point there (DNS
 rebinding) it could even read the answers. So a request must name this very address and port as its host, and must not

@@ -1,4 +1,4 @@
-"""From folders to an explorer that can answer."""
+"""An explorer, ready to answer, from folders."""
 
 from __future__ import annotations
 

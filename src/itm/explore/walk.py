@@ -1,4 +1,4 @@
-"""From the most generic text to an image: the walk of the HierarCaps evaluation, for one image."""
+"""The walk of the HierarCaps evaluation, from the most generic text to one image."""
 
 from __future__ import annotations
 

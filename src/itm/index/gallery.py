@@ -1,4 +1,4 @@
-"""Where images come from: the clean tables of the pipeline, or any folder of photos."""
+"""Sources of images to search: the clean tables of the pipeline, or any folder of photos."""
 
 from __future__ import annotations
 

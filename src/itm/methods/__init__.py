@@ -1,1 +1,1 @@
-"""The methods behind one interface: how features become embeddings, how pairs are scored, what is minimised."""
+"""The methods behind one interface: a similarity, a loss, additions."""

@@ -1,4 +1,4 @@
-"""A trained model as two files: weights, and a card that says how to build what they belong to."""
+"""A trained model as two files: weights, and a card with all that rebuilds their method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a score mean the same thing for every pair? Precision and recall of one global threshold."""
+"""Precision and recall of one global threshold: whether a similarity means the same for every pair."""
 
 from __future__ import annotations
 

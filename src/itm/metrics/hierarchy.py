@@ -1,4 +1,4 @@
-"""From generic to specific: traversals of the text space (HierarCaps) and how well they follow a chain.
+"""Traversals of the text space from generic to specific (HierarCaps), and how well they follow a chain.
 
 A chain is a sequence of texts about one image, level 1 the most generic. A traversal retrieves one text
 at each of its steps, generic end first. Texts are distinct strings, numbered in order of first appearance

@@ -1,4 +1,4 @@
-"""Which gallery items are right answers to which query, for any number of answers a query."""
+"""The right answers among gallery items to each query, any number of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a figure, or a difference of two, depends on the queries and the seeds that happened to be drawn.
+"""The dependence of a figure, or of a difference of two, on the queries and seeds that happened to be drawn.
 
 Queries of one image are no independent observations: give `groups` (the image of each query) and whole
 groups are drawn, or flipped, together.

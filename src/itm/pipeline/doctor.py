@@ -1,4 +1,4 @@
-"""What kills, full disks and damaged files leave behind and the runners do not clear themselves: found and cleared.
+"""Remains of kills, full disks and damaged files that the runners do not clear themselves, found and cleared.
 
 DVC and Snakemake repair most by running again. Left are locks of processes that are gone, a dvc.lock that DVC was
 writing when it was killed, and content that changed without its time or mode: DVC reads neither an object of its cache

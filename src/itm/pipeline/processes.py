@@ -1,4 +1,4 @@
-"""Which processes run the pipeline: those that DVC's record of paths in use names, and those that started this one."""
+"""Processes that run the pipeline: those that DVC's record of paths in use names, and those that started this one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a result was made of: a small file beside each metrics file, written when its stage ends.
+"""Records of what a result was made of: a small file beside each metrics file, written when its stage ends.
 
 It holds hashes of the parameters, inputs and code that dvc.yaml names for the stage, and the versions of the libraries
 that the stage loaded. All of it is the same wherever the same things run, so it is an output of the stage, kept by

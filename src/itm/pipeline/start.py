@@ -1,4 +1,4 @@
-"""What a Snakemake run settles before its rules are read: parameters, pipeline, profile, environment."""
+"""The start of a Snakemake run, before its rules are read: parameters, pipeline, profile, environment."""
 
 from __future__ import annotations
 

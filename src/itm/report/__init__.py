@@ -1,1 +1,1 @@
-"""The report: what was compared, with which result, and how to make it again, as one HTML page and its twin."""
+"""The report: results, their circumstances, and the way to make them again, as one HTML page and its twin."""

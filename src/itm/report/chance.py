@@ -1,4 +1,4 @@
-"""What a model that knows nothing would score: the expectation over random orders of each gallery.
+"""Chance levels: the expectation of each metric over random orders of each gallery.
 
 Exact for recalls, precisions and correlations, from the answers of each query that evaluate stored. Only the
 hierarchy traversal has no closed form: there random embeddings are evaluated, and the mean of DRAWS of them told.

@@ -1,4 +1,4 @@
-"""Which figures of a benchmark a reader sees first, what they are called, and which way is better."""
+"""Columns of results: a benchmark's first figures, their headings, units and directions."""
 
 from __future__ import annotations
 

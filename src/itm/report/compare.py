@@ -1,4 +1,4 @@
-"""Whether a method differs from the baseline by more than the drawn test images and seeds explain."""
+"""Verdicts: differences from the baseline, and whether drawn test images and seeds explain them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cleaning kept, rejected and doubted, and which evaluation images the training split knows: quality.json."""
+"""Captions kept, rejected and doubted by cleaning, and evaluation images that training knows: quality.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report tells of the data: counts, captions with their descriptiveness, and the true relation."""
+"""The data of the report: counts, captions with their descriptiveness, and the true relation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first lines of the report: what was compared, and what the numbers say. Every word follows from a figure."""
+"""The first lines of the report: its subject, and claims that each follow from a figure."""
 
 from __future__ import annotations
 

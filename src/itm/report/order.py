@@ -1,4 +1,4 @@
-"""Generic to specific: how the similarity of an image to its own captions grows with their descriptiveness."""
+"""The order from generic to specific: growth of an image's similarity to its captions with their descriptiveness."""
 
 from __future__ import annotations
 

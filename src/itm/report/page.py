@@ -1,4 +1,4 @@
-"""Everything the page shows, computed once; the HTML page and its Markdown twin are two ways to write it."""
+"""The content of the page, computed once; its HTML and its Markdown are two ways to write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a number depends on: parameters, package versions, data hashes, and the command that makes it again."""
+"""The causes of a number: parameters, package versions, data hashes, and the command that makes it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pairs a ditm method relaxes, and how many of them are true: its rule on the evaluated split, without a model.
+"""Pairs that a ditm method relaxes, and the true ones among them: its rule on the evaluated split, without a model.
 
 Training applies the same rule to the pairs of its batches (`itm diagnose` shows those).
 """

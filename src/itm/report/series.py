@@ -1,4 +1,4 @@
-"""The figures behind the charts of the section on grading: what the page draws, and what plot files keep."""
+"""The figures behind the charts of the section on grading, as the page draws and plot files keep them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training curves (dev RSUM of all methods, loss and terms of each), and what each method costs."""
+"""Training curves (dev RSUM of all methods, loss and terms of each), and costs of each method."""
 
 from __future__ import annotations
 

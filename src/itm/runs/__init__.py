@@ -1,1 +1,1 @@
-"""Many experiments: what a result was made of, all results in one table, what they take on disk, what a preset asks."""
+"""Many experiments: their results in one table, their checks, disk space and plans."""

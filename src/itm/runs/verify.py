@@ -1,4 +1,4 @@
-"""One run checked from the bottom: does what lies here still make the figures that are recorded for it?
+"""A check of one run from the bottom: the files here against the figures that are recorded for it.
 
 1. provenance: parameters, code, inputs, metrics files and library versions against the record beside each figure;
 2. pipeline: the run's stages and all before them against dvc.lock, file by file, as `dvc status` does;

@@ -1,4 +1,4 @@
-"""`features`: what frozen towers say of every image and text, computed once."""
+"""`features`: features of every image and text by frozen towers, computed once."""
 
 from __future__ import annotations
 

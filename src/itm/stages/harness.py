@@ -1,4 +1,4 @@
-"""What every stage shares: command line, a log file, and errors without a traceback."""
+"""The common part of all stages: command line, a log file, and errors without a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`score`: how descriptive each caption is, the words behind it, and how well the score orders captions."""
+"""`score`: the descriptiveness of each caption, the words behind it, and measures of the order it gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train`: fit one method with one seed, select on dev, write the model and its history."""
+"""`train`: one method fitted with one seed, selected on dev, written with its history."""
 
 from __future__ import annotations
 

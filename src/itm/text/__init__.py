@@ -1,1 +1,1 @@
-"""Words, their document frequencies, and how descriptive a caption is. numpy and Arrow only."""
+"""Words, their document frequencies, and the descriptiveness of captions. numpy and Arrow only."""

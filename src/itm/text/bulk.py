@@ -1,4 +1,4 @@
-"""Scores of many captions in parquet files: `python -m itm.text.bulk --help`.
+"""Descriptiveness of many captions in parquet files: `python -m itm.text.bulk --help`.
 
 `run` does it on one machine. The others are the jobs of workflow/bulk-score.smk, one a shard and two for all.
 """

@@ -1,4 +1,4 @@
-"""Descriptiveness of captions and images as a method uses it, and what stands in for it in a control run.
+"""Descriptiveness of captions and images as a method uses it, and its stand-ins in control runs.
 
 If a control does as well, the score adds nothing.
 """

@@ -1,4 +1,4 @@
-"""Word counts of captions as one sparse table, and in how many documents each word occurs."""
+"""Word counts of captions as one sparse table, and the number of documents of each word."""
 
 from __future__ import annotations
 

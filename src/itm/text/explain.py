@@ -1,4 +1,4 @@
-"""Why a text has the score it has: each word's share."""
+"""The share of each word in a text's descriptiveness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inverse document frequencies: how rare a word is in the training captions."""
+"""Inverse document frequencies: the rarity of words in the training captions."""
 
 from __future__ import annotations
 

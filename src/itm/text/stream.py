@@ -1,4 +1,4 @@
-"""Scores of captions that do not fit into memory: two passes over chunks, by several workers.
+"""Descriptiveness of captions that do not fit into memory: two passes over chunks, by several workers.
 
 Pass 1 counts each chunk's words once, sets the counts aside in a scratch folder (about 3 bytes a word) and
 adds up document frequencies; pass 2 sums each caption's TF-IDF from those counts. Held in memory: a few

@@ -1,4 +1,4 @@
-"""One tokeniser for everything: what a word is, and fast word lists for millions of captions.
+"""One tokeniser for everything: its rule for words, and fast word lists for millions of captions.
 
 A word is a run of letters and digits, in lower case. To be exact, a text is
 

@@ -1,4 +1,4 @@
-"""Does a score order captions as the truth does? Rank correlations without SciPy's start-up time."""
+"""The agreement of an order of captions with the truth: rank correlations without SciPy's start-up time."""
 
 from __future__ import annotations
 

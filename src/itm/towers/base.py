@@ -1,4 +1,4 @@
-"""What a pair of towers gives to a method: pooled features, tokens, and how to prepare raw inputs."""
+"""The interface of a pair of towers: pooled features, tokens, and the preparation of raw inputs."""
 
 from __future__ import annotations
 

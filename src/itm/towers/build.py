@@ -1,4 +1,4 @@
-"""Towers from parameters, and from what a saved model says of them."""
+"""Towers from parameters, and from the card of a saved model."""
 
 from __future__ import annotations
 

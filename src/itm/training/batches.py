@@ -1,4 +1,4 @@
-"""Which images and captions meet in a batch: B distinct images with m captions each, from a seed."""
+"""Batches: B distinct images with m captions each, from a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page that travels with a model's weights: what it is, what it learnt from, how it is opened."""
+"""The page that travels with a model's weights: what it is, what it learnt from, how to open it."""
 
 from __future__ import annotations
 

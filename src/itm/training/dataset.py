@@ -1,4 +1,4 @@
-"""From the pipeline's files to the splits and relations that the loop trains on."""
+"""The splits and relations that the loop trains on, from the pipeline's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes train one model: each encodes its share of a batch, all compute the loss of the whole batch.
+"""Training by several processes: each encodes its share of a batch, all compute the loss of the whole batch.
 
 The scheme. Process r computes L / N of the same loss L from the embeddings of all N processes; what goes from one
 process to another has a backward pass of its own; and the gradients of the parameters are summed in the end. So any

@@ -1,4 +1,4 @@
-"""What is known of image-caption pairs before training: owners, descriptiveness, keyword containment."""
+"""Prior knowledge of image-caption pairs: owners, descriptiveness, keyword containment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training step: encode a batch, whole or in chunks or as one of several processes, and follow the gradient."""
+"""One training step: a batch encoded whole, in chunks or as one of several processes, and its gradient followed."""
 
 from __future__ import annotations
 

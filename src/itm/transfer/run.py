@@ -1,4 +1,4 @@
-"""Evaluate trained models on a split of another data set: features, descriptions, embeddings, benchmarks."""
+"""Trained models evaluated on a split of another data set: features, descriptions, embeddings, benchmarks."""
 
 from __future__ import annotations
 

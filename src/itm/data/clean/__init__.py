@@ -1,1 +1,1 @@
-"""Cleaning: normalise every caption, reject bad training rows with a reason, verify and pack every image."""
+"""Cleaning: captions normalised, bad training rows rejected with a reason, images verified and packed."""

@@ -1,4 +1,4 @@
-"""The quality report: what was there, what is left, and everything worth knowing in between."""
+"""The quality report: counts before and after cleaning, and findings in between."""
 
 from __future__ import annotations
 

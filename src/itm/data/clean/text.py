@@ -1,4 +1,4 @@
-"""How a caption's text is normalised (all splits), and why a caption is rejected (training split only)."""
+"""Normal forms of a caption's text (all splits), and reasons to reject a caption (training split only)."""
 
 from __future__ import annotations
 

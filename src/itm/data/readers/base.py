@@ -1,4 +1,4 @@
-"""What every reader gives, and which reader a data set has."""
+"""The form of a reader's answer, and the reader of each data set."""
 
 from __future__ import annotations
 

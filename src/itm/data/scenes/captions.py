@@ -1,4 +1,4 @@
-"""What the captions of a scene say, from one attribute (level 1) to everything (level 5).
+"""Captions of a scene, from one attribute (level 1) to everything (level 5).
 
 | level | says | example |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""What published numbers presuppose: gallery sizes, captions an image, and the identity of the evaluation lists."""
+"""Conditions of published numbers: gallery sizes, captions an image, identity of the evaluation lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""False negatives of the pair labels: are true but unlabelled pairs found, where the truth is exactly known?"""
+"""False negatives of the pair labels: true but unlabelled pairs, found or not, where the truth is exactly known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HierarCaps: does a walk through the text space meet an image's captions from generic to specific?"""
+"""HierarCaps: a walk through the text space, and an image's captions that it meets from generic to specific."""
 
 from __future__ import annotations
 

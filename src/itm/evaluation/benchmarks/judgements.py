@@ -1,4 +1,4 @@
-"""Flickr8k's human judgements: does the similarity agree with experts and with the crowd?"""
+"""Flickr8k's human judgements: agreement of the similarity with experts and with the crowd."""
 
 from __future__ import annotations
 

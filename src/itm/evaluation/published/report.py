@@ -1,4 +1,4 @@
-"""What an evaluation of a file gives: metrics, protocol, and a long table of per-query values."""
+"""The outcome of an evaluation of a file: metrics, protocol, and a long table of per-query values."""
 
 from __future__ import annotations
 

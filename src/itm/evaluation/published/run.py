@@ -1,4 +1,4 @@
-"""`itm evaluate`: which benchmarks there are, and one call that runs them on a file."""
+"""`itm evaluate`: the benchmarks there are, and one call that runs them on a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the benchmarks' own files are: ids, ratings, texts."""
+"""Places of the benchmarks' own files: ids, ratings, texts."""
 
 from __future__ import annotations
 

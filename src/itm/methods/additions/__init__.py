@@ -1,1 +1,1 @@
-"""What can be added to any similarity and loss."""
+"""Additions to any similarity and loss."""

@@ -1,4 +1,4 @@
-"""`descriptions`: what a text encoder makes of an image's description joins the image (VSD)."""
+"""The addition `descriptions`: a text encoder's vector of an image's description joins the image (VSD)."""
 
 from __future__ import annotations
 

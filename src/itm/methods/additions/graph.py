@@ -1,4 +1,4 @@
-"""The addition `graph`: embeddings must also match what the other rows of the batch make of them."""
+"""The addition `graph`: agreement of embeddings with what the other rows of the batch make of them."""
 
 from __future__ import annotations
 

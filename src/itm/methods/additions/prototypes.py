@@ -1,4 +1,4 @@
-"""The addition `prototypes`: images and captions must agree on soft assignments to trained prototypes."""
+"""The addition `prototypes`: agreement of images and captions on soft assignments to trained prototypes."""
 
 from __future__ import annotations
 

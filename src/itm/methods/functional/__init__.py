@@ -1,1 +1,1 @@
-"""What losses, similarities and additions are computed with."""
+"""Functions that losses, similarities and additions share."""

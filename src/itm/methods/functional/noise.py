@@ -1,4 +1,4 @@
-"""Random numbers of pairs that depend on what the pair is and on nothing else."""
+"""Random numbers of pairs that depend on the pair and on nothing else."""
 
 from __future__ import annotations
 

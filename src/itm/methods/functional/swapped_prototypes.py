@@ -1,4 +1,4 @@
-"""Swapped assignments: the prototypes of a caption are predicted from its image, and the other way round."""
+"""Swapped assignments: prototypes of a caption predicted from its image, and the other way round."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The losses: what is minimised, given the similarities of a batch."""
+"""The losses of methods: numbers to minimise, from the similarities of a batch."""

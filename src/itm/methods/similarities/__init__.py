@@ -1,1 +1,1 @@
-"""The similarities: how features become what is compared, and how pairs are compared."""
+"""The similarities of methods: vectors from features, and numbers from pairs of them."""

@@ -1,4 +1,4 @@
-"""`itm plan`: what a preset would run, fetch and take."""
+"""`itm plan`: runs, downloads and sizes of a preset, before anything runs."""
 
 from itm.runs.plan.lines import Line, Plan
 from itm.runs.plan.make import make_plan

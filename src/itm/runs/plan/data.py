@@ -1,4 +1,4 @@
-"""Numbers of images and what is still to fetch: from the published splits and data/catalogue.yaml."""
+"""Numbers of images, and downloads still to come: from the published splits and data/catalogue.yaml."""
 
 from __future__ import annotations
 

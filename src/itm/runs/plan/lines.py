@@ -1,4 +1,4 @@
-"""A plan as lines of figures, each with how it was come by; "unknown" where it was not."""
+"""A plan as lines of figures, each with its basis; "unknown" where there is none."""
 
 from __future__ import annotations
 

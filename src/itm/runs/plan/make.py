@@ -1,4 +1,4 @@
-"""What a set of parameters would run, fetch and take, with how each figure was come by; "unknown" where it was not.
+"""The plan of a set of parameters: runs, downloads and sizes, each with its basis; "unknown" where there is none.
 
 Counts come from dvc.yaml, sizes of downloads from data/catalogue.yaml, numbers of images from the published splits,
 sizes of arrays from their shapes, numbers of parameters from models that are built (with random weights) and thrown

@@ -1,4 +1,4 @@
-"""What takes disk space, what still needs it, and how the rest is deleted."""
+"""Disk space: its users, their needs, and the deletion of the rest."""
 
 from itm.runs.storage.clear import clear
 from itm.runs.storage.garbage import survey

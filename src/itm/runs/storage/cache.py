@@ -1,4 +1,4 @@
-"""What DVC's cache holds, and what of it is in use.
+"""The content of DVC's cache, and the part of it in use.
 
 An object is in use if the workspace, any commit that git knows, or any DVC experiment names it; so are the small
 results that DVC's run-cache keeps beside such objects. DVC's own collector deletes the others.

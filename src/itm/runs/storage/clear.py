@@ -1,4 +1,4 @@
-"""Deletes what nothing needs, while nobody works here."""
+"""Deletion of what nothing needs, while nobody works here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What takes disk space, what of it can be deleted, and why nothing needs it (docs/storage.md states the retention)."""
+"""Users of disk space, and files that nothing needs, with the reason (docs/storage.md states the retention)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DITM's loss: descriptiveness relaxes negatives and orders an image's captions."""
+"""DITM's loss: relaxed negatives, and the order of an image's captions, by descriptiveness."""
 
 from itm.methods.losses.ditm.loss import DitmLoss
 

@@ -1,4 +1,4 @@
-"""`ditm`: descriptiveness refines false negatives and orders an image's captions (after Jang, Lee, Sohn 2025).
+"""`ditm`: false negatives refined and an image's captions ordered by descriptiveness (after Jang, Lee, Sohn 2025).
 
 The paper is withdrawn and has no code. What is public (its abstract, a teaser figure, an excerpt that names the
 triplet loss) fixes the ideas but no equation; every formula here is inferred and is an option of

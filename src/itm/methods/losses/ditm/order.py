@@ -1,4 +1,4 @@
-"""DITM's order: values of an image's captions must rise with their descriptiveness, from generic to specific.
+"""DITM's order: values of an image's captions that rise with their descriptiveness, from generic to specific.
 
 The values are similarities to the image, or distances from the empty caption. A list holds the captions that are
 ranked for one image: its own, and mined ones of other images in the batch. All forms take values, score and mask

@@ -1,4 +1,4 @@
-"""DITM's relaxation: what descriptiveness changes of the negatives of a batch, their margin, weight or label.
+"""DITM's relaxation: changes to the negatives of a batch by descriptiveness, in margin, weight or label.
 
 How far a pair is relaxed is the rule of `itm.text.relaxation`; here it meets the batch.
 """

@@ -1,4 +1,4 @@
-"""How well the words of a caption and the regions of an image go together, for all pairs of a batch."""
+"""Similarity of a caption's words and an image's regions, for all pairs of a batch."""
 
 from __future__ import annotations
 

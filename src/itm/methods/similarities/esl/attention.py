@@ -1,4 +1,4 @@
-"""From the scores of all words with all regions to one score of a caption with an image, by attention both ways.
+"""One similarity of a caption and an image from those of all words with all regions, by attention both ways.
 
 For the scores R (words, regions) of one pair and a trained scale s:
 

@@ -1,4 +1,4 @@
-"""What the units of two pyramids say of each other: a bilinear form a level, and a sparse contribution a level.
+"""Correspondence of the units of two pyramids: a bilinear form a level, and a sparse contribution a level.
 
 S = sum over l of w_l x_l' W_l y_l. The sum is one inner product of two stacked vectors, concat(w_l x_l' W_l) and
 concat(y_l), so that no level and no pair needs a loop.

@@ -42,7 +42,7 @@ def test_images_for_a_text_are_ranked_by_the_models_product(client: TestClient, 
         (query,) = side.model.encode_texts(["a red circle"]).vectors
         scores = side.images @ query
         assert [match["row"] for match in model["results"]] == np.argsort(-scores, kind="stable")[:12].tolist()
-        assert model["results"][0]["score"] == pytest.approx(scores.max(), abs=1e-4)
+        assert model["results"][0]["similarity"] == pytest.approx(scores.max(), abs=1e-4)
         grades = [match["grade"] for match in model["results"]]
         assert grades[0] == 1
         assert grades[-1] == 0
@@ -70,7 +70,7 @@ def test_the_walk_is_met_by_looking_at_every_text(client: TestClient, explorer: 
             within = np.flatnonzero(radius <= bound)
             expected.append(texts[within[np.argmax(vectors[within] @ target)]])
         assert [step["text"] for step in model["walk"]] == expected
-        assert model["walk"][-1]["score"] == pytest.approx((vectors @ target).max(), abs=1e-4)
+        assert model["walk"][-1]["similarity"] == pytest.approx((vectors @ target).max(), abs=1e-4)
 
 
 def test_captions_for_a_photo(client: TestClient, explorer: Explorer) -> None:

@@ -112,8 +112,8 @@ def labels(owner: torch.Tensor | None = None, images: int = IMAGES) -> Labels:
     return Labels(
         positives=owner.unsqueeze(0) == torch.arange(images).unsqueeze(1),
         owner=owner,
-        score=torch.rand(texts, generator=generator),
-        image_score=torch.rand(images, generator=generator),
+        descriptiveness=torch.rand(texts, generator=generator),
+        image_descriptiveness=torch.rand(images, generator=generator),
         containment=torch.rand(images, texts, generator=generator),
         image_rows=torch.arange(images) * 7,
         text_rows=torch.arange(texts) * 3,

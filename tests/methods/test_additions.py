@@ -199,8 +199,8 @@ def test_ditm_relaxes_a_pair_in_the_queue_as_it_does_in_a_batch(name: str) -> No
     assert second.text_rows is not None
     assert second.image_same is not None
     assert second.text_same is not None
-    own.images.push(unit(1, 5), second.image_rows, second.image_same, second.image_score)
-    own.texts.push(unit(2, 10), second.text_rows, second.text_same, second.score)
+    own.images.push(unit(1, 5), second.image_rows, second.image_same, second.image_descriptiveness)
+    own.texts.push(unit(2, 10), second.text_rows, second.text_same, second.descriptiveness)
 
     expected = method.loss.negative_share(whole, context)
     assert expected is not None

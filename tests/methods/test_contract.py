@@ -55,8 +55,8 @@ def test_loss_does_not_depend_on_the_order_of_the_batch(method: Method) -> None:
         truth,
         positives=truth.positives[order][:, text_order],
         owner=place[truth.owner[text_order]],
-        score=truth.score[text_order],
-        image_score=truth.image_score[order],
+        descriptiveness=truth.descriptiveness[text_order],
+        image_descriptiveness=truth.image_descriptiveness[order],
         containment=None if truth.containment is None else truth.containment[order][:, text_order],
         image_rows=None if truth.image_rows is None else truth.image_rows[order],
         text_rows=None if truth.text_rows is None else truth.text_rows[text_order],
@@ -78,7 +78,7 @@ def test_copies_of_an_image_are_never_negatives(method: Method) -> None:
     images, texts, context = step(method)
     truth = labels()
     truth.positives = torch.ones_like(truth.positives)
-    truth.score = torch.zeros_like(truth.score)  # no order between captions either
+    truth.descriptiveness = torch.zeros_like(truth.descriptiveness)  # no order between captions either
     leaves = [each for each in (images.embedding, images.tokens) if each is not None and each.requires_grad]
     if not leaves:
         pytest.skip("embeddings that nothing trains")

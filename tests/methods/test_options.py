@@ -298,7 +298,7 @@ def test_label_slope_by_hand(mixing: str, weight: float) -> None:
     """One image, captions with dn 0 and 1, kappa 3: they count 1 and 4, and nothing is there beside them."""
     options = variant(label_slope=3.0, soft_weight=weight, soft_mixing=mixing, soft_threshold=0.0)
     truth = labels(images=1)
-    truth.score = torch.tensor([0.0, 1.0])
+    truth.descriptiveness = torch.tensor([0.0, 1.0])
     refinement = refine(options, truth, evidence(options, truth, None), 0)
     assert refinement.label_weight is not None
     assert refinement.label_weight.tolist() == [1.0, 4.0]
@@ -335,11 +335,12 @@ def test_order_gradients_agree_with_finite_differences(form: OrderForm, limit: i
     truth = _double_labels()
     lists = own_lists(truth.owner, 3)
     if limit:
-        candidates = ~truth.positives & (truth.score.unsqueeze(0) < truth.image_score.unsqueeze(1))
+        candidates = ~truth.positives & (truth.descriptiveness.unsqueeze(0) < truth.image_descriptiveness.unsqueeze(1))
         lists = with_mined(lists, candidates, _similarities(), limit)
 
     def total(similarities: Tensor) -> Tensor:
-        return list_order(form, lists.of_pairs(similarities), lists.of_texts(truth.score), lists, 0.1, 0.0, 0.3)
+        dn = lists.of_texts(truth.descriptiveness)
+        return list_order(form, lists.of_pairs(similarities), dn, lists, 0.1, 0.0, 0.3)
 
     assert torch.autograd.gradcheck(total, (_similarities().requires_grad_(),))
 
@@ -414,7 +415,8 @@ def _similarities() -> Tensor:
 
 def _double_labels() -> Labels:
     truth = labels(torch.arange(3).repeat_interleave(2), 3)
-    truth.score, truth.image_score = truth.score.double(), truth.image_score.double()
+    truth.descriptiveness = truth.descriptiveness.double()
+    truth.image_descriptiveness = truth.image_descriptiveness.double()
     assert truth.containment is not None
     truth.containment = truth.containment.double()
     return truth

@@ -1,4 +1,4 @@
-"""The cost of a score stands in both pages where a method looks at pairs, and nowhere else."""
+"""The cost of a similarity stands in both pages where a method looks at pairs, and nowhere else."""
 
 from dataclasses import replace
 
@@ -47,5 +47,5 @@ def test_both_pages_show_it(finished, monkeypatch):
         results = results_of(finished, clip=DOT, ditm=protocol)
         page = build_page(results, parameters, finished.clean, finished.scored, finished.root)
         for text in (to_html(page), to_markdown(page)):
-            assert ("What a score costs" in text) == shown
+            assert ("What a similarity costs" in text) == shown
             assert ("34,138" in text) == shown

@@ -53,5 +53,5 @@ def test_series_have_the_spread_over_seeds():
 
 
 def test_lengths_must_agree():
-    with pytest.raises(DataError, match="2 similarities, 1 scores and 2 owners"):
+    with pytest.raises(DataError, match="2 similarities, 1 values of dn and 2 owners"):
         curve([1, 2], [1], [0, 0])

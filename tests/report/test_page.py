@@ -360,11 +360,11 @@ def test_plot_templates_name_the_columns():
         assert options["y"]
 
 
-def test_scores_of_descriptiveness_are_compared(workspace):
+def test_measures_of_descriptiveness_are_compared(workspace):
     score = {"scores": {"word_count": {"chains": {"chain_tau": 0.97}, "test": {"level_tau": -0.5}}, "empty": {}}}
     (workspace.root / "results" / "score.json").write_text(json.dumps(score))
     page = page_of(workspace)
-    assert page.scores == [("word count", ["0.970", "–", "−0.500", "–"])]
+    assert page.measures == [("word count", ["0.970", "–", "−0.500", "–"])]
     assert "multiplicity ρ" in to_html(page)
 
 

@@ -27,7 +27,7 @@ def relations(image_score: str = "paired", same: np.ndarray | None = None) -> Re
 @pytest.mark.parametrize(("kind", "expected"), [("paired", [0.6, 0.1]), ("maximum", [0.6, 0.9]), ("mean", [0.55, 0.5])])
 def test_an_image_takes_its_score_from_its_captions(kind: str, expected: list[float]) -> None:
     labels = relations(kind).labels(ROWS, Requirements(), torch.device("cpu"))
-    assert labels.image_score.tolist() == pytest.approx(expected)
+    assert labels.image_descriptiveness.tolist() == pytest.approx(expected)
     assert labels.containment is None
 
 

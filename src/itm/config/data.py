@@ -115,12 +115,12 @@ class CleanParameters(Section):
 
 
 class _Bounds(Section):
-    low: float = Field(ge=0, le=1, description="lower quantile of the training scores")
-    high: float = Field(ge=0, le=1, description="upper quantile of the training scores")
+    low: float = Field(ge=0, le=1, description="lower quantile of the training captions' d")
+    high: float = Field(ge=0, le=1, description="upper quantile of the training captions' d")
 
 
 class ScoreParameters(Section):
-    """The descriptiveness score d(caption) and its normalised form dn (options A1-A4)."""
+    """The descriptiveness d(caption) and its normalised form dn (options A1-A4)."""
 
     kind: Literal["tfidf", "keyword_count", "expected_fit"] = Field(
         description="what d is: tfidf = sum of TF-IDF over keywords (the paper's); keyword_count; "

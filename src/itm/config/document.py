@@ -123,7 +123,7 @@ def _methods(entries: dict[str, dict[str, Any]], stages: Tracking) -> str:
     return text
 
 
-_PARTS = {"loss": "what is minimised", "similarity": "how pairs are scored", "add": "what is added; {} = nothing"}
+_PARTS = {"loss": "what is minimised", "similarity": "how pairs are compared", "add": "what is added; {} = nothing"}
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class DitmParameters(LossSection):
         "pseudo_positives",
         "none",
     ] = Field(
-        description="A5: what the score changes of a negative: its margin (by the difference to the image's score, or "
+        description="A5: what dn changes of a negative: its margin (by the difference to the image's dn, or "
         "by its own), its weight, the chance to be left out; or, where relevance passes soft_threshold, its target, "
         "whether it counts at all, or its label"
     )
@@ -103,7 +103,7 @@ class DitmParameters(LossSection):
     mining: Mining = Field(description="A11: negatives that count after the warm-up (hinge)")
     margin_width: float = Field(
         gt=0,
-        description="w: score difference over which a negative falls from its whole margin, weight or chance to its "
+        description="w: difference of dn over which a negative falls from its whole margin, weight or chance to its "
         "floor (relative_margin, triplet_weight, negative_sampling)",
     )
     margin_floor: float = Field(
@@ -131,16 +131,16 @@ class DitmParameters(LossSection):
         "more comes first; 0 = all labels count alike (soft_targets, not with the base sigmoid)",
     )
     order_form: OrderForm = Field(
-        description="A7: hinge on pairs with a margin by score difference; experimental: fixed margins between rungs, "
+        description="A7: hinge on pairs with a margin by difference of dn; experimental: fixed margins between rungs, "
         "likelihood of the order, or divergence from softmax(margin * dn / temperature)"
     )
     order_weight: float = Field(
         ge=0, description="lambda_ord: weight of the order term on image-text similarities; 0 = off"
     )
     order_margin: float = Field(
-        ge=0, description="beta: order margin per unit of score difference (ladder: of a rung; listmle: not used)"
+        ge=0, description="beta: order margin per unit of difference of dn (ladder: of a rung; listmle: not used)"
     )
-    order_gap: float = Field(ge=0, description="smallest score difference that is ordered")
+    order_gap: float = Field(ge=0, description="smallest difference of dn that is ordered")
     order_temperature: float = Field(gt=0, description="temperature of the order terms (listmle, kl)")
     radius_weight: float = Field(
         ge=0, description="weight of the order term on text radii from the empty caption; 0 = off"

@@ -16,7 +16,7 @@ class MethodParameters(Section):
     """An entry of `method`: one row of the results."""
 
     loss: LossParameters = Field(description="what is minimised: a type and its options")
-    similarity: SimilarityParameters = Field(description="how pairs are scored: a type and its options")
+    similarity: SimilarityParameters = Field(description="how pairs are compared: a type and its options")
     add: Additions = Field(description="additions by name, each with its options; {} = none")
 
     @property

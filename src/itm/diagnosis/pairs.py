@@ -117,7 +117,8 @@ def diagnose(
             unlabelled = (~labels.positives).numpy()
             relaxed = refinement.relaxed.numpy() & unlabelled
             true = None if truth is None else truth.of(rows.images, rows.captions) & unlabelled
-            far = np.asarray(strength(options, found.gate, labels.score, labels.image_score), np.float32)
+            dn, image_dn = labels.descriptiveness, labels.image_descriptiveness
+            far = np.asarray(strength(options, found.gate, dn, image_dn), np.float32)
             result.batches += 1
             _count(result, unlabelled, relaxed, true, levels[rows.captions])
             if true is not None:

@@ -61,7 +61,9 @@ def rounded(metrics: Metrics, digits: int, where: str = "") -> Metrics:
         elif math.isfinite(value):
             found[name] = round(float(value), digits) + 0.0  # no negative zero
         else:
-            warnings.warn(f"{key} is not defined for this model (a constant score?); written as null", stacklevel=2)
+            warnings.warn(
+                f"{key} is not defined for this model (a constant similarity?); written as null", stacklevel=2
+            )
             found[name] = None
     return found
 

@@ -75,9 +75,9 @@ class Side:
     def walk(self, image: Floats, words: Words) -> list[dict[str, Any]]:
         """The texts met from the generic end to an image vector, with d."""
         steps = self._walker.to(image) if self._walker else []
-        described = words.scores([step.text for step in steps])
+        described = words.descriptiveness([step.text for step in steps])
         return [
-            {"text": step.text, "radius": round(step.radius, 4), "score": round(step.score, 4), "d": d}
+            {"text": step.text, "radius": round(step.radius, 4), "similarity": round(step.similarity, 4), "d": d}
             for step, d in zip(steps, described, strict=True)
         ]
 
@@ -108,16 +108,16 @@ class Explorer:
         with self._lock:
             for side in self.sides:
                 (query,) = side.model.encode_texts([text]).vectors
-                places, scores, grades = _graded(side.images @ query)
+                places, similarities, grades = _graded(side.images @ query)
                 results = [
-                    self._image(int(side.rows[place]), score, grade)
-                    for place, score, grade in zip(places.tolist(), scores, grades, strict=True)
+                    self._image(int(side.rows[place]), similarity, grade)
+                    for place, similarity, grade in zip(places.tolist(), similarities, grades, strict=True)
                 ]
                 walk = side.walk(side.images[places[0]], self.words)
                 models.append(
                     {"name": side.model.name, "results": results, "walk": walk, "walk_to": results[0]["name"]}
                 )
-        (described,) = self.words.scores([text])
+        (described,) = self.words.descriptiveness([text])
         query_facts = {"kind": "text", "text": text, "d": described, "shares": self.words.shares(text)}
         return {"query": query_facts, "models": models, "of": len(self.gallery.names), "note": self.words.note}
 
@@ -154,12 +154,13 @@ class Explorer:
     def _captions(self, side: Side, image: Floats, name: str) -> dict[str, Any]:
         results = []
         if len(side.captions):
-            places, scores, grades = _graded(side.captions @ image)
+            places, similarities, grades = _graded(side.captions @ image)
             found = [self.texts.captions[place] for place in places.tolist()]
             own = set(self.texts.own.get(name, ()))
+            described = self.words.descriptiveness(found)
             results = [
-                {"text": text, "score": score, "grade": grade, "d": d, "own": text in own}
-                for text, score, grade, d in zip(found, scores, grades, self.words.scores(found), strict=True)
+                {"text": text, "similarity": similarity, "grade": grade, "d": d, "own": text in own}
+                for text, similarity, grade, d in zip(found, similarities, grades, described, strict=True)
             ]
         return {
             "name": side.model.name,
@@ -175,30 +176,30 @@ class Explorer:
         query = {"kind": "photo", "name": _printable(name), "row": row}
         return {"query": query, "models": models, "of": len(self.texts.captions), "note": note}
 
-    def _image(self, row: int, score: float, grade: float) -> dict[str, Any]:
+    def _image(self, row: int, similarity: float, grade: float) -> dict[str, Any]:
         name = self.gallery.names[row]
         return {
             "row": row,
             "name": _printable(name),
-            "score": score,
+            "similarity": similarity,
             "grade": grade,
             "caption": max(self.texts.own.get(name, []), key=len, default=""),
         }
 
 
-def _graded(scores: Floats) -> tuple[NDArray[np.int64], list[float], list[float]]:
-    """Places of the best scores, the scores, and grades: 1 at the best, 0 at the median of all or below it.
+def _graded(similarities: Floats) -> tuple[NDArray[np.int64], list[float], list[float]]:
+    """Places of the largest similarities, these, and grades: 1 at the best, 0 at the median of all or below it.
 
-    >>> places, scores, grades = _graded(np.array([0.0, 0.5, 1.0, 0.25, 0.0], np.float32))
-    >>> places[:3].tolist(), scores[:3], grades[:3]
+    >>> places, similarities, grades = _graded(np.array([0.0, 0.5, 1.0, 0.25, 0.0], np.float32))
+    >>> places[:3].tolist(), similarities[:3], grades[:3]
     ([2, 1, 3], [1.0, 0.5, 0.25], [1.0, 0.3333, 0.0])
     """
-    places = np.argsort(-scores, kind="stable")[:SHOWN]
-    middle, best = float(np.median(scores)), float(scores.max())
+    places = np.argsort(-similarities, kind="stable")[:SHOWN]
+    middle, best = float(np.median(similarities)), float(similarities.max())
     span = best - middle
-    grades = (scores[places].astype(np.float64) - middle) / span if span > 0 else np.ones(len(places))
+    grades = (similarities[places].astype(np.float64) - middle) / span if span > 0 else np.ones(len(places))
     kept = np.clip(grades, 0, 1).round(4).tolist()
-    return places, [round(float(score), 4) for score in scores[places]], kept
+    return places, [round(float(value), 4) for value in similarities[places]], kept
 
 
 def _printable(name: str) -> str:

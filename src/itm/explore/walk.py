@@ -23,7 +23,7 @@ class Step(NamedTuple):
 
     text: str
     radius: float
-    score: float
+    similarity: float
 
 
 class Walker:
@@ -67,7 +67,7 @@ class Words:
             self._table = None  # type: ignore[assignment]
             self.note = MISSING
 
-    def scores(self, texts: Sequence[str]) -> list[float | None]:
+    def descriptiveness(self, texts: Sequence[str]) -> list[float | None]:
         """d of each text, or None where there is no table."""
         if self._table is None or not texts:
             return [None] * len(texts)

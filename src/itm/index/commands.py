@@ -57,7 +57,7 @@ def search(
     k: Annotated[int, typer.Option("-k", "--top", help="How many images to print.", min=1)] = 10,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every image; slower, misses none.")] = False,
 ) -> None:
-    """Print the images that match a text best: rank, score (inner product), name."""
+    """Print the images that match a text best: rank, similarity (inner product), name."""
     from itm.index.gallery import shown
     from itm.index.vectors import open_index
     from itm.model import model_hash, open_searchable
@@ -68,9 +68,9 @@ def search(
         raise_missing(folder, index)
     found.facts.check_model(model_hash(folder), str(index))
     (query,) = open_searchable(folder).encode_texts([text]).vectors
-    rows, scores = found.search(query, k, exact)
-    for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), start=1):
-        typer.echo(f"{rank:>4}  {score:7.4f}  {shown(found.names[row])}")
+    rows, similarities = found.search(query, k, exact)
+    for rank, (row, similarity) in enumerate(zip(rows.tolist(), similarities.tolist(), strict=True), start=1):
+        typer.echo(f"{rank:>4}  {similarity:7.4f}  {shown(found.names[row])}")
 
 
 def raise_missing(folder: Path, index: Path) -> None:

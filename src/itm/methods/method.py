@@ -97,8 +97,8 @@ class Labels:
     positives: (images, texts) bool, True where the caption belongs to the image (or to a copy of it in the
         batch); every row and every column has at least one. Pairs of the same image are never negatives.
     owner: (texts,) long, the batch row of the image that each caption was drawn for.
-    score: (texts,) float, descriptiveness dn of each caption, 0..1.
-    image_score: (images,) float, dn of each image (of its paired caption, or over all its captions).
+    descriptiveness: (texts,) float, dn of each caption, 0..1.
+    image_descriptiveness: (images,) float, dn of each image (of its paired caption, or over all its captions).
     containment: (images, texts) float 0..1, the idf-weighted share of the caption's keywords that occur in the
         image's captions; None unless the method requires it.
     image_rows, text_rows: (images,), (texts,) long, what names an image or a caption in every batch.
@@ -109,8 +109,8 @@ class Labels:
 
     positives: Tensor
     owner: Tensor
-    score: Tensor
-    image_score: Tensor
+    descriptiveness: Tensor
+    image_descriptiveness: Tensor
     containment: Tensor | None = None
     image_rows: Tensor | None = None
     text_rows: Tensor | None = None
@@ -149,7 +149,7 @@ class Losses:
 
 
 class Similarity(nn.Module):
-    """Two encoders on top of the towers' features, and a score of each pair.
+    """Two encoders on top of the towers' features, and a similarity of each pair.
 
     `kind` is "dot" where score(a, b) is the inner product of `index_image` and `index_text` (such vectors can be put
     into any inner-product index), else "pairwise": the pair must be looked at together. `width`: of the embeddings.
@@ -168,7 +168,7 @@ class Similarity(nn.Module):
         """Embedded texts; each row depends on its own features only."""
 
     def index_image(self, embedded: Embedded) -> Tensor:
-        """Vectors (batch, width) of images: for "dot" what the score multiplies, for "pairwise" the stand-ins."""
+        """Vectors (batch, width) of images: for "dot" the factors of the similarity, for "pairwise" the stand-ins."""
         return embedded.embedding
 
     def index_text(self, embedded: Embedded) -> Tensor:
@@ -180,12 +180,12 @@ class Similarity(nn.Module):
         return self.index_image(images) @ self.index_text(texts).T
 
     def multiply_adds(self, images: Embedded, texts: Embedded) -> float:
-        """Multiplications and additions that the score of one pair takes, on average over these images and texts."""
+        """Multiplications and additions that the similarity of a pair takes, on average over these images and texts."""
         return float(self.index_text(texts).shape[1])
 
 
 class Loss(nn.Module):
-    """What is minimised, given the scores of a batch."""
+    """What is minimised, given the similarities of a batch."""
 
     requires = Requirements()
 

@@ -85,8 +85,8 @@ def load_dataset(name: str, split: str, clean: Path, scored: Path) -> Dataset:
     """
     images = _columns(clean / IMAGES, ["image_id", "split"])
     captions = _columns(clean / CAPTIONS, ["caption_id", "image_id", "split", "text", "level", "multiplicity"])
-    scores = _columns(scored / CAPTIONS, ["caption_id", "normalised"])
-    if not np.array_equal(captions["caption_id"], scores["caption_id"]):
+    dn = _columns(scored / CAPTIONS, ["caption_id", "normalised"])
+    if not np.array_equal(captions["caption_id"], dn["caption_id"]):
         raise DataError(
             f"{scored / CAPTIONS}: its captions are not those of {clean / CAPTIONS}; run `dvc repro score`",
             reason="stale-scores",
@@ -111,7 +111,7 @@ def load_dataset(name: str, split: str, clean: Path, scored: Path) -> Dataset:
             np.array([row_of[image] for image in captions["image_id"][chosen]], dtype=np.intp),
             captions["level"][chosen].astype(np.int8),
             captions["multiplicity"][chosen].astype(np.int32),
-            scores["normalised"][chosen].astype(np.float32),
+            dn["normalised"][chosen].astype(np.float32),
         ),
     )
 

@@ -16,7 +16,7 @@ from itm.report.results import Results, Summary, summarise
 
 BINS = 8
 CLEARLY = 0.05
-"""Two captions of an image are compared when their normalised scores differ by more than this."""
+"""Two captions of an image are compared when their dn differ by more than this."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def curve(similarity: ArrayLike, normalised: ArrayLike, owner: ArrayLike, bins: 
     s, d, image = (np.asarray(a) for a in (similarity, normalised, owner))
     s, d = s.astype(np.float64), d.astype(np.float64)
     if not len(s) == len(d) == len(image):
-        raise DataError(f"order: {len(s)} similarities, {len(d)} scores and {len(image)} owners; one of each a caption")
+        raise DataError(
+            f"order: {len(s)} similarities, {len(d)} values of dn and {len(image)} owners; one of each a caption"
+        )
     count = np.bincount(image)
     centred = s - (np.bincount(image, s) / np.maximum(count, 1))[image]
     edges = np.unique(np.quantile(d, np.linspace(0, 1, bins + 1)))[1:-1]

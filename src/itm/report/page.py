@@ -69,7 +69,7 @@ class Page:
     training: list[Markup]
     training_by_method: list[Markup]
     training_runs: list[Run]
-    scores: list[tuple[str, list[str]]]
+    measures: list[tuple[str, list[str]]]
     cleaning: data_quality.Quality | None
     quality: list[tuple[str, list[tuple[str, str]]]]
     provenance: list[tuple[str, list[tuple[str, str]]]]
@@ -129,7 +129,7 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
         training=training.comparison_charts(histories),
         training_by_method=training.method_charts(histories),
         training_runs=training.read_runs(results.runs, results.methods, results.seeds),
-        scores=score_rows(results.runs.parent, parameters.encode.split),
+        measures=measure_rows(results.runs.parent, parameters.encode.split),
         cleaning=data_quality.read_quality(results.runs.parent / "quality.json"),
         quality=quality(results.runs.parent),
         provenance=provenance.facts(parameters, clean, scored, root),
@@ -153,20 +153,20 @@ def protocol_lines(results: Results, benchmark: str) -> list[tuple[str, str]]:
 def quality(folder: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     """What cleaning and scoring measured (results/quality.json, results/score.json), as far as they exist."""
     found = []
-    for title, name in (("Data quality", "quality.json"), ("Descriptiveness score", "score.json")):
+    for title, name in (("Data quality", "quality.json"), ("Descriptiveness", "score.json")):
         if (folder / name).is_file():
             found.append((title, leaves(read_json(folder / name))))
     return found
 
 
-def score_rows(folder: Path, split: str) -> list[tuple[str, list[str]]]:
-    """How each score of descriptiveness orders captions, from results/score.json; empty where that is unknown.
+def measure_rows(folder: Path, split: str) -> list[tuple[str, list[str]]]:
+    """How each measure of descriptiveness orders captions, from results/score.json; empty where that is unknown.
 
     Columns: tau within chains, share of chains in perfect order, tau with an image's levels, Spearman correlation
     with the number of images a caption is true of.
     """
     path = folder / "score.json"
-    scores = read_json(path).get("scores", {}) if path.is_file() else {}
+    measures = read_json(path).get("scores", {}) if path.is_file() else {}
     places = [
         ("chains", "chain_tau"),
         ("chains", "chain_strict"),
@@ -174,7 +174,7 @@ def score_rows(folder: Path, split: str) -> list[tuple[str, list[str]]]:
         (split, "multiplicity_spearman"),
     ]
     show = Column("", "", "correlation").show
-    rows = [(name, [show(parts.get(part, {}).get(key)) for part, key in places]) for name, parts in scores.items()]
+    rows = [(name, [show(parts.get(part, {}).get(key)) for part, key in places]) for name, parts in measures.items()]
     return [(name.replace("_", " "), cells) for name, cells in rows if any(cell != "–" for cell in cells)]
 
 

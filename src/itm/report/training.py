@@ -107,7 +107,7 @@ class Cost:
 
 
 def costs(results: Results) -> list[Cost]:
-    """One row a method, of its first seed; none where every method scores by inner product."""
+    """One row a method, of its first seed; none where every method compares by inner product."""
     benchmark = "retrieval" if "retrieval" in results.benchmarks else results.benchmarks[0]
     found = []
     for method in results.methods:

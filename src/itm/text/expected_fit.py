@@ -1,4 +1,4 @@
-"""A score beside TF-IDF: how few images a caption is expected to fit, by what training captions say of images."""
+"""Descriptiveness beside TF-IDF: how few images a caption is expected to fit, by what training captions say."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Relations:
         owner: (captions,) image row of each caption.
         same: (images,) rows with equal values are copies of one image (by content); their captions are positives
             of each other and never negatives.
-        score: (captions,) dn.
+        descriptiveness: (captions,) dn.
         image_score: how an image's dn is taken from its captions.
         keywords: (captions, vocabulary) idf of the keywords that a caption holds, 0 elsewhere.
     """
@@ -33,14 +33,16 @@ class Relations:
         self,
         owner: Rows,
         same: Rows,
-        score: Floats,
+        descriptiveness: Floats,
         image_score: ImageScore,
         keywords: sparse.csr_array | None,
     ) -> None:
-        self.owner, self.same, self.score = owner, same, score
+        self.owner, self.same, self.descriptiveness = owner, same, descriptiveness
         self.keywords = keywords
         images = len(same)
-        self.image_score = None if image_score == "paired" else image_scores(image_score, score, owner, images)
+        self.image_descriptiveness = (
+            None if image_score == "paired" else image_scores(image_score, descriptiveness, owner, images)
+        )
         if keywords is not None:
             self.image_keywords = keyword_union(keywords, owner, images)
 
@@ -48,12 +50,12 @@ class Relations:
         """The labels of a batch, on a device."""
         content = self.same[rows.images]
         positives = content[:, None] == self.same[self.owner[rows.captions]][None, :]
-        if self.image_score is None:
+        if self.image_descriptiveness is None:
             # the caption that an image is paired with: the first one drawn for it
             _, first = np.unique(rows.owner, return_index=True)
-            image_score = self.score[rows.captions[first]]
+            image_descriptiveness = self.descriptiveness[rows.captions[first]]
         else:
-            image_score = self.image_score[rows.images]
+            image_descriptiveness = self.image_descriptiveness[rows.images]
 
         def move(array: np.ndarray[Any, Any], kind: torch.dtype) -> torch.Tensor:
             return torch.as_tensor(array, dtype=kind).to(device)
@@ -64,8 +66,8 @@ class Relations:
         return Labels(
             positives=move(positives, torch.bool),
             owner=move(rows.owner, torch.long),
-            score=move(self.score[rows.captions], torch.float32),
-            image_score=move(image_score, torch.float32),
+            descriptiveness=move(self.descriptiveness[rows.captions], torch.float32),
+            image_descriptiveness=move(image_descriptiveness, torch.float32),
             containment=move(self.containment(rows.images, rows.captions), torch.float32)
             if requires.containment
             else None,

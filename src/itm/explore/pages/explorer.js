@@ -135,7 +135,7 @@ function imageMatch(match, rank) {
     keepPreview(null);
     ask("/match/image", json({ row: match.row }), "captions").then(() => $("matches").focus());
   });
-  item.querySelector(".score").textContent = number(match.score);
+  item.querySelector(".similarity").textContent = number(match.similarity);
   item.querySelector(".name").textContent = match.name;
   item.querySelector(".caption").textContent = match.caption;
   bar(item, match.grade);
@@ -147,7 +147,7 @@ function textMatch(match) {
   const button = item.querySelector("button");
   button.textContent = match.text;
   button.addEventListener("click", () => askText(match.text).then(() => $("matches").focus()));
-  item.querySelector(".score").textContent = number(match.score);
+  item.querySelector(".similarity").textContent = number(match.similarity);
   item.querySelector(".d").textContent = match.d === null ? "" : `d\u00a0${number(match.d, 2)}`;
   item.querySelector(".own").textContent = match.own ? "its own caption" : "";
   bar(item, match.grade);
@@ -199,7 +199,7 @@ function moveTo(level) {
     met.push(step.text);
     side.querySelector(".met").textContent = step.text;
     side.querySelector(".quiet").textContent =
-      `similarity ${number(step.score)}, distance from the empty caption ${number(step.radius)}` +
+      `similarity ${number(step.similarity)}, distance from the empty caption ${number(step.radius)}` +
       (step.d === null ? "" : `, d\u00a0${number(step.d, 2)}`);
     for (const item of side.querySelectorAll(".path li")) {
       if (Number(item.dataset.first) <= level && level <= Number(item.dataset.last)) item.setAttribute("aria-current", "step");

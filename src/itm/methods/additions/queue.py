@@ -113,8 +113,8 @@ class Queues(Addition):
             raise ValueError("the queue needs Labels.image_rows, text_rows and image_same")
         assert labels.text_same is not None
         # of an image that is there with several captions, dn is that of its labels
-        self.images.push(images.extra[KEY], labels.image_rows, labels.image_same, labels.image_score)
-        self.texts.push(texts.extra[KEY], labels.text_rows, labels.text_same, labels.score)
+        self.images.push(images.extra[KEY], labels.image_rows, labels.image_same, labels.image_descriptiveness)
+        self.texts.push(texts.extra[KEY], labels.text_rows, labels.text_same, labels.descriptiveness)
 
 
 def with_queued_texts(labels: Labels, queue: Queue) -> Labels:
@@ -124,7 +124,7 @@ def with_queued_texts(labels: Labels, queue: Queue) -> Labels:
         labels,
         positives=labels.image_same.unsqueeze(1) == queue.same.unsqueeze(0),
         owner=torch.full_like(queue.rows, -1),
-        score=queue.score.to(labels.score.dtype),
+        descriptiveness=queue.score.to(labels.descriptiveness.dtype),
         containment=_containment(labels, labels.image_rows, queue.rows),
         text_rows=queue.rows,
         text_same=queue.same,
@@ -138,7 +138,7 @@ def with_queued_images(labels: Labels, queue: Queue) -> Labels:
         labels,
         positives=queue.same.unsqueeze(1) == labels.text_same.unsqueeze(0),
         owner=torch.full_like(labels.owner, -1),
-        image_score=queue.score.to(labels.image_score.dtype),
+        image_descriptiveness=queue.score.to(labels.image_descriptiveness.dtype),
         containment=_containment(labels, queue.rows, labels.text_rows),
         image_rows=queue.rows,
         image_same=queue.same,

@@ -1,4 +1,4 @@
-"""`esl_global`: pooled features, one vector an image or text. The score is an inner product of two vectors."""
+"""`esl_global`: pooled features, one vector an image or text. Similarity is an inner product of two vectors."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class GpoSimilarity(Similarity):
-    """L2-normalised pooled tokens; score = cosine similarity, -1..1.
+    """L2-normalised pooled tokens; similarity = cosine, -1..1.
 
     Image tokens go through a linear map plus a small two-layer one, words through a linear map. In training each token
     is left out with a chance of `drop` (at least one stays). The two-layer map normalises over a token's dimensions,

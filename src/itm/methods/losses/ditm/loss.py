@@ -134,7 +134,7 @@ class DitmLoss(Loss):
         if refinement.relevance is not None:
             return 1 - refinement.relevance
         if refinement.pseudo is not None:
-            return (~refinement.pseudo).to(labels.score.dtype)
+            return (~refinement.pseudo).to(labels.descriptiveness.dtype)
         return refinement.weight if refinement.margin is None else refinement.margin / options.margin
 
     def after_step(self) -> None:

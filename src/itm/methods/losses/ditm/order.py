@@ -1,9 +1,10 @@
 """DITM's order: values of an image's captions that rise with their descriptiveness, from generic to specific.
 
 The values are similarities to the image, or distances from the empty caption. A list holds the captions that are
-ranked for one image: its own, and mined ones of other images in the batch. All forms take values, score and mask
-(images, width): what should rise, dn, and which places are in use. Where no caption of the batch is more descriptive
-than another by more than `gap`, a term is zero, with a gradient of zero. None depends on the order inside a list.
+ranked for one image: its own, and mined ones of other images in the batch. All forms take values, dn and mask
+(images, width): what should rise, with what, and which places are in use. Where no caption of the batch is more
+descriptive than another by more than `gap`, a term is zero, with a gradient of zero. None depends on the order inside
+a list.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ def order_terms(
     if not (options.order_weight > 0 or options.radius_weight > 0):
         return terms
     lists = _lists(options, similarities, labels, found)
-    score = lists.of_texts(labels.score)
+    dn = lists.of_texts(labels.descriptiveness)
 
     def term(values: Tensor, margin: float, weight: float) -> Term:
         form, gap, temperature = options.order_form, options.order_gap, options.order_temperature
-        return Term(list_order(form, values, score, lists, margin, gap, temperature), weight)
+        return Term(list_order(form, values, dn, lists, margin, gap, temperature), weight)
 
     if options.order_weight > 0:
         terms["order"] = term(lists.of_pairs(similarities), options.order_margin, options.order_weight)
@@ -110,39 +111,40 @@ def own_lists(owner: Tensor, images: int) -> Lists:
 
 
 def with_mined(own: Lists, candidates: Tensor, similarities: Tensor, limit: int) -> Lists:
-    """Own captions, and after them the `limit` candidates that score highest for each image (fewer where there
-    are fewer). candidates: (images, texts) bool, must hold none of the own. similarities: (images, texts).
+    """Own captions, and after them the `limit` captions of `candidates` that are most similar to
+    each image (fewer where there are fewer). candidates: (images, texts) bool, must hold none of the own.
+    similarities: (images, texts).
 
     >>> own = own_lists(torch.tensor([0, 1, 1]), 2)
     >>> mined = with_mined(own, torch.tensor([[False, True, True], [False] * 3]), torch.tensor([[0, 1, 2.0]] * 2), 1)
     >>> mined.index[0][mined.mask[0]].tolist(), mined.index[1][mined.mask[1]].tolist()
     ([0, 2], [1, 2])
     """
-    scored = similarities.detach().masked_fill(~candidates, -torch.inf)
-    best = scored.topk(min(limit, scored.shape[1]), dim=1)
+    among = similarities.detach().masked_fill(~candidates, -torch.inf)
+    best = among.topk(min(limit, among.shape[1]), dim=1)
     return Lists(torch.cat([own.index, best.indices], 1), torch.cat([own.mask, best.values > -torch.inf], 1))
 
 
 def list_order(
-    form: OrderForm, values: Tensor, score: Tensor, lists: Lists, margin: float, gap: float, temperature: float
+    form: OrderForm, values: Tensor, dn: Tensor, lists: Lists, margin: float, gap: float, temperature: float
 ) -> Tensor:
     """The order term of one of the four forms; margin and temperature as that form uses them."""
     if form == "ladder":
-        return ladder(values, score, lists.mask, margin, gap)
+        return ladder(values, dn, lists.mask, margin, gap)
     if form == "listmle":
-        return list_mle(values, score, lists.mask, gap, temperature)
+        return list_mle(values, dn, lists.mask, gap, temperature)
     if form == "kl":
-        return list_kl(values, score, lists.mask, margin, gap, temperature)
-    return pairwise(values, score, lists, margin, gap)
+        return list_kl(values, dn, lists.mask, margin, gap, temperature)
+    return pairwise(values, dn, lists, margin, gap)
 
 
-def rises(score: Tensor, mask: Tensor, gap: float) -> Tensor:
+def rises(dn: Tensor, mask: Tensor, gap: float) -> Tensor:
     """(images, width, width) bool, [i, q, p]: place q is more descriptive than place p by more than `gap`."""
     both = mask.unsqueeze(2) & mask.unsqueeze(1)
-    return both & (score.unsqueeze(2) - score.unsqueeze(1) > gap)
+    return both & (dn.unsqueeze(2) - dn.unsqueeze(1) > gap)
 
 
-def pairwise(values: Tensor, score: Tensor, lists: Lists, margin: float, gap: float) -> Tensor:
+def pairwise(values: Tensor, dn: Tensor, lists: Lists, margin: float, gap: float) -> Tensor:
     """The mean of [margin * (d_q - d_p) + v_p - v_q]_+ over an image's caption pairs with d_q - d_p > gap.
 
     With v = similarity to the image this is the cross-modal generic-to-specific term (DITM, inferred; the shape
@@ -153,17 +155,17 @@ def pairwise(values: Tensor, score: Tensor, lists: Lists, margin: float, gap: fl
     >>> round(pairwise(row(0.5, 0.4), row(0.0, 1.0), own_lists(torch.tensor([0, 0]), 1), 0.1, 0.05).item(), 6)
     0.2
     """
-    image, specific, generic = rises(score, lists.mask, gap).nonzero(as_tuple=True)
+    image, specific, generic = rises(dn, lists.mask, gap).nonzero(as_tuple=True)
     if image.numel() == 0:
         return values.sum() * 0
     rows = lists.index[image, generic] * (int(lists.index.max()) + 1) + lists.index[image, specific]
     order = torch.argsort(rows, stable=True)
     image, specific, generic = image[order], specific[order], generic[order]
-    rise = margin * (score[image, specific] - score[image, generic])
+    rise = margin * (dn[image, specific] - dn[image, generic])
     return (rise + values[image, generic] - values[image, specific]).clamp(min=0).mean()
 
 
-def ladder(values: Tensor, score: Tensor, mask: Tensor, margin: float, gap: float) -> Tensor:
+def ladder(values: Tensor, dn: Tensor, mask: Tensor, margin: float, gap: float) -> Tensor:
     """The mean over rungs of [margin - (least value on or above the rung) + (largest value below it)]_+.
 
     A rung is a caption that has less descriptive ones; the margin is fixed (after the ladder loss, Zhou et al. 2020:
@@ -173,18 +175,18 @@ def ladder(values: Tensor, score: Tensor, mask: Tensor, margin: float, gap: floa
     >>> round(ladder(row(0.1, 0.5, 0.4), row(0.0, 0.5, 1.0), row(True, True, True), 0.2, 0.05).item(), 6)
     0.15
     """
-    below = rises(score, mask, gap)
+    below = rises(dn, mask, gap)
     rung = below.any(2)
     if not rung.any():
         return values.sum() * 0
-    above = mask.unsqueeze(1) & mask.unsqueeze(2) & (score.unsqueeze(1) >= score.unsqueeze(2))
+    above = mask.unsqueeze(1) & mask.unsqueeze(2) & (dn.unsqueeze(1) >= dn.unsqueeze(2))
     rows = values.unsqueeze(1).expand_as(below)
     largest = rows.masked_fill(~below, -torch.inf).amax(2)[rung]
     least = rows.masked_fill(~above, torch.inf).amin(2)[rung]
     return (margin - least + largest).clamp(min=0).mean()
 
 
-def list_mle(values: Tensor, score: Tensor, mask: Tensor, gap: float, temperature: float) -> Tensor:
+def list_mle(values: Tensor, dn: Tensor, mask: Tensor, gap: float, temperature: float) -> Tensor:
     """The mean of -log( exp(v_q/tau) / sum of exp(v_p/tau) over q and all p with d_q - d_p > gap ) over q with such p.
 
     The likelihood of the order from specific to generic (ListMLE, Xia et al. 2008). Captions within `gap` of each
@@ -194,7 +196,7 @@ def list_mle(values: Tensor, score: Tensor, mask: Tensor, gap: float, temperatur
     >>> round(list_mle(row(0.0, 0.0), row(0.0, 1.0), row(True, True), 0.05, 1.0).item(), 6)
     0.693147
     """
-    below = rises(score, mask, gap)
+    below = rises(dn, mask, gap)
     ordered = below.any(2)
     if not ordered.any():
         return values.sum() * 0
@@ -204,7 +206,7 @@ def list_mle(values: Tensor, score: Tensor, mask: Tensor, gap: float, temperatur
     return (total - (values / temperature)[ordered]).mean()
 
 
-def list_kl(values: Tensor, score: Tensor, mask: Tensor, margin: float, gap: float, temperature: float) -> Tensor:
+def list_kl(values: Tensor, dn: Tensor, mask: Tensor, margin: float, gap: float, temperature: float) -> Tensor:
     """The mean of KL( softmax(margin * d / tau) || softmax(v / tau) ) over lists with captions more than `gap` apart.
 
     Zero exactly where all differences of values are `margin` times those of d: this form asks for a distance, the
@@ -214,11 +216,11 @@ def list_kl(values: Tensor, score: Tensor, mask: Tensor, margin: float, gap: flo
     >>> round(list_kl(row(0.3, 0.4), row(0.0, 1.0), row(True, True), 0.1, 0.05, 0.07).item(), 6)
     0.0
     """
-    lists = rises(score, mask, gap).flatten(1).any(1)
+    lists = rises(dn, mask, gap).flatten(1).any(1)
     if not lists.any():
         return values.sum() * 0
     outside = ~mask[lists]
-    wanted = _log_softmax(margin * score[lists] / temperature, outside)
+    wanted = _log_softmax(margin * dn[lists] / temperature, outside)
     found = _log_softmax(values[lists] / temperature, outside)
     return (wanted.exp().masked_fill(outside, 0) * (wanted - found)).sum(1).mean()
 

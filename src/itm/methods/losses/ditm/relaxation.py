@@ -53,7 +53,8 @@ class Refinement:
 
 def evidence(options: DitmParameters, labels: Labels, texts: Tensor | None) -> Evidence:
     """The evidence of a batch; `texts` are its embedded captions, needed for the text_cosine gate only."""
-    return Evidence(difference(labels.score, labels.image_score), gate_of(options.gate, labels, texts))
+    further = difference(labels.descriptiveness, labels.image_descriptiveness)
+    return Evidence(further, gate_of(options.gate, labels, texts))
 
 
 def refine(options: DitmParameters, labels: Labels, found: Evidence, step: int) -> Refinement:
@@ -68,13 +69,13 @@ def refine(options: DitmParameters, labels: Labels, found: Evidence, step: int) 
         relevant = relevance(options, found.gate, found.difference)
         likely = (relevant > 0) & ~labels.positives
         if kind == "soft_targets":
-            weight = 1 + options.label_slope * labels.score if options.label_slope else None
+            weight = 1 + options.label_slope * labels.descriptiveness if options.label_slope else None
             relaxed = relevant > 0 if relaxes(options) else nothing
             return Refinement(relevance=relevant, label_weight=weight, relaxed=relaxed)
         if kind == "masked":
             return Refinement(weight=(~likely).to(relevant.dtype), relaxed=likely)
         return Refinement(pseudo=likely, relaxed=likely)
-    left = 1 - lost(options, found.gate, found.difference, labels.score)
+    left = 1 - lost(options, found.gate, found.difference, labels.descriptiveness)
     if kind in ("relative_margin", "absolute_margin"):
         return Refinement(margin=options.margin * left, relaxed=left < 1)
     if kind == "negative_sampling":
@@ -92,7 +93,7 @@ def gate_of(kind: Gate, labels: Labels, texts: Tensor | None) -> Tensor:
         ValueError: the gate needs `Labels.containment` or embedded texts, and there are none.
     """
     if kind == "none":
-        return torch.ones(labels.positives.shape, dtype=labels.score.dtype, device=labels.score.device)
+        return torch.ones_like(labels.positives, dtype=labels.descriptiveness.dtype)
     if kind == "text_cosine":
         if texts is None:
             raise ValueError("the text_cosine gate needs embedded texts")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AahrSimilarity(Similarity):
-    """One `FusedEncoder` a modality; score = inner product of their outputs, cosine where `normalise` is set.
+    """One `FusedEncoder` a modality; similarity = inner product of their outputs, cosine where `normalise` is set.
 
     Embedded rows have `extra["local"]`, the pooled tokens before the gate, and in training also the projected tokens,
     without a gradient: what the instance graph looks at.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from itm.data.layout import CAPTIONS, IMAGES, SPLITS, TRUTH
 from itm.errors import DataError
+from itm.evaluation.tables import positions, read_columns
 
 TRUE = 5.0
 """The grade of a caption that is true of the image."""
@@ -59,8 +59,8 @@ class Dataset:
                 return None
             images, captions = stored[f"{self.split}_image_ids"], stored[f"{self.split}_caption_ids"]
             true = np.asarray(stored[name] == TRUE)
-        rows = _positions(images.tolist(), self.image_ids, path, "image")
-        columns = _positions(captions.tolist(), self.captions.ids.tolist(), path, "caption")
+        rows = positions(images, np.array(self.image_ids), "images", str(path))
+        columns = positions(captions, self.captions.ids, "captions", str(path))
         return true[np.ix_(rows, columns)]
 
     def longest_caption(self, image: int) -> str:
@@ -83,9 +83,10 @@ def load_dataset(name: str, split: str, clean: Path, scored: Path) -> Dataset:
     Raises:
         DataError: a table is missing, or clean and scored captions are not the same rows.
     """
-    images = _columns(clean / IMAGES, ["image_id", "split"])
-    captions = _columns(clean / CAPTIONS, ["caption_id", "image_id", "split", "text", "level", "multiplicity"])
-    dn = _columns(scored / CAPTIONS, ["caption_id", "normalised"])
+    images = read_columns(clean / IMAGES, ("image_id", "split"))
+    names = ("caption_id", "image_id", "split", "text", "level", "multiplicity")
+    captions = read_columns(clean / CAPTIONS, names)
+    dn = read_columns(scored / CAPTIONS, ("caption_id", "normalised"))
     if not np.array_equal(captions["caption_id"], dn["caption_id"]):
         raise DataError(
             f"{scored / CAPTIONS}: its captions are not those of {clean / CAPTIONS}; run `dvc repro score`",
@@ -96,43 +97,20 @@ def load_dataset(name: str, split: str, clean: Path, scored: Path) -> Dataset:
         for part in (*SPLITS, "hierarcaps")
         if np.any(images["split"] == part)
     }
-    ids = images["image_id"][images["split"] == split].tolist()
+    ids = images["image_id"][images["split"] == split]
     chosen = captions["split"] == split
-    row_of = {image: row for row, image in enumerate(ids)}
     return Dataset(
         name,
         split,
         clean,
         counts,
-        ids,
+        ids.tolist(),
         Captions(
             captions["caption_id"][chosen].astype(np.int64),
             captions["text"][chosen].tolist(),
-            np.array([row_of[image] for image in captions["image_id"][chosen]], dtype=np.intp),
+            positions(ids, captions["image_id"][chosen], "captions' images", str(clean / IMAGES)),
             captions["level"][chosen].astype(np.int8),
             captions["multiplicity"][chosen].astype(np.int32),
             dn["normalised"][chosen].astype(np.float32),
         ),
     )
-
-
-def _columns(path: Path, names: list[str]) -> dict[str, NDArray[np.generic]]:
-    from pyarrow.parquet import read_table  # only the stages that read tables pay for it
-
-    try:
-        table = read_table(path, columns=names, use_threads=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run `dvc repro`", reason="missing-file") from None
-    return {name: table[name].to_numpy() for name in names}
-
-
-def _positions(wanted: Sequence[object], known: Sequence[object], path: Path, what: str) -> list[int]:
-    """Rows of `wanted` that hold `known`, in the order of `known`."""
-    place = {each: row for row, each in enumerate(wanted)}
-    missing = [each for each in known if each not in place]
-    if missing:
-        raise DataError(
-            f"{path}: {len(missing)} {what}s of the tables are not in it ({missing[0]}, ...); run `dvc repro clean`",
-            reason="stale-truth",
-        )
-    return [place[each] for each in known]

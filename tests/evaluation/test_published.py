@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from itm.errors import ConfigError, DataError
+from itm.evaluation.keys import flat_metrics
 from itm.evaluation.published import BENCHMARKS, coco_files, evaluate_file, sources
 from itm.evaluation.published.quoted import QUOTED
-from itm.evaluation.keys import flat_metrics
 
 IMAGES, DIMENSION = 20, 12
 CXC_COLUMNS = {"sts": ("caption1", "caption2"), "sis": ("image1", "image2"), "sits": ("caption", "image")}

@@ -37,8 +37,8 @@ def evaluate(
     from rich.console import Console
 
     from itm.errors import ConfigError
-    from itm.evaluation.published import BENCHMARKS, evaluate_file
     from itm.evaluation.keys import metric_lines
+    from itm.evaluation.published import BENCHMARKS, evaluate_file
 
     console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]

@@ -146,9 +146,7 @@ def sort_runs(runs: Sequence[Run], key: str) -> list[Run]:
         return sorted(runs, key=columns[key])
     metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
     if key not in metrics:
-        raise ConfigError(
-            f"--sort {key}: no such column; {meant(key, [*columns, *metrics])}", reason="unknown-column"
-        )
+        raise ConfigError(f"--sort {key}: no such column; {meant(key, [*columns, *metrics])}", reason="unknown-column")
 
     def value(run: Run) -> float:
         found = run.metrics.get(key, math.nan)

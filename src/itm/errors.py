@@ -119,6 +119,15 @@ def first_few(items: Iterable[object], total: int | None = None, limit: int = 3)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
+def printable(text: str) -> str:
+    """A text from elsewhere (a file's name, a server's words) on one line: what cannot be printed as escapes.
+
+    >>> printable("a \\x1b[31m\\udcff.png")
+    'a \\\\x1b[31m\\\\udcff.png'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the closest known word, or all of them when none is close.
 

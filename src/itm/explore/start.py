@@ -8,10 +8,10 @@ from pathlib import Path
 
 from itm.data.layout import IMAGES
 from itm.data.progress import counted
-from itm.errors import ConfigError, first_few
+from itm.errors import ConfigError, first_few, printable
 from itm.explore.matching import Explorer, Side, read_known_texts
 from itm.explore.walk import Words
-from itm.index.gallery import cores, open_gallery, shown
+from itm.index.gallery import cores, open_gallery
 from itm.model import open_searchable
 
 SPLITS = ("test", "hierarcaps")
@@ -56,7 +56,7 @@ def open_explorer(
         with counted(model.name) as progress:
             sides.append(Side(model, gallery, texts, threads, progress))
     for name, fault in sides[0].broken:
-        say(f"left out: {shown(name)}: {fault}")
+        say(printable(f"left out: {name}: {fault}"))
     return Explorer(sides, gallery, texts, Words(idf))
 
 

@@ -28,7 +28,8 @@ def index(
     Broken photos are listed and left out.
     """
     from itm.data.progress import counted
-    from itm.index.gallery import cores, embed_gallery, open_gallery, shown
+    from itm.errors import printable
+    from itm.index.gallery import cores, embed_gallery, open_gallery
     from itm.index.vectors import Facts, write_index
     from itm.model import model_hash, open_searchable
 
@@ -38,13 +39,13 @@ def index(
     with counted("embed") as progress:
         rows, vectors, broken = embed_gallery(gallery, opened, threads, progress)
     for name, fault in broken:
-        typer.echo(f"left out: {shown(name)}: {fault}", err=True)
+        typer.echo(printable(f"left out: {name}: {fault}"), err=True)
     names = [gallery.names[row] for row in rows]
     facts = Facts(digest, opened.name, opened.kind, gallery.source, str(model))
     with counted("index") as progress:
         write_index(out, names, vectors, facts, threads, progress)
     left = f", {len(broken)} left out" if broken else ""
-    typer.echo(f"{out}: {len(names)} images of {gallery.source} by {opened.name}{left}")
+    typer.echo(printable(f"{out}: {len(names)} images of {gallery.source} by {opened.name}{left}"))
 
 
 @search_app.command()
@@ -58,7 +59,7 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every image; slower, misses none.")] = False,
 ) -> None:
     """Print the images that match a text best: rank, similarity (inner product), name."""
-    from itm.index.gallery import shown
+    from itm.errors import printable
     from itm.index.vectors import open_index
     from itm.model import model_hash, open_searchable
 
@@ -70,7 +71,7 @@ def search(
     (query,) = open_searchable(folder).encode_texts([text]).vectors
     rows, similarities = found.search(query, k, exact)
     for rank, (row, similarity) in enumerate(zip(rows.tolist(), similarities.tolist(), strict=True), start=1):
-        typer.echo(f"{rank:>4}  {similarity:7.4f}  {shown(found.names[row])}")
+        typer.echo(f"{rank:>4}  {similarity:7.4f}  {printable(found.names[row])}")
 
 
 def raise_missing(folder: Path, index: Path) -> None:

@@ -170,15 +170,6 @@ def embed_gallery(
     return np.array(rows, np.int64), np.concatenate(parts), squares.broken
 
 
-def shown(name: str) -> str:
-    """A file name as it can be printed: bytes that are no UTF-8, and control characters, as escapes.
-
-    >>> shown("a \\x1b[31m\\udcff.png")
-    'a \\\\x1b[31m\\\\udcff.png'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

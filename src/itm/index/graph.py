@@ -69,11 +69,24 @@ def lift(vectors: Floats, norm: Floats, longest: float) -> Floats:
 
 
 class Graph:
-    """A serialised graph, opened where it lies: nothing of it is copied."""
+    """A serialised graph over `count` vectors, opened where it lies: nothing of it is copied.
 
-    def __init__(self, content: Bytes, dimension: int) -> None:
+    usearch trusts what it opens: the bytes must be those that `build_graph` gave.
+
+    Raises:
+        ValueError: the graph is of another number of vectors, or of another dimension.
+    """
+
+    def __init__(self, content: Bytes, count: int, dimension: int) -> None:
         from usearch.index import Index
 
+        try:
+            facts = Index.metadata(content.data) or {}
+        except Exception as error:  # usearch has no class of its own for them
+            raise ValueError(f"no graph: {error}") from None
+        found = (facts.get("count_present"), facts.get("dimensions"))
+        if found != (count, dimension + 1):
+            raise ValueError(f"its graph is of {found[0]} x {found[1]} values, not {count} x {dimension + 1}")
         self._content = content  # the graph reads from it as long as it lives
         self._index = cast(Any, Index(ndim=dimension + 1, metric="ip", dtype=DTYPE, enable_key_lookups=False))
         self._index.view(content.data)

@@ -1,7 +1,12 @@
-"""An index of named vectors: write, open, search by inner product."""
+"""An index of named vectors: write, open, search by inner product.
+
+A graph whose bytes were changed makes usearch read memory that is not its own. So the file holds a SHA-256 of all that
+it says, and nothing of a file is used before that is compared.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +22,7 @@ from itm.data.files import atomic_path
 from itm.errors import DataError
 from itm.index.graph import EXPANSION_SEARCH, Floats, Graph, build_graph
 
-FORMAT = "graded-itm index 1"
+FORMAT = "graded-itm index 2"
 _BLOCK = 65_536
 _EXACT_BELOW = 20_000
 """So few vectors are looked through as fast as a graph is."""
@@ -142,36 +147,46 @@ def open_index(path: Path) -> VectorIndex:
     """An index as it lies in its file: vectors and graph are read from the disk when they are needed.
 
     Raises:
-        DataError: the file is missing, damaged, or of another format.
+        DataError: the file is missing, damaged, or of another format; or its names, vectors and graph do not belong
+            together ("damaged-index").
     """
     arrays, facts = map_arrays(path)
     if facts.pop("format", "") != FORMAT or not {"names", "vectors"} <= arrays.keys():
-        raise DataError(f"{path}: not an index of this version; write it with `itm index`", reason="other-format")
-    names = json.loads(arrays["names"].tobytes().decode("utf-8", "surrogateescape"))
-    vectors: Floats = arrays["vectors"]
-    graph = Graph(arrays["graph"], vectors.shape[1]) if "graph" in arrays else None
+        raise DataError(f"{path}: not an index of this version; {_AGAIN}", reason="other-format")
     try:
         known = Facts(**facts)
     except TypeError:
-        raise DataError(
-            f"{path}: does not say which model made it; write it with `itm index`", reason="other-format"
-        ) from None
+        raise DataError(f"{path}: does not say which model made it; {_AGAIN}", reason="other-format") from None
+    try:
+        names = json.loads(arrays["names"].tobytes().decode("utf-8", "surrogateescape"))
+        vectors: Floats = arrays["vectors"]
+        if vectors.ndim != 2 or vectors.dtype != np.float32:
+            raise ValueError(f"the vectors have shape {vectors.shape} and type {vectors.dtype}")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("the names are no list of texts")
+        if len(names) != len(vectors):
+            raise ValueError(f"{len(names)} names for {len(vectors)} vectors")
+        graph = Graph(arrays["graph"], *vectors.shape) if "graph" in arrays else None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: damaged ({error}); {_AGAIN}", reason="damaged-index") from None
     return VectorIndex(names, vectors, known, graph)
 
 
 Array = NDArray[Any]
 _NAMES: dict[str, np.dtype[Any]] = {"U8": np.dtype("u1"), "F32": np.dtype("<f4")}
 _LONGEST_HEADER = 100_000_000
+_AGAIN = "write it again with `itm index`"
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array], facts: Mapping[str, str]) -> None:
-    """Write uint8 and float32 arrays, float32 first so that each is aligned, and facts as strings.
+    """Write uint8 and float32 arrays, float32 first so that each is aligned, facts as strings, and a SHA-256 of all.
 
     Any safetensors reader reads the file. That package's own writer would hold a second copy of every array.
     """
     codes = {dtype: code for code, dtype in _NAMES.items()}
     order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(sorted(facts.items()))}
+    contents = [np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data for name in order]
     place = 0
     for name in order:
         array = arrays[name]
@@ -181,19 +196,20 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], facts: Mapping[str, st
             "data_offsets": [place, place + array.nbytes],
         }
         place += array.nbytes
-    text = json.dumps(header, ensure_ascii=False).encode()
+    header["__metadata__"]["sha256"] = _digest(header, contents)
+    text = json.dumps(header).encode()
     text += b" " * (-len(text) % 64)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            file.write(np.ascontiguousarray(arrays[name]).view(np.uint8).data)
+        for content in contents:
+            file.write(content)
 
 
 def map_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """The arrays, as read-only views of the mapped file, and the facts.
+    """The arrays, as read-only views of the mapped file, and the facts. The whole file is read once, to check it.
 
     Raises:
-        DataError: the file is missing ("missing-file"), or not of this format or cut ("damaged-index").
+        DataError: the file is missing ("missing-file"), not of this format, cut or changed ("damaged-index").
     """
     try:
         with path.open("rb") as file:
@@ -202,15 +218,26 @@ def map_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         if start > min(len(mapped), _LONGEST_HEADER):
             raise ValueError("no header")
         header = json.loads(bytes(mapped[8:start]))
+        written = header["__metadata__"].pop("sha256", None)
+        if written is None:
+            raise DataError(f"{path}: not an index of this version; {_AGAIN}", reason="other-format")
+        if written != _digest(header, [mapped[start:]]):
+            raise ValueError("its bytes are not those that were written")
         facts = header.pop("__metadata__")
         arrays = {name: _view(mapped[start:], **entry) for name, entry in header.items()}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `itm index` writes one", reason="missing-file") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path}: not an index, or cut ({error}); write it again with `itm index`", reason="damaged-index"
-        ) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise DataError(f"{path}: not an index, or damaged ({error}); {_AGAIN}", reason="damaged-index") from None
     return arrays, facts
+
+
+def _digest(header: Mapping[str, Any], contents: Sequence[memoryview]) -> str:
+    """The SHA-256 of a header without its own SHA-256, and of what follows it."""
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _view(content: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:

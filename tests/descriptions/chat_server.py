@@ -13,7 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The n-th request for an image gets the n-th fault of the script, then an answer that names the image."""
+    """The n-th request for an image gets the n-th fault of the script, then an answer that names the image.
+
+    A fault is a status, "timeout", "cut", or a whole reply: status, headers, body.
+    """
 
     server: ChatStub
     protocol_version = "HTTP/1.1"
@@ -39,33 +42,29 @@ class Handler(BaseHTTPRequestHandler):
             with stub.lock:
                 stub.running -= 1
 
-    def _behave(self, fault: str, name: str) -> None:
+    def _behave(self, fault: str | tuple[int, dict[str, str], bytes], name: str) -> None:
         usage = {"prompt_tokens": 100, "completion_tokens": 10}
-        if fault == "timeout":
+        if isinstance(fault, tuple):
+            self._send(*fault)
+        elif fault == "timeout":
             self.server.closing.wait(60)  # longer than anybody waits
             self.close_connection = True
         elif fault == "cut":
             self.close_connection = True
             self.connection.close()
         elif fault.isdigit():
-            self._send(int(fault), json.dumps({"error": {"message": f"no {fault}"}}).encode())
-        elif fault == "malformed":
-            self._send(200, b'{"choices": [{"mess')
-        elif fault == "shapeless":
-            self._send(200, b'{"object": "error"}')
-        elif fault == "empty":
-            self._send(200, json.dumps({"choices": [{"message": {"content": "  "}}], "usage": usage}).encode())
+            again = {"Retry-After": "0"} if fault == "429" else {}
+            self._send(int(fault), again, json.dumps({"error": {"message": f"no {fault}"}}).encode())
         else:
             text = json.dumps({"choices": [{"message": {"content": f"image {name}"}}], "usage": usage})
-            self._send(200, text.encode())
+            self._send(200, {}, text.encode())
             with self.server.lock:
                 self.server.answered[name] += 1
 
-    def _send(self, status: int, body: bytes) -> None:
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        if status == 429:
-            self.send_header("Retry-After", "0")
+        for key, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(key, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -81,7 +80,7 @@ class ChatStub(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, script: list[str] = (), before: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, script: list = (), before: Callable[[], object] = lambda: None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.script, self.before = list(script), before
         self.asked: Counter[str] = Counter()

@@ -1,7 +1,10 @@
 """What the tests of this folder share: options, pictures, words."""
 
 import hashlib
+from pathlib import Path
 
+from itm.descriptions.asking import Hints, describe_by_asking
+from itm.descriptions.chat import ChatServer
 from itm.descriptions.questions import Picture
 
 PLAIN = {
@@ -62,3 +65,15 @@ def picture(row: int, split: str = "train", name: str | None = None) -> Picture:
 
 
 WORDS = ("dog", "cat", "bird", "car")
+
+
+def ask(stub, options, pictures, **changes):
+    """Descriptions by a `ChatStub`, and what they took; the journal lies in ./journal."""
+    parameters = options(server=stub.address, **changes)
+    names = {one.row: one.image_id for one in pictures}
+    server = ChatServer(parameters, lambda row: content(names[row]), pause=0.01)
+    return describe_by_asking(pictures, server, parameters, Hints(own={"i0": ["a dog", "it runs"]}), Path("journal"))
+
+
+def journal_lines() -> list[str]:
+    return [line for file in Path("journal").glob("*.jsonl") for line in file.read_text().splitlines()]

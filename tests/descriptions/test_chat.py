@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from chat_server import ChatStub
-from described import PLAIN, content, picture
+from described import PLAIN, ask, content, journal_lines, picture
 
 from itm.descriptions.asking import Hints, describe_by_asking
 from itm.descriptions.chat import ChatServer
@@ -18,18 +18,7 @@ from itm.descriptions.journal import Journal
 from itm.errors import ModelError
 
 HERE = Path(__file__).parent
-FAULTS = ["timeout", "429", "500", "malformed", "shapeless", "empty", "cut"]
-
-
-def ask(stub, options, pictures, **changes):
-    parameters = options(server=stub.address, **changes)
-    names = {one.row: one.image_id for one in pictures}
-    server = ChatServer(parameters, lambda row: content(names[row]), pause=0.01)
-    return describe_by_asking(pictures, server, parameters, Hints(own={"i0": ["a dog", "it runs"]}), Path("journal"))
-
-
-def journal_lines() -> list[str]:
-    return [line for file in Path("journal").glob("*.jsonl") for line in file.read_text().splitlines()]
+FAULTS = ["timeout", "429", "500", "cut"]
 
 
 @pytest.mark.slow
@@ -44,17 +33,16 @@ def test_each_fault_is_got_over_and_nothing_is_described_twice(fault, options):
     assert [one.image_id for one in found] == [one.image_id for one in pictures]
     assert [one.text for one in found] == [f"image {one.sha256[:8]}" for one in pictures]
     assert len(journal_lines()) == 5
-    wasted = 2 if fault == "empty" else 1  # an empty text was paid for too
-    assert (usage.tokens_read, usage.tokens_written) == (500 * wasted, 50 * wasted)
-    assert usage.cost == pytest.approx((500 + 2 * 50) * wasted / 1e6)
+    assert (usage.tokens_read, usage.tokens_written) == (500, 50)
+    assert usage.cost == pytest.approx((500 + 2 * 50) / 1e6)
 
 
 @pytest.mark.slow
 def test_all_faults_in_a_row_are_got_over(options):
-    with ChatStub(["429", "500", "malformed", "cut", "503"]) as stub:
+    with ChatStub(["429", "500", "cut", "503"]) as stub:
         found, _ = ask(stub, options, [picture(0), picture(1)], attempts=6)
         assert len(found) == 2
-        assert set(stub.asked.values()) == {6}
+        assert set(stub.asked.values()) == {5}
 
 
 def test_what_was_answered_is_not_asked_again(options):
@@ -229,10 +217,25 @@ def test_a_line_cut_by_a_kill_is_dropped_and_others_stay(tmp_path):
         assert journal.get("b") == {"text": "two"}
 
 
+JOURNAL_LINES = [
+    "rubbish",
+    "",
+    "3",
+    "null",
+    "[1]",
+    "[" * 200_000,
+    '{"text": "no key"}',
+    '{"key": "b"}',
+    '{"key": "b", "text": 3}',
+    '{"key": "b", "text": "a dog", "tokens_read": "9"}',
+]
+
+
 def test_a_damaged_line_in_the_middle_is_told(tmp_path):
     from itm.errors import DataError
 
     path = tmp_path / "j.jsonl"
-    path.write_text('{"key": "a"}\nrubbish\n')
-    with pytest.raises(DataError, match="line 2 is damaged"), Journal(path):
-        pass
+    for line in JOURNAL_LINES:
+        path.write_text(f'{{"key": "a", "text": "a dog"}}\n{line}\n')
+        with pytest.raises(DataError, match="line 2 is damaged"), Journal(path):
+            pass

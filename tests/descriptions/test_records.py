@@ -41,6 +41,9 @@ def test_the_truth_is_allowed_in_training(tmp_path):
 GOOD = json.dumps(asdict(one()))
 BAD = [
     ("{", "line 1: not JSON"),
+    ("[" * 200_000, "line 1: not JSON"),
+    (GOOD.replace("a dog", r"a \ud800 dog"), "text holds half a character"),
+    (GOOD.replace('"caption_id": null', '"caption_id": 1' + "0" * 30), "caption_id is 1000"),
     ("[1]", "line 1: list instead of an object"),
     (GOOD.replace('"text"', '"txt"'), "line 1: no text; unknown txt"),
     (GOOD.replace('"desc_id": 0', '"desc_id": "0"'), "desc_id is '0', not a whole number"),

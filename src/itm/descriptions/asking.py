@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from itm.config.describe import DescribeParameters
 from itm.descriptions.journal import FOLDER, Journal, key_of
 from itm.descriptions.questions import Answer, Asked, Picture, Question
 from itm.descriptions.records import Description
-from itm.errors import ModelError, first_few
+from itm.errors import ModelError, first_few, printable
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,12 @@ def describe_by_asking(
 ) -> tuple[list[Description], Usage]:
     """A description of every picture by a model; each answer is kept in a journal as soon as it is there.
 
-    A copy of an image (the same bytes, asked the same) is not asked about twice. Where the model refuses an image for
-    good and `missing` is "zero", that image has no description.
+    A copy of an image (the same bytes, asked the same) is not asked about twice, and neither is an image whose answer
+    is no description. Where that is so, or the model refuses an image for good, and `missing` is "zero", that image has
+    no description.
 
     Raises:
-        ModelError: images are left without an answer. What was answered stays, and is not asked again.
+        ModelError: images are left without a description. What was answered stays, and is not asked again.
     """
     version = prompt_version(parameters)
     own = hints.own if parameters.condition == "paper" else {}
@@ -71,8 +72,8 @@ def describe_by_asking(
             questions = {picture.image_id: [_question(picture, parameters.first_prompt, 0)] for picture in unseen}
             _ask(model, journal, questions, parameters, None)
             for picture in unseen:
-                if answer := journal.get(questions[picture.image_id][0].key):
-                    first[picture.image_id] = str(answer["text"])
+                if answer := _usable(journal, questions[picture.image_id][0]):
+                    first[picture.image_id] = answer
         captions = {
             picture.image_id: _captions(picture, parameters.condition, own, first, hints.retrieved)
             for picture in pictures
@@ -89,15 +90,15 @@ def describe_by_asking(
         descriptions: list[Description] = []
         asked: set[str] = set()
         for picture in pictures:
-            kept = [journal.get(question.key) for question in questions.get(picture.image_id, ())]
+            kept = [_usable(journal, question) for question in questions.get(picture.image_id, ())]
             asked.update(question.key for question in questions.get(picture.image_id, ()))
-            for position, answer in enumerate(answer for answer in kept if answer):
+            for position, text in enumerate(text for text in kept if text):
                 descriptions.append(
                     Description(
                         picture.image_id,
                         picture.split,
                         position,
-                        str(answer["text"]),
+                        text,
                         model.name,
                         version,
                         _conditioned_on(picture, parameters.condition),
@@ -106,7 +107,7 @@ def describe_by_asking(
         if parameters.condition == "paper":
             asked.update(_question(picture, parameters.first_prompt, 0).key for picture in pictures)
         found = [answer for key in sorted(asked) if (answer := journal.get(key))]
-    read, written = (sum(answer[name] for answer in found) for name in ("tokens_read", "tokens_written"))
+    read, written = (sum(answer.get(name, 0) for answer in found) for name in ("tokens_read", "tokens_written"))
     cost = (read * parameters.price_input + written * parameters.price_output) / 1e6
     log.info("%d descriptions; %d tokens read, %d written, cost %.2f", len(descriptions), read, written, cost)
     return descriptions, Usage(read, written, cost)
@@ -148,10 +149,10 @@ def _ask(
     parameters: DescribeParameters,
     progress: Report | None,
 ) -> None:
-    """Ask what the journal does not hold; keep every answer at once.
+    """Ask what the journal does not hold; keep every answer at once, whatever it is: it may have cost money.
 
     Raises:
-        ModelError: questions are left.
+        ModelError: questions are left ("descriptions-missing"), or answers are none ("bad-answers").
     """
     every = {question.key: question for asked in questions.values() for question in asked}
     left = [question for key, question in every.items() if journal.get(key) is None]
@@ -161,7 +162,7 @@ def _ask(
     done = len(every) - len(left)
     for question, answer in model.answers(left):
         if isinstance(answer, Answer):
-            kept = {"text": answer.text, "tokens_read": answer.tokens_read, "tokens_written": answer.tokens_written}
+            kept = {name: value for name, value in asdict(answer).items() if name != "fault" or value}
             journal.add(question.key, {"image_id": question.picture.image_id, **kept})
             done += 1
             if progress:
@@ -176,3 +177,20 @@ def _ask(
             f"are kept in {journal.path}: run again, only those missing will be asked for",
             reason="descriptions-missing",
         )
+    faults = {key: fault for key in every if (fault := (journal.get(key) or {}).get("fault"))}
+    wrong = first_few([f"{every[key].picture.image_id}: {printable(str(fault))}" for key, fault in faults.items()])
+    if faults and parameters.missing == "refuse":
+        raise ModelError(
+            f"{len(faults)} of {len(every)} answers are no descriptions ({wrong}); they are kept in {journal.path} and "
+            "not asked for again: set describe.missing to 'zero' to go on without them, or ask (and pay) once more "
+            f"after `sed -i '/\"fault\": /d' {journal.path}`",
+            reason="bad-answers",
+        )
+    if faults:
+        log.warning("%d of %d answers are no descriptions: %s", len(faults), len(every), wrong)
+
+
+def _usable(journal: Journal, question: Question) -> str | None:
+    """What a model said to a question, if it can be a description."""
+    answer = journal.get(question.key)
+    return None if answer is None or "fault" in answer else str(answer["text"])

@@ -7,13 +7,15 @@ import json
 import logging
 import os
 import threading
+import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from itm.config.describe import DescribeParameters
-from itm.descriptions.questions import Answer, Failure, Question
-from itm.errors import ModelError
+from itm.descriptions.questions import Answer, Failure, Question, said
+from itm.errors import DataError, ModelError, printable
 
 if TYPE_CHECKING:
     import httpx
@@ -25,11 +27,24 @@ _AGAIN = frozenset({408, 409, 425, 429})
 _NOT_THIS_IMAGE = frozenset({400, 413, 415, 422})
 """Statuses that speak of this request; others (401, 403, 404 ...) would meet every image."""
 _LONGEST_PAUSE = 60.0
+_LARGEST_REPLY = 4 * 2**20
+"""Bytes of a reply, unpacked: thousands of times a description."""
+_LONGEST_RAW = 10_000
+"""Characters of a useless reply that the journal keeps."""
+_MANY = 10**12
 _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 
 
 class _Stop(Exception):
     """The server cannot be used at all."""
+
+
+class _Unreadable(Exception):
+    """A reply came, and its body is none that can be read; holds what was read of it."""
+
+    def __init__(self, reason: str, content: bytes) -> None:
+        super().__init__(reason)
+        self.content = content
 
 
 class ChatServer:
@@ -53,6 +68,12 @@ class ChatServer:
                     f"describe.api_key_variable: the environment variable {parameters.api_key_variable} is not set",
                     reason="no-key",
                 )
+            if not (self._key.isascii() and self._key.isprintable()):
+                raise ModelError(
+                    f"describe.api_key_variable: {parameters.api_key_variable} holds characters that no key has "
+                    "(a line break?); set it again",
+                    reason="no-key",
+                )
 
     def answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer | Failure]]:
         """Each question with its answer, as they come.
@@ -65,7 +86,7 @@ class ChatServer:
             return
         import httpx
 
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         limit = self._parameters.concurrency
         self._stop.clear()
         fault = ""
@@ -91,9 +112,10 @@ class ChatServer:
                             fault = fault or str(error)
                             self._stop.set()
                             continue
-                        fruitless = fruitless + 1 if isinstance(answer, Failure) and not answer.final else 0
-                        if fruitless >= 2 * limit + 1 and isinstance(answer, Failure):
-                            fault = fault or f"{fruitless} images in a row had no answer (last: {answer.reason})"
+                        useless = _useless(answer)
+                        fruitless = fruitless + 1 if useless else 0
+                        if fruitless >= 2 * limit + 1:
+                            fault = fault or f"{fruitless} images in a row had no answer (last: {useless})"
                             self._stop.set()
                         yield question, answer
             finally:
@@ -105,39 +127,70 @@ class ChatServer:
             )
 
     def _answer(self, client: httpx.Client, question: Question) -> Answer | Failure:
-        """Ask until there is an answer, at most `attempts` times."""
+        """Ask until there is an answer, at most `attempts` times; one that is no use is one too: it may be paid for."""
         import httpx
 
-        body = self._body(question)
-        read = written = 0
+        try:
+            body = self._body(question)
+        except DataError as error:  # others are on their way: their answers come first
+            return Failure(str(error))
         reason = "not asked"
         for attempt in range(self._parameters.attempts):
             if attempt:
                 log.warning("image %s: %s; attempt %d", question.picture.image_id, reason, attempt + 1)
             pause = self._pause * 2**attempt
             try:
-                answer = client.post(f"{self._parameters.server.rstrip('/')}/chat/completions", content=body)
+                status, after, content = self._post(client, body)
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise _Stop(str(error)) from None
             except httpx.HTTPError as error:
-                reason = f"{type(error).__name__}: {error}".rstrip(": ")
+                reason = printable(f"{type(error).__name__}: {error}".rstrip(": "))[:200]
+            except _Unreadable as error:
+                return Answer(_raw(error.content), fault=str(error))
             else:
-                if answer.status_code == 200:
-                    text, tokens, reason = _parse(answer.content)
-                    read, written = read + tokens[0], written + tokens[1]
-                    if text:
-                        return Answer(text, read, written)
-                else:
-                    reason = f"HTTP {answer.status_code} {_message(answer.content)}".rstrip()
-                    if answer.status_code in _NOT_THIS_IMAGE:
-                        return Failure(reason, final=True)
-                    if answer.status_code < 500 and answer.status_code not in _AGAIN:
-                        raise _Stop(reason)
-                    after = answer.headers.get("retry-after", "")
-                    pause = max(pause, float(after)) if after.isdigit() else pause
+                if status == 200:
+                    return _parse(content)
+                reason = f"HTTP {status} {_message(content)}".rstrip()
+                if status in _NOT_THIS_IMAGE:
+                    return Failure(reason, final=True)
+                if status < 500 and status not in _AGAIN:
+                    raise _Stop(reason)
+                pause = max(pause, after)
             if attempt + 1 < self._parameters.attempts and self._stop.wait(min(pause, _LONGEST_PAUSE)):
                 return Failure("stopped")
         return Failure(reason)
+
+    def _post(self, client: httpx.Client, body: bytes) -> tuple[int, float, bytes]:
+        """Status, seconds to wait before the next attempt, and the body, which must come within `timeout` too.
+
+        Raises:
+            _Unreadable: a body of status 200 is larger than `_LARGEST_REPLY`, or packed in an unknown way.
+        """
+        import httpx
+
+        address = f"{self._parameters.server.rstrip('/')}/chat/completions"
+        with client.stream("POST", address, content=body) as answer:
+            end = time.monotonic() + self._parameters.timeout
+            after = _seconds(answer.headers.get("retry-after", ""))
+            packed = answer.headers.get("content-encoding", "identity").strip().lower()
+            unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if packed in ("gzip", "deflate") else None
+            content, fault = b"", ""
+            try:
+                for block in answer.iter_raw():
+                    room = _LARGEST_REPLY + 1 - len(content)
+                    content += unpack.decompress(block, room) if unpack else block[:room]
+                    if len(content) > _LARGEST_REPLY:
+                        fault = f"a reply of more than {_LARGEST_REPLY // 2**20} MB"
+                        break
+                    if time.monotonic() > end:
+                        raise httpx.ReadTimeout(f"the reply took longer than {self._parameters.timeout:g} s")
+            except zlib.error as error:
+                fault = f"a damaged reply ({error})"
+            if packed not in ("identity", "gzip", "deflate", ""):
+                fault = f"a reply packed as {printable(packed)[:20]}"
+        if fault and answer.status_code == 200:
+            raise _Unreadable(fault, content)
+        return answer.status_code, after, content
 
     def _body(self, question: Question) -> bytes:
         content = self._read(question.picture.row)
@@ -154,38 +207,56 @@ class ChatServer:
         return json.dumps(request).encode()
 
 
-def _parse(content: bytes) -> tuple[str, tuple[int, int], str]:
-    """Text, tokens read and written, and what is wrong where there is no text.
+def _parse(content: bytes) -> Answer:
+    """The answer in the body of a reply; where there is none, what came, and what is wrong with it.
 
     >>> _parse(b'{"choices": [{"message": {"content": " A dog. "}}], "usage": {"prompt_tokens": 9}}')
-    ('A dog.', (9, 0), '')
-    >>> _parse(b'{"choices": [{"message": {"content": ""}}]}')
-    ('', (0, 0), 'an empty text')
-    >>> _parse(b'{"choices"')[2]
-    'not JSON'
+    Answer(text='A dog.', tokens_read=9, tokens_written=0, fault='')
+    >>> _parse(b'{"choices"')
+    Answer(text='{"choices"', tokens_read=0, tokens_written=0, fault='not JSON')
     """
     try:
         found = json.loads(content)
-    except ValueError:
-        return "", (0, 0), "not JSON"
+    except (ValueError, RecursionError):
+        return Answer(_raw(content), fault="not JSON")
     usage = found.get("usage") if isinstance(found, dict) else None
     tokens = (_count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
     try:
         text = found["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError):
-        return "", tokens, "JSON without choices[0].message.content"
-    if not isinstance(text, str) or not text.strip():
-        return "", tokens, "an empty text"
-    return " ".join(text.split()), tokens, ""
+    except (LookupError, TypeError):
+        return Answer(_raw(content), *tokens, fault="JSON without choices[0].message.content")
+    if not isinstance(text, str):
+        return Answer(_raw(content), *tokens, fault="an empty text")
+    return said(text, *tokens)
+
+
+def _raw(content: bytes) -> str:
+    return content.decode("utf-8", "replace")[:_LONGEST_RAW]
+
+
+def _useless(answer: Answer | Failure) -> str:
+    """Why there is no description, where the fault may be the server's; '' otherwise."""
+    if isinstance(answer, Answer):
+        return answer.fault
+    return "" if answer.final else answer.reason
 
 
 def _count(usage: Any, key: str) -> int:
     value = usage.get(key) if isinstance(usage, dict) else 0
-    return value if isinstance(value, int) else 0
+    return value if type(value) is int and 0 <= value < _MANY else 0
+
+
+def _seconds(after: str) -> float:
+    """The seconds of a Retry-After header, 0 where it names none (or a date).
+
+    >>> _seconds("3"), _seconds("²"), _seconds("-1"), _seconds("")
+    (3.0, 0.0, 0.0, 0.0)
+    """
+    return float(after) if after.isascii() and after.isdigit() else 0.0
 
 
 def _message(content: bytes) -> str:
     try:
-        return str(json.loads(content)["error"]["message"])[:200]
-    except (ValueError, KeyError, TypeError):
+        return printable(str(json.loads(content)["error"]["message"]))[:80]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""

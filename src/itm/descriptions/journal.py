@@ -75,7 +75,8 @@ class Journal:
         """Keep an answer; it is on the disk when this returns."""
         if key in self._answers:
             return
-        line = (json.dumps({"key": key, **answer}, ensure_ascii=False) + "\n").encode()
+        # half a character becomes JSON's escape of it: an answer that was paid for is kept, whatever it is
+        line = (json.dumps({"key": key, **answer}, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
         while line:
             line = line[os.write(self._file, line) :]
         os.fsync(self._file)
@@ -93,10 +94,17 @@ class Journal:
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
                 entry = json.loads(line)
-                answers.setdefault(entry.pop("key"), entry)
-            except (ValueError, KeyError, AttributeError):
+                answers.setdefault(str(entry.pop("key")), _checked(entry))
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 raise DataError(
                     f"{self.path}: line {number} is damaged; remove that line (its image is then described again)",
                     reason="damaged-journal",
                 ) from None
         return answers
+
+
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    whole = (entry.get(name, 0) for name in ("tokens_read", "tokens_written"))
+    if not (isinstance(entry["text"], str) and all(isinstance(value, int) for value in whole)):
+        raise ValueError("no answer")
+    return entry

@@ -10,7 +10,7 @@ import torch
 
 from itm.config.describe import DescribeParameters
 from itm.data.images import ImageStore
-from itm.descriptions.questions import Answer, Failure, Question
+from itm.descriptions.questions import Answer, Question, said
 from itm.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class VisionLanguageModel:
         self._model: Any = None
         self._processor: Any = None
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer | Failure]]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """Each question with its answer, a batch after the other; the model is loaded when there is a question."""
         if questions and self._model is None:
             self._processor, self._model = load_vision_language_model(self._parameters.model, self._device)
@@ -41,8 +41,8 @@ class VisionLanguageModel:
         size = self._parameters.batch_size
         for start in range(0, len(ordered), size):
             batch = ordered[start : start + size]
-            for question, (text, read, written) in zip(batch, self._say(batch), strict=True):
-                yield question, Answer(text, read, written) if text else Failure("an empty text", final=True)
+            for question, answer in zip(batch, self._say(batch), strict=True):
+                yield question, said(*answer)
 
     @torch.inference_mode()
     def _say(self, batch: Sequence[Question]) -> list[tuple[str, int, int]]:
@@ -74,7 +74,7 @@ class VisionLanguageModel:
                 if len(ids) >= len(prompt) and torch.equal(ids[: len(prompt)], prompt):
                     ids = ids[len(prompt) :]  # a decoder repeats what it was given
             text = self._processor.decode(ids, skip_special_tokens=True)
-            results.append((" ".join(str(text).split()), read, len(ids)))
+            results.append((str(text), read, len(ids)))
         return results
 
     def _conversation(self, prompt: str) -> str:

@@ -37,11 +37,28 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said, and the tokens that it took (also those of attempts that gave nothing); 0 where not told."""
+    """What was said, and the tokens that it took; 0 where not told.
+
+    fault: why it is no description, '' where it is one; `text` is then what came, as it came.
+    """
 
     text: str
     tokens_read: int = 0
     tokens_written: int = 0
+    fault: str = ""
+
+
+def said(text: str, tokens_read: int = 0, tokens_written: int = 0) -> Answer:
+    """The answer of a model that said a text: on one line, and sound or not.
+
+    >>> said(" A dog. \\n"), said(" ").fault, said("\\ud800").fault
+    (Answer(text='A dog.', tokens_read=0, tokens_written=0, fault=''), 'an empty text', 'half a character')
+    """
+    text = " ".join(text.split())
+    fault = "" if text else "an empty text"
+    if any("\ud800" <= character <= "\udfff" for character in text):  # a lone surrogate, which no file can hold
+        fault = "half a character"
+    return Answer(text, tokens_read, tokens_written, fault)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _parse(line: str) -> Description | str:
     """The description of a line, or what is wrong with it."""
     try:
         values = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"not JSON ({error})"
     if not isinstance(values, dict):
         return f"{type(values).__name__} instead of an object"
@@ -111,7 +111,11 @@ def _parse(line: str) -> Description | str:
     for key, kind in (_TYPES | _NULLABLE).items():
         value = values[key]
         if type(value) is not kind and not (value is None and key in _NULLABLE):
-            return f"{key} is {value!r}, not {'text' if kind is str else 'a whole number'}"
+            return f"{key} is {value!r:.99}, not {'text' if kind is str else 'a whole number'}"
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            return f"{key} holds half a character (a lone surrogate)"
     if not -128 <= values["desc_id"] <= 127:
-        return f"desc_id is {values['desc_id']}, not 0 to 127"
+        return f"desc_id is {values['desc_id']!s:.30}, not 0 to 127"
+    if not 0 <= (values["caption_id"] or 0) < 2**63:
+        return f"caption_id is {values['caption_id']!s:.30}, not 0 to 2^63 - 1"
     return Description(**values)

@@ -1,7 +1,7 @@
 """Takes the picture of docs/explorer.md from a running explorer.
 
-itm explore models/ditm/seed0 models/clip/seed0 --images scenes --port 8765 &
-python docs/images/explorer.py http://127.0.0.1:8765/ "a large red circle" docs/images/explorer.png
+itm explore models/ditm/seed0 models/clip/seed0 --images scenes &
+python docs/images/explorer.py ADDRESS "a large red circle" docs/images/explorer.png
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_a_server_of_bad_answers_is_left(options) -> None:
         assert sum(stub.asked.values()) == len(journal_lines()) <= 10
 
 
-@pytest.mark.parametrize("tokens", [10**400, 10**4000, -5, True, 1.5, "9", None, [1]])
+@pytest.mark.parametrize("tokens", [10**400, 10**4000, -5, True, 1.5, "9", None, [1]], ids=range(8))
 def test_tokens_that_are_no_number_count_as_none(options, tokens: object) -> None:
     usage = {"prompt_tokens": tokens, "completion_tokens": 3}
     with ChatStub([(200, {}, reply("a dog", usage))]) as stub:

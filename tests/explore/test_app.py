@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +17,7 @@ from starlette.testclient import TestClient
 
 from itm.evaluation.benchmarks.hierarcaps import unit
 from itm.explore.matching import Explorer
+from itm.explore.start import open_explorer
 from itm.metrics.hierarchy import radii
 from itm.model import open_searchable
 from itm.text.explain import total
@@ -199,7 +202,8 @@ def test_two_photos_at_once_are_refused(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8765", "127.0.0.1", "127.0.0.1:80", "localhost.evil:8765", ""]
+    "host",
+    ["evil.example", "evil.example:8765", "127.0.0.1.evil", "127.0.0.1:", "127.0.0.2:8765", ""],
 )
 @pytest.mark.parametrize("path", ["/", "/image/0", "/files/explorer.js"])
 def test_other_hosts_are_refused(client: TestClient, host: str, path: str) -> None:
@@ -209,8 +213,9 @@ def test_other_hosts_are_refused(client: TestClient, host: str, path: str) -> No
 
 
 def test_own_names_are_answered(client: TestClient) -> None:
-    for host in ("127.0.0.1:8765", "localhost:8765", "LOCALHOST:8765"):
-        assert client.get("/", headers={"host": host}).status_code == 200
+    """At another port, as behind a tunnel, too."""
+    for host in ("127.0.0.1:8765", "localhost:8765", "LOCALHOST:8765", "127.0.0.1", "localhost:9000"):
+        assert client.get("/", headers={"host": host, "origin": f"http://{host}"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -249,13 +254,9 @@ def test_nothing_else_is_served(client: TestClient, path: str) -> None:
 
 
 def test_without_tables_images_are_matched_and_photos_are_told_why_not(
-    small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
+    small: SimpleNamespace, tmp_path: Path, enter: Callable[[Explorer], TestClient]
 ) -> None:
-    from itm.explore.app import build_app
-    from itm.explore.guard import own_hosts
-    from itm.explore.start import open_explorer
-
-    folder = tmp_path_factory.mktemp("photos") / "it's <b>my photos"
+    folder = tmp_path / "it's <b>my photos"
     folder.mkdir()
     for number, kind in enumerate(KINDS[:3]):
         (folder / f"photo '{number}' <i>.png").write_bytes(picture(*kind))
@@ -263,7 +264,7 @@ def test_without_tables_images_are_matched_and_photos_are_told_why_not(
     said: list[str] = []
     missing = folder / "no tables"
     found = open_explorer(small.models[:1], str(folder), missing, missing / "idf.parquet", None, 1, said.append)
-    client = TestClient(build_app(found, own_hosts(8765)), base_url="http://127.0.0.1:8765")
+    client = enter(found)
     assert any("left out: broken.png" in line for line in said)
     page = client.get("/").text
     assert "1 could not be read" in page

@@ -178,6 +178,8 @@ def test_a_page_of_elsewhere_cannot_ask(address: str, open_page: Callable[..., A
     other.write_text("<!doctype html><title>evil</title><link rel=icon href=data:,>")
     with open_page(address, answered=0) as (page, _):
         ask(page, "a red circle")
+        assert "token" not in page.url
+    address = address.split("?")[0]
     with open_page(other.as_uri(), strays=frozenset({address.split("/")[2]})) as (page, seen):
         page.context.unroute_all()
         page.context.route(

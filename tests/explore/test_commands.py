@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_the_command_serves_this_machine_only_and_stops(small: SimpleNamespace) 
             assert running.stdout is not None
             url = running.stdout.readline().strip()
             assert url.startswith("http://127.0.0.1:")
-            port = int(url.rstrip("/").rsplit(":", 1)[1])
+            port = urlsplit(url).port
             for _ in range(100):
                 try:
                     page = urllib.request.urlopen(url, timeout=5).read().decode()
@@ -80,6 +81,10 @@ def test_the_command_serves_this_machine_only_and_stops(small: SimpleNamespace) 
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(foreign, timeout=5)
             assert refused.value.code == 421
+            refused.value.close()
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(url.split("?")[0], timeout=5)
+            assert refused.value.code == 403
             refused.value.close()
             # another address of this machine's loopback network is another address: nothing listens there
             with socket.socket() as other, pytest.raises(ConnectionRefusedError):

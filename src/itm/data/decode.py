@@ -34,6 +34,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 PLAIN = frozenset({("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L")})
 """Formats and modes that every decoder reads in the same way; everything else is rewritten by the clean stage."""
 
+_LONGEST_JPEG = 65_500
+"""Pixels of a JPEG's longer side, by libjpeg."""
+
 _ORIENTATION = 0x0112
 _JPEG = b"\xff\xd8\xff"
 
@@ -172,7 +175,7 @@ def rewrite(content: bytes) -> tuple[bytes, Header]:
 
 
 def shrink(content: bytes, side: int) -> tuple[bytes, Header]:
-    """The photo with a shorter side of `side`, as JPEG; it is never enlarged.
+    """The photo with a shorter side of `side` (less where the longer one would not fit), as JPEG; never enlarged.
 
     Raises:
         DataError: as `decode`.
@@ -180,9 +183,9 @@ def shrink(content: bytes, side: int) -> tuple[bytes, Header]:
     from PIL import Image
 
     image = _upright(content)
-    factor = side / min(image.size)
+    factor = min(side / min(image.size), _LONGEST_JPEG / max(image.size))
     if factor < 1:
-        size = (max(side, round(image.width * factor)), max(side, round(image.height * factor)))
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         image = image.resize(size, Image.Resampling.LANCZOS)
     stored = io.BytesIO()
     image.save(stored, "JPEG", quality=90)

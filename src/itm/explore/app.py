@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from importlib import resources
@@ -19,12 +20,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from itm.data.decode import shrink
-from itm.errors import DataError, ProjectError
+from itm.errors import DataError, ProjectError, printable
 from itm.explore.guard import LARGEST_BODY, Guard
 from itm.explore.matching import LONGEST_TEXT, SHOWN, Explorer
 
 SIDE = 320
 """Shorter side in pixels of the photos that the page shows."""
+
+AT_ONCE = 2
+"""Photos decoded at a time; others wait. One of 63 megapixels takes 0.9 GB while it is."""
 
 FILES = {"explorer.css": "text/css", "explorer.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _EXAMPLES = 4
@@ -33,12 +37,18 @@ _KEPT = 512
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def build_app(explorer: Explorer, hosts: frozenset[str], largest: int = LARGEST_BODY) -> Starlette:
-    """The application that answers for an explorer under the given hosts (`itm.explore.guard.own_hosts`)."""
+def build_app(explorer: Explorer, token: str, largest: int = LARGEST_BODY) -> Starlette:
+    """The application that answers for an explorer to those who know a token (`itm.explore.guard.Guard`)."""
+    decoding = threading.Semaphore(AT_ONCE)
 
     @lru_cache(_KEPT)
     def shown(row: int) -> bytes:
-        return shrink(explorer.gallery.read(row), SIDE)[0]
+        with decoding:
+            return shrink(explorer.gallery.read(row), SIDE)[0]
+
+    def matched(given: UploadFile) -> dict[str, Any]:
+        with decoding:
+            return explorer.of_photo(given.file.read(), given.filename or "photo")
 
     async def page(request: Request) -> Response:
         return HTMLResponse(render_page(explorer, largest))
@@ -65,9 +75,7 @@ def build_app(explorer: Explorer, hosts: frozenset[str], largest: int = LARGEST_
             given = form.get("photo")
             if not isinstance(given, UploadFile):
                 raise DataError('send a file as "photo"', reason="no-photo")
-            content, name = await given.read(), given.filename or "photo"
-
-        return JSONResponse(await run_in_threadpool(explorer.of_photo, content, name))
+            return JSONResponse(await run_in_threadpool(matched, given))
 
     async def chosen(request: Request) -> Response:
         row = _row((await _json(request)).get("row"), explorer)
@@ -82,7 +90,7 @@ def build_app(explorer: Explorer, hosts: frozenset[str], largest: int = LARGEST_
             Route("/match/photo", photo, methods=["POST"]),
             Route("/match/image", chosen, methods=["POST"]),
         ],
-        middleware=[Middleware(Guard, hosts=hosts, largest=largest)],
+        middleware=[Middleware(Guard, token=token, largest=largest)],
         exception_handlers={ProjectError: _fault, HTTPException: _refused, Exception: _broken},
     )
 
@@ -94,8 +102,8 @@ def render_page(explorer: Explorer, largest: int = LARGEST_BODY) -> str:
     )
     captions = explorer.texts.captions
     return environment.get_template("page.html.j2").render(
-        models=[side.model.name for side in explorer.sides],
-        source=explorer.gallery.source,
+        models=[side.name for side in explorer.sides],
+        source=printable(explorer.gallery.source),
         images=len(explorer.gallery.names),
         captions=len(captions),
         broken=max((len(side.broken) for side in explorer.sides), default=0),
@@ -127,7 +135,9 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error), "reason": getattr(error, "reason", "")}, 422)
+    reason = getattr(error, "reason", "")
+    gone = reason == "missing-file"  # every photo was there when the explorer started
+    return JSONResponse({"error": printable(str(error)), "reason": reason}, 410 if gone else 422)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -34,13 +34,15 @@ def explore(
 ) -> None:
     """Look at graded matches in the browser: texts, photos, the walk from generic to specific, two models.
 
-    The page is served to this machine only (127.0.0.1) and loads nothing from elsewhere. Ctrl-C ends it.
+    The page is served to this machine only (127.0.0.1), to whoever knows the printed address, and loads nothing from
+    elsewhere. Ctrl-C ends it.
     """
     require_packages()
+    import secrets
+
     import uvicorn
 
     from itm.explore.app import build_app
-    from itm.explore.guard import own_hosts
     from itm.explore.start import listen, open_explorer
 
     folders = [Path(model) for model in models]
@@ -49,8 +51,9 @@ def explore(
             folders, images, captions, idf, split, threads, lambda line: typer.echo(line, err=True)
         )
         taken = socket.getsockname()[1]
-        application = build_app(explorer, own_hosts(taken))
-        typer.echo(f"http://{HOST}:{taken}/")
+        token = secrets.token_urlsafe(24)
+        application = build_app(explorer, token)
+        typer.echo(f"http://{HOST}:{taken}/?token={token}")
         server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none", server_header=False))
         server.run(sockets=[socket])
 

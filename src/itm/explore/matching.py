@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from itm.data.decode import square
 from itm.data.layout import CAPTIONS
 from itm.data.tables import read_captions, read_hierarchies, read_images
-from itm.errors import DataError
+from itm.errors import DataError, printable
 from itm.explore.walk import Walker, Words
 from itm.index.gallery import Gallery, embed_gallery
 from itm.model import Model
@@ -65,7 +65,7 @@ class Side:
         threads: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.name = model, printable(model.name)
         self.rows, self.images, self.broken = embed_gallery(gallery, model, threads, progress)
         self.captions = model.text_vectors(texts.captions)
         self._walker = None
@@ -114,9 +114,7 @@ class Explorer:
                     for place, similarity, grade in zip(places.tolist(), similarities, grades, strict=True)
                 ]
                 walk = side.walk(side.images[places[0]], self.words)
-                models.append(
-                    {"name": side.model.name, "results": results, "walk": walk, "walk_to": results[0]["name"]}
-                )
+                models.append({"name": side.name, "results": results, "walk": walk, "walk_to": results[0]["name"]})
         (described,) = self.words.descriptiveness([text])
         query_facts = {"kind": "text", "text": text, "d": described, "shares": self.words.shares(text)}
         return {"query": query_facts, "models": models, "of": len(self.gallery.names), "note": self.words.note}
@@ -163,24 +161,24 @@ class Explorer:
                 for text, similarity, grade, d in zip(found, similarities, grades, described, strict=True)
             ]
         return {
-            "name": side.model.name,
+            "name": side.name,
             "results": results,
             "walk": side.walk(image, self.words),
-            "walk_to": _printable(name),
+            "walk_to": printable(name),
         }
 
     def _photo_answer(self, models: list[dict[str, Any]], name: str, row: int | None) -> dict[str, Any]:
         note = self.words.note
         if not self.texts.captions:
             note = "no captions are here to match a photo with; run the pipeline, or name tables with --captions"
-        query = {"kind": "photo", "name": _printable(name), "row": row}
+        query = {"kind": "photo", "name": printable(name), "row": row}
         return {"query": query, "models": models, "of": len(self.texts.captions), "note": note}
 
     def _image(self, row: int, similarity: float, grade: float) -> dict[str, Any]:
         name = self.gallery.names[row]
         return {
             "row": row,
-            "name": _printable(name),
+            "name": printable(name),
             "similarity": similarity,
             "grade": grade,
             "caption": max(self.texts.own.get(name, []), key=len, default=""),
@@ -200,8 +198,3 @@ def _graded(similarities: Floats) -> tuple[NDArray[np.int64], list[float], list[
     grades = (similarities[places].astype(np.float64) - middle) / span if span > 0 else np.ones(len(places))
     kept = np.clip(grades, 0, 1).round(4).tolist()
     return places, [round(float(value), 4) for value in similarities[places]], kept
-
-
-def _printable(name: str) -> str:
-    """A file name that JSON can carry: bytes that are no UTF-8 as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const longest = Number(document.body.dataset.longest);
 const largest = Number(document.body.dataset.largest);
+history.replaceState(null, "", "/"); // the token is in a cookie now, and need not be seen
 let asked = 0;
 let walks = [];
 let preview = null;

@@ -72,8 +72,8 @@ def describe_by_asking(
             questions = {picture.image_id: [_question(picture, parameters.first_prompt, 0)] for picture in unseen}
             _ask(model, journal, questions, parameters, None)
             for picture in unseen:
-                if answer := _usable(journal, questions[picture.image_id][0]):
-                    first[picture.image_id] = answer
+                if said := _usable(journal, questions[picture.image_id][0]):
+                    first[picture.image_id] = said
         captions = {
             picture.image_id: _captions(picture, parameters.condition, own, first, hints.retrieved)
             for picture in pictures

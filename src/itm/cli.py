@@ -279,14 +279,12 @@ def _shown(value: Any) -> Any:
 
 def _raw_parameters(path: Path) -> dict[str, Any]:
     """What a params.yaml says, valid or not; nothing when there is none to compare with."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from itm.parse import beginning, parse_keys
 
     try:
-        values = YAML(typ="safe").load(path)
-    except (FileNotFoundError, YAMLError):
+        return parse_keys(beginning(path), str(path))
+    except (FileNotFoundError, ProjectError):
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _whole_entries(old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

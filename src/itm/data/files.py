@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import DataError
+from itm.parse import beginning, parse_json
 
 WRITING = "while writing "
 
@@ -95,10 +96,9 @@ def read_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = beginning(path)
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON: {error}", reason="not-json") from None
+    return parse_json(content, str(path))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, nearest
+from itm.parse import beginning, parse_keys
 
 PARAMETERS = "params.yaml"
 Entries = Iterable[str | Mapping[str, Any]]
@@ -150,28 +151,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         PipelineError: it is missing, not YAML, or holds no keys.
     """
     try:
-        content = path.read_bytes()
+        content = beginning(path)
     except FileNotFoundError:
         raise PipelineError(f"{path}: no such file; run in the root of the repository", reason="missing-file") from None
-    return parse_yaml(content, str(path))
-
-
-def parse_yaml(content: bytes, name: str) -> dict[str, Any]:
-    """The plain values of a YAML text; `name` says in messages whose it is.
-
-    Raises:
-        PipelineError: it is not YAML, or holds no keys.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        values = YAML(typ="safe").load(content.decode("utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{name}: not valid YAML: {error}", reason="not-yaml") from None
-    if not isinstance(values, dict):
-        raise PipelineError(f"{name}: expected keys with values, found {type(values).__name__}", reason="not-yaml")
-    return values
+    return parse_keys(content, str(path), PipelineError)
 
 
 def _written(value: Any) -> str:

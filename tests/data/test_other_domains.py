@@ -186,7 +186,7 @@ RECORD = {"filename": "a.tif", "split": "train", "sentences": [{"raw": "x"}]}
 OTHER = {**RECORD, "filename": "b.tif"}
 TEST = {**RECORD, "filename": "c.tif", "split": "test"}
 BAD_RSITMD = {
-    "not JSON": (b"{", "dataset_RSITMD.json is not JSON with `images`"),
+    "not JSON": (b"{", "dataset_RSITMD.json: not valid JSON"),
     "no images": ({"pictures": []}, "is not JSON with `images`"),
     "no list": ({"images": {"a": 1}}, "`images` of dataset_RSITMD.json is dict, not a list"),
     "no sentences": ({"images": [{**RECORD, "sentences": []}]}, "1 images .*: image 1: has no sentences"),
@@ -228,7 +228,7 @@ def test_an_archive_of_something_else(tmp_path):
 
 GOOD = {"image_id": "a", "caption": "x"}
 BAD_NEWS = {
-    "not JSON": (b"[", "nytimes_dev.json is not JSON"),
+    "not JSON": (b"[", "nytimes_dev.json: not valid JSON"),
     "no list": ({"articles": []}, "nytimes_dev.json is dict, not a list of articles"),
     "no object": ([GOOD, 7], "1 articles of nytimes_dev.json .*: article 2: is int, not an object"),
     "no id": ([{"caption": "x"}], "article 1: has no image_id"),

@@ -8,13 +8,13 @@ import importlib.util
 import logging
 import os
 import shutil
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
+from itm.data.archives import told, zip_fault
 from itm.data.catalogue import CATALOGUE, Contents, Copy, SourceFile
 from itm.data.files import read_json, write_json
 from itm.data.http import Cut, Policy, Refused, discard, receive
@@ -106,6 +106,8 @@ def fetch(
                 seen = copy.sha256 is None and _remember(name, file, size, digest, copy.path, record_path)
                 return Fetched(path, str(source), size, digest, seen)
             except _Wrong as wrong:
+                if source.is_file():
+                    log.warning("%s: %s; trying the next place", source, wrong)
                 tried.append(f"{source}: {wrong}")
             finally:
                 candidate.unlink(missing_ok=True)
@@ -197,8 +199,8 @@ def _copy(source: Path, copy: Copy, candidate: Path, report: Callable[[int, int 
     total = source.stat().st_size
     _need_room(candidate.parent, total)
     digest, done = hashlib.sha256(), 0
-    with source.open("rb") as reader, candidate.open("wb") as writer:
-        while block := reader.read(_BLOCK):
+    with candidate.open("wb") as writer:
+        for block in _blocks(source):
             digest.update(block)
             writer.write(block)
             done += len(block)
@@ -209,14 +211,26 @@ def _copy(source: Path, copy: Copy, candidate: Path, report: Callable[[int, int 
         return done, digest.hexdigest()
     expanded = candidate.with_name(candidate.name + ".expanded")
     try:
-        with gzip.open(candidate) as reader, expanded.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, _BLOCK)
+        with expanded.open("wb") as writer:
+            writer.writelines(_blocks(candidate, packed=True))
         expanded.replace(candidate)
-    except (OSError, EOFError) as error:
-        raise _Wrong(f"cannot be expanded ({error})") from None
     finally:
         expanded.unlink(missing_ok=True)
     return candidate.stat().st_size, sha256_of(candidate)
+
+
+def _blocks(path: Path, packed: bool = False) -> Iterator[bytes]:
+    """The bytes of a file, expanded if it is packed.
+
+    Raises:
+        _Wrong: it is damaged, or cannot be read.
+    """
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+    except Exception as error:  # damaged bytes raise what gzip and zlib happen to meet
+        raise _Wrong(f"{'not a whole gzip file' if packed else 'cannot be read'} ({told(error)})") from None
 
 
 def _trust(name: str, file: str, candidate: Path, size: int, digest: str, record_path: Path | None) -> None:
@@ -251,15 +265,14 @@ def _broken(path: Path, file: str) -> str | None:
         head = opened.read(512)
     if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         return "an HTML page, not the file"
-    if file.endswith(".zip") and not zipfile.is_zipfile(path):
-        return "not a whole zip archive"
+    if file.endswith(".zip"):
+        return zip_fault(path)
     if file.endswith(".gz"):
         try:
-            with gzip.open(path) as opened:
-                while opened.read(_BLOCK):
-                    pass
-        except (OSError, EOFError) as error:
-            return f"not a whole gzip file ({error})"
+            for _ in _blocks(path, packed=True):
+                pass
+        except _Wrong as wrong:
+            return str(wrong)
     return None if head else "empty"
 
 

@@ -102,7 +102,9 @@ class DatasetsParameters(Section):
 class CleanParameters(Section):
     """What the clean stage rejects (training split) and only normalises (evaluation splits)."""
 
-    maximum_words: int = Field(ge=8, description="training captions longer than this are quarantined")
+    maximum_words: int = Field(
+        ge=8, description="training captions longer than this, or than 32 characters for each, are quarantined"
+    )
     minimum_letters: int = Field(ge=1, description="training captions with fewer letters are quarantined")
     drop_repeated: bool = Field(description="quarantine a training caption that repeats another of its image")
     language: Literal["any", "english"] = Field(

@@ -39,7 +39,7 @@ def build_encoder(
         raise TypeError(f"encoder '{parameters.encoder}' has no model")
 
     def run(texts: Sequence[str]) -> Floats:
-        different, place = np.unique(np.array(list(texts), dtype=object).astype(str), return_inverse=True)
+        different, place = np.unique(np.array(list(texts), dtype=object), return_inverse=True)
         vectors = unit(np.asarray(encode(different.tolist()), np.float32))
         vectors[different == ""] = 0
         found: Floats = vectors[place]

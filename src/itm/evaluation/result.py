@@ -42,7 +42,8 @@ def write_result(result: Result, metrics: Path, per_query: Path, digits: int) ->
 
 def write_per_query(result: Result, path: Path) -> None:
     """Write the per-query arrays with the protocol as .npz."""
-    write_npz(path, {"protocol": json.dumps(result.protocol, sort_keys=True), **result.per_query})
+    arrays = {name: array.astype(str) if array.dtype == object else array for name, array in result.per_query.items()}
+    write_npz(path, {"protocol": json.dumps(result.protocol, sort_keys=True), **arrays})
 
 
 def rounded(metrics: Metrics, digits: int, where: str = "") -> Metrics:
@@ -160,9 +161,7 @@ def _from_table(path: Path) -> dict[str, PerQuery]:
     from itm.evaluation.tables import read_columns
 
     table = read_columns(path, ("benchmark", "task", "metric", "query_id", "group_id", "value"))
-    names = np.char.add(
-        np.char.add(table["benchmark"], "/"), np.char.add(np.char.add(table["task"], "/"), table["metric"])
-    )
+    names = table["benchmark"] + "/" + table["task"] + "/" + table["metric"]
     found: dict[str, PerQuery] = {}
     _, first = np.unique(names, return_index=True)
     for name in names[np.sort(first)]:

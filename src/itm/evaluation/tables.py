@@ -30,18 +30,15 @@ class Tables:
     @cached_property
     def captions(self) -> Columns:
         """The split's captions, with their position in the whole table under `row` (which is their text_id)."""
-        table = read_columns(self.clean / CAPTIONS, ("caption_id", "image_id", "split", "text", "level"))
-        row = np.flatnonzero(table["split"] == self.split)
-        if not len(row):
+        table = read_columns(self.clean / CAPTIONS, ("caption_id", "image_id", "split", "level"), self.split)
+        if not len(table["row"]):
             raise DataError(f"{self.clean / CAPTIONS}: no caption of the split '{self.split}'", reason="empty-split")
-        return {"row": row, **{name: values[row] for name, values in table.items()}}
+        return table
 
     @cached_property
     def images(self) -> Columns:
         """The split's images."""
-        table = read_columns(self.clean / IMAGES, ("image_id", "split"))
-        row = np.flatnonzero(table["split"] == self.split)
-        return {name: values[row] for name, values in table.items()}
+        return read_columns(self.clean / IMAGES, ("image_id", "split"), self.split)
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:
@@ -181,8 +178,21 @@ def positions(known: NDArray[Any], wanted: NDArray[Any], what: str, where: str) 
     return found
 
 
-def read_columns(path: Path, names: tuple[str, ...]) -> Columns:
+def among(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each value is a known one: `numpy.isin`, which compares all pairs of texts, for both kinds of ids.
+
+    >>> among(np.array(["a", "b"], object), np.array(["b", "c"], object)).tolist()
+    [False, True]
+    """
+    found = set(known.tolist())
+    return np.fromiter((value in found for value in values.tolist()), bool, len(values))
+
+
+def read_columns(path: Path, names: tuple[str, ...], split: str | None = None) -> Columns:
     """Columns of a Parquet file; a missing id becomes -1 (numbers) or '' (text).
+
+    Texts are Python's own: in an array of fixed width each would take as much as the longest. With `split` only that
+    split's rows are kept while the file is read, and their positions in it are under `row`.
 
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
@@ -193,7 +203,8 @@ def read_columns(path: Path, names: tuple[str, ...]) -> Columns:
     try:
         with pq.ParquetFile(path) as file:
             absent = [name for name in names if name not in file.schema_arrow.names]
-            table = file.read(columns=[name for name in names if name not in absent])
+            present = [name for name in names if name not in absent]
+            rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
@@ -202,16 +213,27 @@ def read_columns(path: Path, names: tuple[str, ...]) -> Columns:
         raise DataError(f"{path}: not a readable Parquet file: {error}", reason="damaged") from None
     if absent:
         raise DataError(f"{path}: {len(absent)} columns are missing ({first_few(absent)})", reason="missing-column")
-    columns: Columns = {}
+    columns: Columns = {} if rows is None else {"row": rows}
     for name in names:
         column = table[name].combine_chunks()
         if pa.types.is_integer(column.type):
             column = column.fill_null(-1)
         elif not pa.types.is_floating(column.type):
             column = column.fill_null("")
-        columns[name] = (
-            np.asarray(column.to_pylist(), dtype=str)
-            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-            else column.to_numpy(zero_copy_only=False)
-        )
+        columns[name] = column.to_numpy(zero_copy_only=False)
     return columns
+
+
+def _of_split(file: Any, names: list[str], split: str) -> tuple[NDArray[np.int64], Any]:
+    """Positions and values of the rows of one split."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept, positions_, seen = [], [np.empty(0, np.int64)], 0
+    for batch in file.iter_batches(columns=names):
+        mask = pc.equal(batch["split"], split).fill_null(False)
+        kept.append(batch.filter(mask))
+        positions_.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + seen)
+        seen += len(batch)
+    schema = pa.schema([file.schema_arrow.field(name) for name in names])
+    return np.concatenate(positions_), pa.Table.from_batches(kept, schema=schema)

@@ -28,6 +28,7 @@ from typing import Any
 from itm.errors import PipelineError, ProjectError, first_few
 from itm.pipeline.dag import Job, Pipeline, read_pipeline
 from itm.pipeline.lockfile import replace_as_a_whole, with_entry
+from itm.pipeline.presence import present
 
 FORCE = "ITM_FORCE"
 """Environment variable: run the command even if DVC has its results (set by `snakemake --force...`)."""
@@ -48,7 +49,7 @@ def run(name: str, fingerprint: str, command: str, *, force: bool = False, root:
     pipeline = _as_planned(name, fingerprint, root, "since it was planned")
     job = pipeline.job(name)
     recorder = _Recorder(job, pipeline, root)
-    with recorder.claim():
+    with present(root, name), recorder.claim():
         recorder.check_inputs()
         if not force and recorder.restore():
             print(f"itm: {name}: the results are in DVC's cache; nothing was run")

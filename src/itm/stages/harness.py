@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
 import logging
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,11 +19,9 @@ import typer
 from itm.config import load
 from itm.data.files import WRITING
 from itm.errors import ConfigError, ProjectError
+from itm.pipeline.presence import present
 from itm.pipeline.processes import end_with_runner
 from itm.pipeline.provenance import write_record
-
-RUNNING = Path(".itm/running")
-"""Every running stage holds a shared lock on this file; `itm gc` deletes nothing while one does."""
 
 
 def run(stage: Callable[..., None], log_name: str | None = None) -> None:
@@ -46,7 +43,7 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
         logging.getLogger(name).info("machine: %s", machine())
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command()(_recorded(stage))
-        with _running():
+        with present(".", f"the stage {name}"):
             app(standalone_mode=True)
 
 
@@ -106,21 +103,6 @@ def filled(options: Mapping[str, Any]) -> dict[str, Any]:
                     f"--{name} {value}: in braces stands one of {', '.join(sorted({*known, 'data'}))}", reason="braces"
                 ) from None
     return found
-
-
-@contextmanager
-def _running(path: Path = RUNNING) -> Iterator[None]:
-    """Hold a shared lock on `path`; where the place cannot be written or locked, go on without."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError:
-        yield
-        return
-    with file:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_SH)
-        yield
 
 
 REFUSALS = {

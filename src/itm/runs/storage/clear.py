@@ -9,11 +9,10 @@ from pathlib import Path
 
 from itm.data.files import alive
 from itm.errors import PipelineError, first_few
+from itm.pipeline.presence import RUNNING
 from itm.pipeline.processes import recorded
 from itm.runs.storage.cache import Cache, read_cache
 from itm.runs.storage.garbage import Garbage, all_garbage, only_copies
-
-RUNNING = ".itm/running"
 
 
 def clear(root: Path, *, days: int, apply: bool) -> tuple[list[Garbage], list[str]]:

@@ -146,7 +146,7 @@ def test_locks_of_another_host_and_of_a_live_process_stay(project: Path, changed
         examine(project)
     assert use.exists()
     path.write_text("{")
-    with pytest.raises(PipelineError, match="0.json cannot be read"):
+    with pytest.raises(PipelineError, match=r"0\.json cannot be read"):
         examine(project)
 
 

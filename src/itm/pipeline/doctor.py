@@ -50,8 +50,9 @@ def examine(root: str | Path = ".") -> list[Finding]:
     working, left = others(root)
     if working:
         raise PipelineError(
-            f"{len(working)} run(s) may be at work in this folder ({first_few(working)}), and cannot be asked from here; "
-            f"wait for them to end, or run `itm doctor` there. Where a host is gone for good, delete its file in {RECORDS}",
+            f"{len(working)} run(s) may be at work in this folder ({first_few(working)}), and cannot be asked from "
+            "here; wait for them to end, or run `itm doctor` there. Where a host is gone for good, delete its file in "
+            f"{RECORDS}",
             reason="busy",
         )
     return [*_records(root, left), *_locks(root), *_lock_file(root), *_cache(root), *_outputs(root)]

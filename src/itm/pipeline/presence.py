@@ -42,7 +42,7 @@ class Presence:
 def this(what: str) -> Presence:
     """This process; what the system does not tell (no /proc) is empty."""
     try:
-        namespace = os.readlink("/proc/self/ns/pid")
+        namespace = str(Path("/proc/self/ns/pid").readlink())
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         namespace = boot = ""

@@ -219,6 +219,7 @@ def _forward(name: str, module: str, attribute: str, summary: str) -> None:
 _forward("data", "itm.data.commands", "app", "Look into data sets and their files, fetch and verify them.")
 _forward("import", "itm.descriptions.arrays", "app", "Turn what others computed into files of this project.")
 _forward("score", "itm.text.explain", "app", "Score how descriptive captions are, word by word.")
+_forward("grade", "itm.grading.commands", "app", "Calibrate similarities: is it true, and how much does it say?")
 _forward("evaluate", "itm.evaluation.commands", "evaluate_app", "Evaluate embeddings of any model on the benchmarks.")
 _forward("compare", "itm.evaluation.commands", "compare_app", "Compare two methods query by query: is it chance?")
 _forward("ensemble", "itm.evaluation.commands", "ensemble_app", "Evaluate the mean of several runs' similarities.")

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published.coco_files import Gallery, read_cxc, read_eccv, read_gallery
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.vectors import Similarity, Vectors, read_similarity
 from itm.evaluation.result import Metrics, id_hash
 from itm.metrics import (
     DotProduct,
@@ -25,6 +24,7 @@ from itm.metrics import (
     top_items,
     warn_if_collapsed,
 )
+from itm.vectors import Similarity, Vectors, read_similarity
 
 FOLDS = 5
 RECALL_AT = (1, 5, 10)

@@ -11,7 +11,7 @@ from itm.errors import DataError
 from itm.evaluation.benchmarks.hierarcaps import LEVELS, traverse
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.vectors import Vectors
+from itm.vectors import Vectors
 
 STEPS = 50
 

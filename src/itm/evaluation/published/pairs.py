@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from itm.errors import DataError
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.vectors import Vectors, read_similarity
 from itm.evaluation.result import id_hash
 from itm.metrics import Positives, hit_rates, rank_all, rsum, warn_if_collapsed
+from itm.vectors import Vectors, read_similarity
 
 RECALL_AT = (1, 5, 10)
 SIZES = {"flickr30k": (1000, 5000), "flickr8k": (1000, 5000)}

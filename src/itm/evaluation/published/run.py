@@ -9,7 +9,7 @@ from itm import __version__
 from itm.errors import ConfigError, nearest
 from itm.evaluation.published import coco, hierarcaps, pairs
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.vectors import SCORES, read_vectors
+from itm.vectors import SCORES, read_vectors
 
 BENCHMARKS = {
     "coco": "COCO Karpathy test, 5K and 1K (mean of five folds): R@1/5/10 both ways, RSUM",

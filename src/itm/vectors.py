@@ -49,7 +49,7 @@ class Vectors:
         absent = wanted[ordered[place] != wanted] if len(ids) else wanted
         if len(absent):
             raise DataError(
-                f"{self.path}: {len(absent)} of the benchmark's {len(wanted)} {kind} ids are missing"
+                f"{self.path}: {len(absent)} of the {len(wanted)} {kind} ids asked for are missing"
                 f" ({first_few(absent)}){self._guess(ids, wanted)}",
                 reason="missing-id",
             )
@@ -124,7 +124,7 @@ class Vectors:
         if ids.min() == 0 and ids.max() == len(ids) - 1 and known < len(wanted) // 2:
             return ": the file's ids are the positions 0, 1, 2, ..; give the data set's own ids"
         if known < len(wanted) // 2:
-            return f": only {known} of the file's {len(ids)} ids are this benchmark's; is it another data set or split?"
+            return f": only {known} of the file's {len(ids)} ids are among them; is it another data set or split?"
         return ""
 
 

@@ -113,8 +113,8 @@ def set_f1(probabilities: ArrayLike, truth: ArrayLike, threshold: float = 0.5) -
 def half_truth(true: ArrayLike, half_true: ArrayLike) -> NDArray[np.bool_]:
     """[items] whether a true text scores strictly higher than the same text with a wrong detail added.
 
-    The mean is the half-truth accuracy (after CS-CLIP, 2026). A score that rises with every detail, right or wrong,
-    has 0; a model that sees nothing of the detail has a half, and a constant score 0.
+    The mean is the half-truth accuracy (after Kargi, Uselis and Oh 2026, arXiv 2602.23906). A score that rises with
+    every detail, right or wrong, has 0; a model that sees nothing of the detail has a half, and a constant score 0.
 
     Raises:
         MetricError: lengths differ, there are no items, or a score is not finite.
@@ -136,13 +136,13 @@ class Monotonicity:
     """How scores follow the detail of texts that are all true of an image."""
 
     rising: NDArray[np.bool_]
-    """[items] whether they rise strictly from each text to the next; the mean is HiMo@K."""
+    """[items] whether they rise strictly from text to text; the mean is HiMo@2 for two texts, HiMo@3 for three."""
     pearson: Doubles
-    """[items] correlation of position and score; NaN where all scores are equal."""
+    """[items] correlation of position and score, its mean HiMo@K; NaN where all scores are equal."""
 
 
 def monotonicity(scores: ArrayLike) -> Monotonicity:
-    """HiMo@K and the correlation with detail, of cumulative true texts (HiMo-CLIP, AAAI 2026).
+    """Whether scores rise with true detail (HiMo of HiMo-CLIP, AAAI 2026, arXiv 2511.06653).
 
     Args:
         scores: [items, K] float, scores of an image with K texts, each the one before with a further true detail.

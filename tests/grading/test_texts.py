@@ -14,9 +14,8 @@ TEXTS = ["a dog", "a white dog", "a cat", "a dog runs"]
 
 @pytest.fixture(scope="module")
 def options():
-    return load(Path(__file__).parents[2] / "params.yaml").score.model_copy(
-        update={"minimum_document_frequency": 1, "idf": "plain"}
-    )
+    score = load(Path(__file__).parents[2] / "params.yaml").score
+    return score.model_copy(update={"minimum_document_frequency": 1, "idf": "plain"})
 
 
 def table(options, texts=TEXTS, images=(7, 3, 3, 7), **changed):
@@ -49,5 +48,5 @@ def test_equal_tables_have_equal_hashes_and_others_have_not(options):
 
 
 def test_a_kind_that_needs_the_training_captions_is_refused(options):
-    with pytest.raises(ConfigError, match="expected_fit needs the training captions .* use tfidf or keyword_count"):
+    with pytest.raises(ConfigError, match=r"expected_fit needs the training captions .* use tfidf or keyword_count"):
         describe(["a dog"], table(options, kind="expected_fit"))

@@ -196,8 +196,8 @@ def _fit(sample: Sample, low: float, high: float, knots: Doubles) -> Doubles:
     back = design.T.tocsr()
     every, own = np.bincount(group), np.bincount(group[:captions], minlength=design.shape[0])
 
-    def loss(increments: Doubles) -> tuple[float, Doubles]:
-        rises = increments.reshape(shape)
+    def loss(increments: Any) -> tuple[float, Any]:
+        rises: Doubles = increments.reshape(shape)
         heights = np.cumsum(rises, axis=0)
         logit = design @ heights.ravel()
         value = float(every @ np.logaddexp(0.0, logit) - own @ logit)
@@ -217,7 +217,7 @@ def _fit(sample: Sample, low: float, high: float, knots: Doubles) -> Doubles:
     start[0] = -np.log(images) - 2.0
     bounds: list[tuple[float | None, None]] = [(None, None)] * shape[1]
     bounds += [(_LEAST_RISE, None)] * (_CELLS * shape[1])
-    options = {"maxiter": 3000, "maxfun": 6000, "maxcor": 30}
+    options: Any = {"maxiter": 3000, "maxfun": 6000, "maxcor": 30}
     found: Any = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     if not np.isfinite(found.x).all():
         raise DataError(f"grade: the fit failed ({found.message}); are similarities of a sane size?", reason="fit")
@@ -261,4 +261,4 @@ def _log_prior(sample: Sample, low: float, high: float, knots: Doubles, ratio: D
         middle = (reached - near / 2) / reached[-1]
         point = np.interp(anchor, middle[near > 0], own[near > 0])
         prior[knot] = -np.interp(point, np.linspace(low, high, len(column)), column)
-    return np.round(np.minimum(prior, 0.0), _DIGITS)
+    return np.asarray(np.round(np.minimum(prior, 0.0), _DIGITS), dtype=np.float64)

@@ -163,7 +163,8 @@ def monotonicity(scores: ArrayLike) -> Monotonicity:
     size = np.sqrt((centred**2).sum(axis=1) * (place**2).sum())
     constant = (score == score[:, :1]).all(axis=1)
     pearson = np.where(constant, np.nan, centred @ place / np.where(constant, 1.0, size))
-    return Monotonicity((np.diff(score, axis=1) > 0).all(axis=1), np.clip(pearson, -1.0, 1.0))
+    rising = np.asarray((np.diff(score, axis=1) > 0).all(axis=1))
+    return Monotonicity(rising, np.clip(pearson, -1.0, 1.0))
 
 
 def _pairs(probabilities: ArrayLike, truth: ArrayLike, name: str) -> tuple[Doubles, Doubles]:

@@ -99,6 +99,25 @@ def test_rsitmd_by_hand(tmp_path):
     assert found.captions["caption_id"].tolist() == [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0, 1, 2, 3, 4]
 
 
+PHOTOS = {"rsicd": "RSICD_images", "rsitmd": "RSITMD", "n24news": "N24News", "hierarcaps": "hierarcaps-images"}
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_photo_that_is_there_twice(tmp_path, name):
+    """The same bytes in a second folder are no matter; others are not chosen between."""
+    raw = written(name, tmp_path)
+    with zipfile.ZipFile(raw / f"{PHOTOS[name]}.zip", "a") as archive:
+        first, second = [one for one in archive.namelist() if one.endswith((".jpg", ".tif"))][:2]
+        archive.writestr(f"thumbs/{Path(first).name}", archive.read(first))
+        archive.writestr("thumbs/of-no-record.jpg", b"a")
+        archive.writestr("other/of-no-record.jpg", b"b")
+    assert first in read(name, raw, parameters(name)).images["member"].tolist()
+    with zipfile.ZipFile(raw / f"{PHOTOS[name]}.zip", "a") as archive:
+        archive.writestr(f"thumbs/{Path(second).name}", b"other")
+    with pytest.raises(DataError, match=f"1 pairs of files .*'{second}' and 'thumbs/{Path(second).name}'"):
+        read(name, raw, parameters(name))
+
+
 def test_n24news(tmp_path):
     report = clean("n24news", tmp_path)
     assert sizes(report) == {"train": (29, 29), "dev": (6, 6), "test": (7, 7)}

@@ -59,6 +59,8 @@ class SourceFile(Contents):
     mirror: list[Copy] = []
     plain_http: str = ""
     """Why an address starts with http://, where one does; all others start with https://."""
+    at_most: int = Field(default=4 << 30, ge=1)
+    """Bytes that an address may give of a file whose size nobody has published."""
     manual: str = ""
     package: str = ""
     """An installed Python package that holds the file, and the path inside it."""

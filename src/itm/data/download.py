@@ -115,7 +115,7 @@ def fetch(
         for url in entry.urls:
             part = waiting / f"{file}.part"
             try:
-                size, digest = _download(url, file, published, part, policy, report)
+                size, digest = _download(url, file, published, entry.at_most, part, policy, report)
                 _place(part, path)
                 discard(part)
                 seen = published.sha256 is None and _remember(name, file, size, digest, url, record_path)
@@ -241,13 +241,17 @@ def _trust(name: str, file: str, candidate: Path, size: int, digest: str, record
         raise _Wrong(fault)
 
 
-def _download(url: str, file: str, published: Contents, part: Path, policy: Policy, report: Report) -> tuple[int, str]:
+def _download(
+    url: str, file: str, published: Contents, most: int, part: Path, policy: Policy, report: Report
+) -> tuple[int, str]:
     """Receive `url` into `part` and check it; a part that was continued and is wrong is fetched once more whole."""
     any_copy = published.sha256 is not None
     for _ in range(2):
         if published.bytes is not None:
             _need_room(part.parent, published.bytes - (part.stat().st_size if part.is_file() else 0))
-        continued = receive(url, part, published.bytes, any_copy, policy, lambda done, total: report(file, done, total))
+        continued = receive(
+            url, part, published.bytes, most, any_copy, policy, lambda done, total: report(file, done, total)
+        )
         size, digest = part.stat().st_size, sha256_of(part)
         fault = _fault(published, size, digest) or (None if any_copy else _broken(part, file))
         if fault is None:

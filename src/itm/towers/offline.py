@@ -58,7 +58,8 @@ def load_minilm() -> tuple[Any, Any, Path]:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(get_model_path())
-    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder, attn_implementation="sdpa"), folder
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return tokenizer, AutoModel.from_pretrained(folder, attn_implementation="sdpa", trust_remote_code=False), folder
 
 
 class OfflineTowers(Towers):

@@ -9,14 +9,18 @@ import random
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from itm.data.archives import Archive
 from itm.data.catalogue import Copy, SourceFile
 from itm.data.download import fetch
+from itm.data.files import write_npz
 from itm.errors import DataError
+from itm.evaluation.result import read_per_query
 
 FILES = {"photos/a.jpg": b"one photo " * 9, "b.txt": random.Random(0).randbytes(60)}
 METHODS = {"stored": zipfile.ZIP_STORED, "deflated": zipfile.ZIP_DEFLATED, "lzma": zipfile.ZIP_LZMA}
@@ -151,3 +155,17 @@ def test_a_photo_twice_must_be_the_same(tmp_path: Path, kind: str) -> None:
         with pytest.raises(DataError, match="2 pairs of files"):
             archive.find("2.jpg")
     assert caught.value.reason == "ambiguous-member"
+
+
+def test_arrays_with_a_changed_byte(tmp_path: Path) -> None:
+    """Per-query values, as `itm compare` and the reports read them."""
+    stored = {"i2t_rank": np.array([1.0, 2.0]), "protocol": np.array('{"recall_at": [1]}')}
+    path = tmp_path / "seed0/retrieval.npz"
+    write_npz(path, stored)
+    for content in changed(path.read_bytes())[::3]:
+        path.write_bytes(content)
+        with suppress(DataError):
+            read_per_query(tmp_path)
+    path.write_bytes(b"PK\3\4 no more")
+    with pytest.raises(DataError, match=r"retrieval\.npz: cannot be read .*; run the evaluate stage again"):
+        read_per_query(tmp_path)

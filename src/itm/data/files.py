@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,22 @@ def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
             entry.file_size = array.nbytes  # else zipfile cannot know whether it needs zip64
             with archive.open(entry, "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """The arrays of an .npz file: all, or those of `names` that it has.
+
+    Raises:
+        DataError: the file is missing or damaged; `remedy` says what to do.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in (stored.files if names is None else names) if name in stored.files}
+    except Exception as error:  # damaged bytes raise what zipfile, zlib and numpy happen to meet
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path}: cannot be read ({said}); {remedy}", reason="damaged") from None
 
 
 def read_json(path: str | Path) -> Any:

@@ -247,7 +247,6 @@ def _count(usage: Any, key: str) -> int:
     return value if type(value) is int and 0 <= value < _MANY else 0
 
 
-
 def _message(content: bytes) -> str:
     try:
         return printable(str(json.loads(content)["error"]["message"]))[:80]

@@ -144,7 +144,8 @@ def read_held(root: Path, commit: str, name: str) -> Held:
         faults.append("data.name is no name")
     if faults:
         raise DataError(f"{name}: params.yaml: {'; '.join(faults)}", reason="not-parameters")
-    return Held(name, parameters, *listed, outputs_of(lock, f"{name}: dvc.lock"), files)
+    methods, seeds, benchmarks = listed
+    return Held(name, parameters, methods, seeds, benchmarks, outputs_of(lock, f"{name}: dvc.lock"), files)
 
 
 def resolve(root: Path, name: str) -> str:
@@ -210,10 +211,11 @@ def _committed(root: Path, commit: str, name: str) -> dict[str, bytes]:
     listed = git(root, "ls-tree", "-r", "-l", "-z", commit, "--", "params.yaml", "dvc.lock", RUNS).stdout
     wanted: dict[str, tuple[bytes, int]] = {}
     for entry in listed.split(b"\0")[:-1]:
-        facts, _, path = entry.partition(b"\t")
-        mode, _, blob, size = facts.split()
-        if mode.startswith(b"100") and _is_ours(os.fsdecode(path)):  # a plain file
-            wanted[os.fsdecode(path)] = blob, int(size)
+        facts, _, encoded = entry.partition(b"\t")
+        mode, _, blob, told = facts.split()
+        path = os.fsdecode(encoded)
+        if mode.startswith(b"100") and _is_ours(path):  # a plain file
+            wanted[path] = blob, int(told)
     _check_size(sum(size for _, size in wanted.values()), name)
     content = git(root, "cat-file", "--batch", given=b"".join(blob + b"\n" for blob, _ in wanted.values())).stdout
     files, place = {}, 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from itm.data.files import read_json
+from itm.data.files import read_json, read_npz
 from itm.errors import DataError, first_few
 from itm.evaluation.keys import flat_metrics
+from itm.parse import parse_json
 
 NOT_A_BENCHMARK = frozenset({"train"})
 """JSON files of a run's folder that are not metrics of a benchmark."""
+_AGAIN = "run the evaluate stage again"
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Results:
 
     def arrays(self, method: str, seed: int, benchmark: str) -> dict[str, np.ndarray]:
         """The per-query arrays of one evaluation."""
-        with np.load(evaluation_path(self.evaluations, method, seed, benchmark), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files if name != "protocol"}
+        path = evaluation_path(self.evaluations, method, seed, benchmark)
+        return {name: array for name, array in read_npz(path, _AGAIN).items() if name != "protocol"}
 
 
 def metrics_path(runs: Path, method: str, seed: int, benchmark: str) -> Path:
@@ -126,18 +127,10 @@ def _number(cell: str | None) -> float:
 
 
 def _read_protocol(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if "protocol" not in stored.files:
-                raise DataError(
-                    f"{path}: has no `protocol` array; run the evaluate stage again (`dvc repro -f`)",
-                    reason="no-protocol",
-                )
-            protocol = json.loads(str(stored["protocol"]))
-    except (ValueError, OSError) as error:
-        raise DataError(
-            f"{path}: not an evaluation ({error}); run the evaluate stage again", reason="damaged"
-        ) from None
+    stored = read_npz(path, _AGAIN, ["protocol"])
+    if "protocol" not in stored:
+        raise DataError(f"{path}: has no `protocol` array; {_AGAIN} (`dvc repro -f`)", reason="no-protocol")
+    protocol = parse_json(str(stored["protocol"]), f"{path}: protocol")
     if not isinstance(protocol, dict):
         raise DataError(f"{path}: `protocol` is not a JSON object", reason="damaged")
     return protocol

@@ -2,9 +2,9 @@
 
     python benchmarks/grading.py [--page docs/results/grade-anchor.md]
 
-No model is trained. Three worlds are pure chance, s = 3 x true + noise and d = -log q + noise: one as the theory assumes,
-two with one of its assumptions broken. The others are captions of the scenes with their exact truth and their real
-descriptiveness; the similarity is the share of a caption's atoms that an image makes true, cubed, times
+No model is trained. Three worlds are pure chance, s = 3 x true + noise and d = -log q + noise: one as the theory
+assumes, two with one of its assumptions broken. The others are captions of the scenes with their exact truth and their
+real descriptiveness; the similarity is the share of a caption's atoms that an image makes true, cubed, times
 0.4 + 0.6 dn (as contrastive training lifts specific captions), with noise of each pair, image and caption.
 """
 
@@ -26,7 +26,7 @@ from itm.data.scenes.generate import scenes
 from itm.data.scenes.truth import TRUE, grade
 from itm.grading import Graded, fit_calibrator
 from itm.grading.texts import Captions, describe, fit_idf
-from itm.metrics import DotProduct, calibration_of, set_f1, spearman, threshold_curve
+from itm.metrics import DotProduct, Scorer, calibration_of, set_f1, spearman, threshold_curve
 
 Floats = NDArray[np.float64]
 World = tuple[Floats, NDArray[np.int64], Floats, NDArray[np.bool_]]
@@ -109,7 +109,8 @@ def speed(images: int, captions: int) -> str:
     took: dict[str, float] = {}
     graded = Graded(plain, calibrator, d)
     graded.block(slice(0, 1), slice(0, captions))
-    for name, scorer in 3 * [("similarities", plain), ("grades", graded)]:
+    scorers: list[tuple[str, Scorer]] = [("similarities", plain), ("grades", graded)]
+    for name, scorer in 3 * scorers:
         start = time.perf_counter()
         for top in range(0, images, 128):
             scorer.block(slice(top, min(top + 128, images)), slice(0, captions))

@@ -1,6 +1,8 @@
 """What a calibrator says of pairs, what it refuses, and what it writes."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -157,3 +159,9 @@ def test_bad_input_is_refused(small, call, message):
     with pytest.raises(MetricError, match=message) as caught:
         call(small)
     assert isinstance(caught.value, ProjectError)
+
+
+def test_it_is_light_to_import():
+    code = "import sys, itm.grading; print(*{'torch', 'scipy', 'sklearn', 'pyarrow', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -122,6 +122,16 @@ def test_few_distinct_values_of_d(world):
     assert (np.diff(found.log_prior) < 0).all()
 
 
+@pytest.mark.parametrize("share", [0.5, 0.17, 0.995])
+def test_two_kinds_of_captions(world, share):
+    """Quantiles of two values lie between them, where no caption is."""
+    generic = world.d <= np.quantile(world.d, share)
+    found = fit_calibrator(world.s, world.owners, np.where(generic, 1.0, 5.0), model="m", idf="i")
+    assert set(found.knots.tolist()) <= {1.0, 5.0}
+    p = found.probability(world.s, np.where(generic, 1.0, 5.0))
+    assert calibration_of(p, world.truth).ece < 0.05
+
+
 def test_similarities_of_any_size(world):
     """Logits of a temperature, or an offset, change nothing but the axis."""
     p = world.calibrator.probability(world.s, world.d)

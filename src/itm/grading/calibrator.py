@@ -64,7 +64,9 @@ class Calibrator:
                 f"calibrator: ratio {self.ratio.shape}, knots {self.knots.shape}, prior {self.log_prior.shape}: no fit",
                 reason="shape",
             )
-        finite = all(np.isfinite(values).all() for values in (self.low, self.high, *self._arrays))
+        finite = all(
+            np.isfinite(values).all() for values in (self.low, self.high, self.knots, self.ratio, self.log_prior)
+        )
         if not finite or self.low >= self.high or (self.log_prior > 0).any():
             raise DataError("calibrator: a value is not finite, low >= high, or a prior is above 1", reason="damaged")
         if (np.diff(self.knots) <= 0).any() or (np.diff(self.ratio, axis=0) <= 0).any():
@@ -195,21 +197,15 @@ class Calibrator:
             )
         try:
             low, high = (float(value) for value in stored["similarity"])
-            arrays = [
-                np.array(stored[name], dtype=np.float64) for name in ("descriptiveness", "log_ratio", "log_prior")
-            ]
-            found = cls(
-                low, high, arrays[0], arrays[1].T, arrays[2], str(stored["model"]), str(stored["idf"]), stored["fitted"]
-            )
+            names = ("descriptiveness", "log_ratio", "log_prior")
+            knots, ratio, prior = (np.array(stored[name], dtype=np.float64) for name in names)
+            own = str(stored["model"]), str(stored["idf"])
+            found = cls(low, high, knots, ratio.T, prior, *own, dict(stored["fitted"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: damaged ({error}); `itm grade fit` writes one", reason="damaged") from None
         except DataError as error:
             raise DataError(f"{path}: {error}; `itm grade fit` writes one", reason=error.reason) from None
-        return found.check(found.model if model is None else model, found.idf if idf is None else idf, str(path))
-
-    @property
-    def _arrays(self) -> tuple[Doubles, Doubles, Doubles]:
-        return self.knots, self.ratio, self.log_prior
+        return found.check(own[0] if model is None else model, own[1] if idf is None else idf, str(path))
 
     @cached_property
     def table(self) -> tuple[Doubles, Doubles]:

@@ -63,10 +63,10 @@ def fit(
     assert table.image_ids is not None
     owners = vectors.places("image", table.image_ids)
     found = fit_calibrator(scorer, owners, d, model=identity, idf=idf_hash(words), anchor=anchor, seed=seed)
-    found.save(out)
     if idf is None:
         write_idf(beside(out), words, words.words)
         typer.echo(f"{beside(out)}: idf of {len(words.words)} words of these captions")
+    found.save(out)
     typer.echo(f"{out}: fitted on {found.facts['captions']} captions of {found.facts['images']} images")
     typer.echo("descriptiveness: share of images that such a caption fits")
     for knot, share in zip(found.knots.tolist(), found.prior(found.knots).tolist(), strict=True):

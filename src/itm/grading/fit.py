@@ -174,11 +174,11 @@ def _range(sample: Sample) -> tuple[float, float]:
 
 
 def _knots(d: Doubles) -> Doubles:
-    """Descriptivenesses between which the surface is straight: quantiles, at most one for some dozens of captions."""
+    """Descriptivenesses between which the surface is straight: some captions' own, one for some dozens of captions."""
     count = int(np.clip(len(d) // _CAPTIONS_PER_KNOT, 1, _KNOTS))
     if count == 1:
         return np.array([np.median(d)])
-    found = np.unique(np.quantile(d, np.linspace(0.01, 0.99, count)))
+    found = np.unique(np.quantile(d, np.linspace(0.01, 0.99, count), method="nearest"))
     kept = np.concatenate(([True], np.diff(found) > 1e-6 * (found[-1] - found[0])))
     return np.asarray(found[kept])
 

@@ -124,12 +124,16 @@ def speed(images: int, captions: int) -> str:
     )
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
     parser = smoke.parser(__doc__)
     parser.add_argument("--images", type=int, default=500, help="of each world, with five captions each")
     parser.add_argument("--gallery", type=int, nargs=2, default=(5000, 25000), help="images and captions to time")
     parser.add_argument("--page", type=Path, help="write the page here; else it is printed")
-    options: argparse.Namespace = smoke.read(parser, "--images 60 --gallery 50 200 --page {scratch}/page.md")
+    return parser
+
+
+def main() -> None:
+    options = smoke.read(parser(), "--images 60 --gallery 50 200 --page {scratch}/page.md")
     page = (
         "<!-- Written by benchmarks/grading.py. Do not edit. -->\n\n# The grade's anchor, where the truth is known\n\n"
         f"Made by `python benchmarks/grading.py --page docs/results/grade-anchor.md` at {commit()} on {machine()}.\n"

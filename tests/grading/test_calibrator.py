@@ -134,7 +134,7 @@ def test_what_is_no_calibrator_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(DataError, match=r"x\.json"):
         Calibrator.load(tmp_path / "x.json")
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="no such file; `itm grade fit` writes one"):
         Calibrator.load(tmp_path / "none.json")
 
 

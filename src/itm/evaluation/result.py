@@ -193,7 +193,7 @@ def _from_arrays(folder: Path) -> dict[str, PerQuery]:
     return found
 
 
-def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, NDArray[Any]], protocol: Any) -> None:
+def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, Any], protocol: Any) -> None:
     """Add the per-query values of one benchmark's arrays."""
     images = len(arrays["image_ids"]) if "image_ids" in arrays else -1
     for task in ("i2t", "t2i", "t2t", "i2i"):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.files import read_npz
 from itm.data.layout import CAPTIONS, EMBEDDINGS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
 from itm.errors import DataError, first_few
 from itm.metrics.scorer import DotProduct, Matrix
@@ -83,9 +84,11 @@ class Tables:
         path = self.clean / TRUTH
         if not path.exists():
             raise DataError(f"{path}: no such file; run `dvc repro clean`", reason="missing-file")
-        with np.load(path, allow_pickle=False) as stored:
-            image_ids, caption_ids = stored[f"{self.split}_image_ids"], stored[f"{self.split}_caption_ids"]
-            grade = stored[f"{self.split}_grade"]
+        names = [f"{self.split}_{name}" for name in ("image_ids", "caption_ids", "grade")]
+        stored = read_npz(path, "run `dvc repro clean`", names)
+        if missing := [name for name in names if name not in stored]:
+            raise DataError(f"{path}: has no {first_few(missing)}; run `dvc repro clean`", reason="missing-array")
+        image_ids, caption_ids, grade = (stored[name] for name in names)
         row = positions(image_ids, self.images["image_id"], "images", str(path))
         column = positions(caption_ids, self.captions["caption_id"], "captions", str(path))
         ordered: NDArray[np.float32] = grade[np.ix_(row, column)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import read_npz
+from itm.data.files import read_npz, readable
 from itm.data.layout import CAPTIONS, EMBEDDINGS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
 from itm.errors import DataError, first_few
 from itm.metrics.scorer import DotProduct, Matrix
@@ -203,27 +203,21 @@ def read_columns(path: Path, names: tuple[str, ...], split: str | None = None) -
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            absent = [name for name in names if name not in file.schema_arrow.names]
-            present = [name for name in names if name not in absent]
-            rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
-        ) from None
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a readable Parquet file: {error}", reason="damaged") from None
+    with readable(path), pq.ParquetFile(path) as file:
+        absent = [name for name in names if name not in file.schema_arrow.names]
+        present = [name for name in names if name not in absent]
+        rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))
     if absent:
         raise DataError(f"{path}: {len(absent)} columns are missing ({first_few(absent)})", reason="missing-column")
     columns: Columns = {} if rows is None else {"row": rows}
-    for name in names:
-        column = table[name].combine_chunks()
-        if pa.types.is_integer(column.type):
-            column = column.fill_null(-1)
-        elif not pa.types.is_floating(column.type):
-            column = column.fill_null("")
-        columns[name] = column.to_numpy(zero_copy_only=False)
+    with readable(path):
+        for name in names:
+            column = table[name].combine_chunks()
+            if pa.types.is_integer(column.type):
+                column = column.fill_null(-1)
+            elif not pa.types.is_floating(column.type):
+                column = column.fill_null("")
+            columns[name] = column.to_numpy(zero_copy_only=False)
     return columns
 
 

@@ -76,6 +76,10 @@ def preset(
 
     root = project_root()
     parameters = in_use(compose(name, overrides or [], root=root), overrides or [])
+    if parameters.data.name == "folder" and not check:
+        from itm.data.readers.folder import find
+
+        find(root / parameters.data.path, parameters.datasets.folder.table)
     changed = changes(*_whole_entries(_raw_parameters(root / PARAMETERS), parameters.model_dump()))
     _print_changes(changed, name, check)
     if check or not changed:

@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "rsicd": ("retrieval",),
     "rsitmd": ("retrieval",),
     "n24news": ("retrieval",),
+    "folder": ("retrieval",),
 }
 """The benchmarks that each data set has ground truth for."""
 

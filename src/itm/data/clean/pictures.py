@@ -81,7 +81,7 @@ def store_images(
     rewritten: dict[str, int] = {}
     looks = _Looks()
     with ExitStack() as stack:
-        archives = {name: stack.enter_context(_open(raw / name)) for name in images["archive"].unique()}
+        archives = {name: _open(stack, raw / name) for name in images["archive"].unique()}
         writers = {
             name: stack.enter_context(ShardWriter(stack.enter_context(atomic_path(out / name))))
             for name in dict.fromkeys(shard(split) for split in SPLITS)
@@ -139,8 +139,8 @@ class _Looks:
             self._small.append(halve(block))
 
 
-def _open(path: Path) -> Archive | Folder:
-    return Folder(path) if path.is_dir() else Archive(path)
+def _open(stack: ExitStack, path: Path) -> Archive | Folder:
+    return stack.enter_context(Folder(path)) if path.is_dir() else stack.enter_context(Archive(path))
 
 
 def _inspect(archives: dict[str, Archive | Folder], record: Sequence[str], train_side: int) -> _Image | DataError:

@@ -109,7 +109,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _records(path: Path, records: list[tuple[int, Any]]) -> Iterator[Row]:
-    """Rows of objects; a list of captions is as many rows."""
+    """Rows of JSON objects, or of what stands in their place."""
     objects = [record for _, record in records if isinstance(record, dict)]
     keys = list(dict.fromkeys(str(key) for record in objects for key in record))
     file, caption, split = _columns(path, keys)
@@ -118,17 +118,20 @@ def _records(path: Path, records: list[tuple[int, Any]]) -> Iterator[Row]:
             said = record if isinstance(record, str) else f"{type(record).__name__}, not an object"
             yield Row(number, "", said, fault="malformed")
             continue
-        name, part, found = record.get(file), record.get(split), record.get(caption)
-        texts = found if isinstance(found, list) and found else [found]
-        for text in texts:
-            wrong = [
-                f"{key} is {type(value).__name__}"
-                for key, value in ((file, name), (caption, text))
-                if not isinstance(value, str | None)
-            ]
-            fault = "malformed" if wrong or name is None else ""
-            said = f"{'; '.join(wrong) or f'no {file}'}, not text" if fault else text or ""
-            yield Row(number, name if isinstance(name, str) else "", said, str(part or ""), fault)
+        name = record.get(file)
+        if isinstance(name, str):
+            yield from _captions(number, name, record.get(caption), record.get(split))
+        else:
+            yield Row(number, "", f"{file} is {type(name).__name__}, not text", fault="malformed")
+
+
+def _captions(number: int, file: str, found: Any, split: Any = None) -> Iterator[Row]:
+    """The rows of a record: its caption, or each of a list of captions."""
+    for text in found if isinstance(found, list) and found else [found]:
+        if isinstance(text, str | None):
+            yield Row(number, file, text or "", split if isinstance(split, str) else "")
+        else:
+            yield Row(number, file, f"the caption is {type(text).__name__}, not text", fault="malformed")
 
 
 def _tar(path: Path) -> list[Row]:
@@ -160,15 +163,8 @@ def _sample(archive: Archive, number: int, members: dict[str, str]) -> Iterable[
         record = None
     if not isinstance(record, dict):
         return [Row(number, photo, f"{members['.json']} is no JSON object", fault="malformed")]
-    found = next((record[name] for name in CAPTION if name in record), "")
-    texts = found if isinstance(found, list) and found else [found]
-    split = record.get(SPLIT[0])
-    return [
-        Row(number, photo, text, split if isinstance(split, str) else "")
-        if isinstance(text, str)
-        else Row(number, photo, f"the caption is {type(text).__name__}, not text", fault="malformed")
-        for text in texts
-    ]
+    found = next((record[name] for name in CAPTION if name in record), None)
+    return _captions(number, photo, found, record.get(SPLIT[0]))
 
 
 def _columns(path: Path, names: list[str]) -> tuple[str, str, str]:

@@ -1,8 +1,8 @@
-"""A file of embeddings or of scores with ids, checked before anything is computed from it."""
+"""Embeddings or scores with ids, checked before anything is computed from them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,67 +10,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.errors import DataError, first_few
+from itm.evaluation.published.files import Arrays, read_arrays
+from itm.evaluation.published.gallery import Gallery
+from itm.evaluation.published.ids import Ids, check_ids
 from itm.metrics import DotProduct
 from itm.metrics.scorer import Matrix, Scorer
 
 Floats = NDArray[np.floating]
-_STARTS = {b"\x80": "a pickle", b"PK": "a zip archive (torch.save or .npz?)", b"\x93N": "a .npy file"}
+SCORES = "scores"
 
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """The arrays of one file; each is checked when it is asked for."""
+    """The arrays of one file or model; each is checked when it is asked for.
+
+    assumed: what was not said and had to be assumed, as sentences.
+    """
 
     path: Path
-    arrays: dict[str, NDArray[Any]]
+    arrays: Arrays
+    assumed: list[str] = field(default_factory=list)
 
-    def rows(self, kind: str, wanted: NDArray[np.int64], normalize: bool) -> Floats:
-        """[wanted, D] the embeddings of `kind` ("image" or "caption") with these ids, in this order.
+    def has(self, kind: str) -> bool:
+        """Whether there are embeddings of "image" or "caption"."""
+        return f"{kind}_embeddings" in self.arrays
+
+    def count(self, kind: str) -> int:
+        """How many images or captions there are."""
+        name, axis = (SCORES, kind == "caption") if SCORES in self.arrays else (f"{kind}_embeddings", 0)
+        shape = self.array(name).shape
+        return shape[axis] if len(shape) > axis else 0
+
+    def rows(self, kind: str, gallery: Gallery, normalize: bool) -> Floats:
+        """[gallery, D] the embeddings of its images or captions, in its order.
 
         Raises:
             DataError: the arrays are missing or damaged, an id occurs twice, or a wanted id is missing.
         """
         values = self.embeddings(f"{kind}_embeddings", normalize)
-        count = len(self.ids(kind))
-        if count != len(values):
-            raise DataError(f"{self.path}: {count} {kind}_ids for {len(values)} {kind}_embeddings", reason="shape")
-        return values[self.places(kind, wanted)]
+        places = self.places(kind, gallery)
+        return values if in_order(places, len(values)) else values[places]
 
-    def places(self, kind: str, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[wanted] the positions of these ids among the file's.
+    def places(self, kind: str, gallery: Gallery) -> NDArray[np.int64]:
+        """[gallery] the positions of its images or captions among the file's. Where the file has positions for ids, or
+        none at all, and as many rows as the gallery, it is taken to be in protocol order.
 
         Raises:
             DataError: an id occurs twice, or a wanted id is missing.
         """
+        wanted, count = gallery.ids(kind), self.count(kind)
+        if f"{kind}_ids" not in self.arrays and count == len(wanted):
+            self._assume(f"{kind}_ids are not there: rows taken in protocol order (`itm evaluate --items`)")
+            return np.arange(count)
         ids = self.ids(kind)
+        if ids.dtype.kind == "U" and wanted.dtype.kind != "U":
+            ids = self._numbers(ids, kind, gallery)
         order = np.argsort(ids, kind="stable")
         ordered = ids[order]
         place = np.minimum(np.searchsorted(ordered, wanted), max(0, len(ids) - 1))
         absent = wanted[ordered[place] != wanted] if len(ids) else wanted
+        if len(absent) and len(ids) == len(wanted) and in_order(ordered, len(ids)):
+            self._assume(f"{kind}_ids are the positions 0 to {len(ids) - 1}: taken as places in protocol order")
+            return order
         if len(absent):
             raise DataError(
                 f"{self.path}: {len(absent)} of the benchmark's {len(wanted)} {kind} ids are missing"
-                f" ({first_few(absent)}){self._guess(ids, wanted)}",
+                f" ({first_few(absent)}){_guess(ids, wanted)}",
                 reason="missing-id",
             )
         found: NDArray[np.int64] = order[place]
         return found
 
-    def ids(self, kind: str) -> NDArray[np.int64]:
+    def ids(self, kind: str) -> Ids:
         """All ids of `kind` in the file, each once."""
-        ids = self._array(f"{kind}_ids")
-        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-            raise DataError(
-                f"{self.path}: {kind}_ids is {ids.dtype} of shape {ids.shape}; expected int64 [rows]", reason="ids"
-            )
-        found, times = np.unique(ids, return_counts=True)
-        repeated = found[times > 1]
-        if len(repeated):
-            raise DataError(
-                f"{self.path}: {len(repeated)} {kind} ids occur more than once ({first_few(repeated)})",
-                reason="repeated-id",
-            )
-        return ids.astype(np.int64)
+        return check_ids(self.array(f"{kind}_ids"), f"{self.path}: {kind}_ids", rows=self.count(kind))
 
     def embeddings(self, name: str, normalize: bool, dimensions: int = 2) -> Floats:
         """A float32 or float64 array without NaN, infinity or zero vectors; scaled to unit length if asked."""
@@ -89,11 +102,13 @@ class Vectors:
         return table.reshape(values.shape)
 
     def numbers(self, name: str, dimensions: int = 2) -> Floats:
-        """A float32 or float64 array without NaN or infinity."""
-        values = self._array(name)
+        """A float32 or float64 array without NaN or infinity; half precision becomes float32."""
+        values = self.array(name)
+        if values.dtype == np.float16:
+            self._assume(f"{name} is float16: read as float32; what was rounded can move recall and make ties")
+            values = values.astype(np.float32)
         if values.dtype not in (np.float32, np.float64):
-            hint = "; half precision moves recall, encode again in float32" if values.dtype == np.float16 else ""
-            raise DataError(f"{self.path}: {name} is {values.dtype}; expected float32 or float64{hint}", reason="dtype")
+            raise DataError(f"{self.path}: {name} is {values.dtype}; expected float32 or float64", reason="dtype")
         if values.ndim != dimensions or 0 in values.shape:
             shape = ("[dimension]", "[rows, dimension]")[dimensions - 1]
             raise DataError(
@@ -108,7 +123,8 @@ class Vectors:
             )
         return values
 
-    def _array(self, name: str) -> NDArray[Any]:
+    def array(self, name: str) -> NDArray[Any]:
+        """An array as it is stored."""
         if name not in self.arrays:
             raise DataError(
                 f"{self.path}: no array `{name}`; the file holds {', '.join(sorted(self.arrays)) or 'nothing'}",
@@ -116,48 +132,40 @@ class Vectors:
             )
         return self.arrays[name]
 
-    def _guess(self, ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> str:
-        """A hint at what went wrong when ids are missing."""
-        if not len(ids):
-            return ": the file is empty"
-        known = int(np.isin(ids, wanted).sum())
-        if ids.min() == 0 and ids.max() == len(ids) - 1 and known < len(wanted) // 2:
-            return ": the file's ids are the positions 0, 1, 2, ..; give the data set's own ids"
-        if known < len(wanted) // 2:
-            return f": only {known} of the file's {len(ids)} ids are this benchmark's; is it another data set or split?"
-        return ""
+    def _numbers(self, ids: Ids, kind: str, gallery: Gallery) -> Ids:
+        """The gallery's ids of texts that name its photos or captions; others, which it lacks, get negative ones."""
+        known = dict(zip(gallery.names(kind), gallery.ids(kind).tolist(), strict=False))
+        known |= {f"{one}": one for one in gallery.ids(kind).tolist()}
+        names = [str(one).removesuffix(".jpg").replace(".jpg#", "#") for one in ids]
+        return np.array([known.get(name, -1 - row) for row, name in enumerate(names)], dtype=np.int64)
+
+    def _assume(self, what: str) -> None:
+        sentence = f"{self.path}: {what}"
+        if sentence not in self.assumed:
+            self.assumed.append(sentence)
+
+
+def _guess(ids: Ids, wanted: Ids) -> str:
+    """A hint at what went wrong when ids are missing."""
+    if not len(ids):
+        return ": the file is empty"
+    known = int(np.isin(ids, wanted).sum())
+    if known < len(wanted) // 2 and in_order(np.sort(ids), len(ids)):
+        return ": the file's ids are the positions 0, 1, 2, ..; give the data set's own ids"
+    if known < len(wanted) // 2:
+        return f": only {known} of the file's {len(ids)} ids are this benchmark's; is it another data set or split?"
+    return ""
 
 
 def read_vectors(path: Path) -> Vectors:
-    """The arrays of a .safetensors (or .npz) file.
+    """The arrays of a file, or of a folder of .npy files.
 
     Raises:
-        DataError: missing, empty, truncated, or of another format; a pickle is never opened.
+        DataError: as `read_arrays`.
     """
-    path = Path(path)
-    try:
-        start = path.open("rb").read(2)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}", reason="missing-file") from None
-    if not start:
-        raise DataError(f"{path}: the file is empty", reason="empty-file")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                return Vectors(path, {name: stored[name] for name in stored.files})
-        from safetensors import safe_open
-
-        with safe_open(path, framework="np") as stored:
-            return Vectors(path, {name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
-    except TypeError as error:
-        raise DataError(f"{path}: holds a type that numpy lacks ({error}); save float32", reason="dtype") from None
-    except Exception as error:
-        seems = next((what for magic, what in _STARTS.items() if start.startswith(magic)), "")
-        hint = f"; it looks like {seems}" if seems and path.suffix != ".npz" else "; it may be truncated"
-        raise DataError(f"{path}: not a readable safetensors file: {error}{hint}", reason="damaged") from None
+    return Vectors(Path(path), read_arrays(Path(path)))
 
 
-SCORES = "scores"
 Part = slice | NDArray[np.int64]
 EVERYTHING = slice(None)
 
@@ -166,64 +174,74 @@ EVERYTHING = slice(None)
 class Similarity:
     """Similarities of the images and captions of a gallery, in its order.
 
-    Either `embeddings`, of images and of captions, or `scores` [images, captions] of a method whose similarity is
-    a function of the pair (cross attention, for example), which has no text-to-text or image-to-image form.
+    Embeddings of images, of captions or of both, or `scores` [images, captions] of a method whose similarity is a
+    function of the pair (cross attention, for example), which has no text-to-text or image-to-image form.
     """
 
-    embeddings: tuple[Floats, Floats] | None = None
+    image: Floats | None = None
+    text: Floats | None = None
     scores: NDArray[Any] | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether images can be compared with captions."""
+        return self.scores is not None or (self.image is not None and self.text is not None)
 
     def pairs(self, images: Part = EVERYTHING, captions: Part = EVERYTHING) -> Scorer:
         """Scorer of some images (rows) and captions (columns)."""
-        if self.embeddings is not None:
-            return DotProduct(self.embeddings[0][images], self.embeddings[1][captions])
-        assert self.scores is not None
-        return Matrix(self.scores[images][:, captions])
+        if self.scores is not None:
+            return Matrix(self.scores[images][:, captions])
+        assert self.image is not None
+        assert self.text is not None
+        return DotProduct(self.image[images], self.text[captions])
 
     def queries(self, task: str, asked: NDArray[np.int64]) -> Scorer:
         """Scorer of some queries (rows) and the whole gallery (columns) of task "i2t" or "t2i"."""
-        if self.embeddings is not None:
-            image, text = self.embeddings
-            return DotProduct(image[asked], text) if task == "i2t" else DotProduct(text[asked], image)
-        assert self.scores is not None
-        return Matrix(self.scores[asked] if task == "i2t" else np.ascontiguousarray(self.scores[:, asked].T))
-
-    def of_pairs(self, images: NDArray[np.int64], captions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """[pairs] given scores of single pairs."""
-        assert self.scores is not None
-        return self.scores[images, captions].astype(np.float64)
+        if task == "i2t":
+            return self.pairs(images=asked)
+        return self.pairs(captions=asked).transposed()
 
 
-def read_similarity(
-    vectors: Vectors, image_ids: NDArray[np.int64], caption_ids: NDArray[np.int64], normalize: bool
-) -> Similarity:
-    """The similarities of a gallery from a file with the array `scores`, or else with embeddings.
+def read_similarity(vectors: Vectors, gallery: Gallery, normalize: bool) -> Similarity:
+    """The similarities of a gallery from the array `scores`, or else from embeddings of images, captions or both.
 
     Raises:
-        DataError: an array is missing, damaged or of another shape; a wanted id is missing; `normalize` was asked
-            for scores, or the file holds scores and embeddings.
+        DataError: arrays are missing, damaged or of another shape; a wanted id is missing; `normalize` was asked
+            for scores, or there are scores and embeddings.
     """
+    kinds = [kind for kind in ("image", "caption") if vectors.has(kind)]
     if SCORES not in vectors.arrays:
-        return Similarity(
-            (vectors.rows("image", image_ids, normalize), vectors.rows("caption", caption_ids, normalize))
+        image, text = (
+            vectors.rows(kind, gallery, normalize) if kind in kinds else None for kind in ("image", "caption")
         )
-    both = [name for name in ("image_embeddings", "caption_embeddings") if name in vectors.arrays]
-    if both or normalize:
-        what = f"holds {SCORES} and {both[0]}; which is meant?" if both else f"{SCORES} have no length to normalize"
+        if not kinds:
+            vectors.count("image")  # says what is missing
+        return Similarity(image, text)
+    if kinds or normalize:
+        what = (
+            f"holds {SCORES} and {kinds[0]}_embeddings; which is meant?"
+            if kinds
+            else f"{SCORES} have no length to normalize"
+        )
         raise DataError(f"{vectors.path}: {what}", reason="scores")
-    images, captions = vectors.places("image", image_ids), vectors.places("caption", caption_ids)
-    shape = len(vectors.ids("image")), len(vectors.ids("caption"))
     values = vectors.numbers(SCORES)
-    if values.shape != shape:
-        raise DataError(
-            f"{vectors.path}: {SCORES} has shape {values.shape} for {shape[0]} image_ids and {shape[1]} caption_ids",
-            reason="shape",
-        )
-    if not _in_order(images, shape[0]):
+    for kind, rows in zip(("image", "caption"), values.shape, strict=True):
+        given = vectors.arrays.get(f"{kind}_ids")
+        if given is not None and len(given) != rows:
+            raise DataError(
+                f"{vectors.path}: {SCORES} has shape {values.shape} for {len(given)} {kind}_ids", reason="shape"
+            )
+    images, captions = vectors.places("image", gallery), vectors.places("caption", gallery)
+    if not in_order(images, values.shape[0]):
         values = values[images]
-    return Similarity(scores=values if _in_order(captions, shape[1]) else values[:, captions])
+    return Similarity(scores=values if in_order(captions, values.shape[1]) else values[:, captions])
 
 
-def _in_order(places: NDArray[np.int64], count: int) -> bool:
-    """Whether the places are all rows as they stand, so that no copy is needed."""
+def left_out(what: str, similarity: Similarity) -> str:
+    """A sentence on what cannot be measured with embeddings of one kind."""
+    return f"{what}: left out, since there are no embeddings of {'images' if similarity.image is None else 'captions'}"
+
+
+def in_order(places: NDArray[Any], count: int) -> bool:
+    """Whether the places are 0, 1, 2, .. up to the count: all rows as they stand, so that no copy is needed."""
     return len(places) == count and bool((places == np.arange(count)).all())

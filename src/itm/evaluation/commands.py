@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,6 +42,16 @@ def evaluate(
     ranks: Annotated[
         Path | None, typer.Option(help="Write per-query values (Parquet) here, for `itm compare`.")
     ] = None,
+    trec: Annotated[
+        Path | None, typer.Option(help="Write TREC runs and judgements into this folder, for other evaluators.")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also the figures of another evaluation of COCO and Flickr30K, and why they differ: clip_benchmark, "
+            "mteb, karpathy; may be given several times."
+        ),
+    ] = None,
     normalize: Annotated[bool, typer.Option(help="Scale embeddings to unit length first.")] = False,
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of the benchmarks' own files; else ITM_MIRROR and data/raw.")
@@ -72,23 +82,20 @@ def evaluate(
         return
     if (embeddings is None) == (model is None):
         raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
+    options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
+    options["protocols"] = protocol or ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
         if embeddings is not None:
-            report = evaluate_file(embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
+            report = evaluate_file(embeddings, names, **options)
         else:
-            report = evaluate_model(
-                model,
-                names,
-                images=images,
-                keep=keep,
-                device=device,
-                normalize=normalize,
-                annotations=annotations,
-                seed=seed,
-            )
+            report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
     report.write(out, ranks)
+    if trec is not None:
+        report.write_trec(trec)
     console.print(*metric_lines(report.metrics), sep="\n", markup=False)
+    for name, lines in report.protocol.get("other_protocols", {}).items():
+        console.print(f"{name} differs in", *lines, sep="\n  ", markup=False)
     for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
         typer.echo(f"note: {sentence}", err=True)
 

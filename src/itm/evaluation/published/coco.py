@@ -12,6 +12,7 @@ from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published.coco_files import read_cxc, read_eccv, read_gallery
 from itm.evaluation.published.gallery import Gallery
 from itm.evaluation.published.report import Report
+from itm.evaluation.published.trec import both_ways
 from itm.evaluation.published.vectors import Similarity, Vectors, left_out, read_similarity
 from itm.evaluation.result import Metrics, id_hash
 from itm.metrics import (
@@ -74,7 +75,10 @@ def evaluate(
     by_column: list[HitRanks] = []
     if answers:
         rows, columns = zip(*answers.values(), strict=True)
-        by_row, by_column = rank_all(similarity.pairs(), list(rows), list(columns))
+        scorer = similarity.pairs()
+        by_row, by_column = rank_all(scorer, list(rows), list(columns))
+        for name, right in answers.items():
+            report.retrievals += both_ways(name, scorer, right, gallery)
     ranks = dict(zip(answers, zip(by_row, by_column, strict=True), strict=True))
     if "coco" in wanted:
         _coco(report, gallery, similarity, *ranks["coco"])

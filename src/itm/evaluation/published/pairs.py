@@ -13,6 +13,7 @@ from itm.evaluation.published import sources
 from itm.evaluation.published.gallery import Gallery
 from itm.evaluation.published.ids import check_ids
 from itm.evaluation.published.report import Report
+from itm.evaluation.published.trec import both_ways
 from itm.evaluation.published.vectors import Vectors, left_out, read_similarity
 from itm.evaluation.result import id_hash
 from itm.metrics import Positives, hit_rates, rank_all, rsum, warn_if_collapsed
@@ -31,8 +32,10 @@ def evaluate(vectors: Vectors, name: str, folder: Path | None, *, normalize: boo
     if not similarity.paired:
         return Report(left_out=[left_out(name, similarity)])
     answers = Positives.from_owners(owners, len(image_ids))
-    (i2t,), (t2i,) = rank_all(similarity.pairs(), rows=[answers[0]], columns=[answers[1]])
+    scorer = similarity.pairs()
+    (i2t,), (t2i,) = rank_all(scorer, rows=[answers[0]], columns=[answers[1]])
     report = Report()
+    report.retrievals += both_ways(name, scorer, answers, gallery)
     rates = {}
     for task, ranks, ids, groups in (
         ("i2t", i2t, image_ids, image_ids),

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.files import atomic_path, write_json
+from itm.errors import DataError
 from itm.evaluation.keys import flat_metrics
 from itm.evaluation.published.ids import Ids
+from itm.evaluation.published.trec import Retrieval
 from itm.evaluation.result import Metrics
 from itm.metrics import HitRanks
 
@@ -20,13 +22,15 @@ from itm.metrics import HitRanks
 class Report:
     """Metrics of several benchmarks, the protocol they followed, and the per-query values behind them.
 
-    left_out: what could not be measured, and why, as sentences.
+    left_out: what could not be measured, and why, as sentences. retrievals: the tasks behind hit rates, for
+    `write_trec`.
     """
 
     metrics: Metrics = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     columns: list[tuple[str, str, str, Ids, Ids, NDArray[np.float64]]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    retrievals: list[Retrieval] = field(default_factory=list)
 
     def ranks(self, benchmark: str, task: str, ranks: HitRanks, queries: Ids, groups: Ids) -> None:
         """Keep the ranks of one task, from 0; NaN for a query without an answer in the gallery."""
@@ -59,8 +63,20 @@ class Report:
         """Add what was found on one gallery."""
         self.metrics |= part.metrics
         self.protocol[name] = part.protocol
+        self.retrievals += part.retrievals
         self.columns += part.columns
         self.left_out += part.left_out
+
+    def write_trec(self, folder: Path) -> None:
+        """Write a run and its judgements for each retrieval task (`Retrieval.write`).
+
+        Raises:
+            DataError: no benchmark here has such a task.
+        """
+        if not self.retrievals:
+            raise DataError("no benchmark here has runs to write: coco, cxc, flickr30k, flickr8k, pairs", reason="trec")
+        for retrieval in self.retrievals:
+            retrieval.write(folder)
 
     def write(self, metrics: Path | None, ranks: Path | None) -> None:
         """Write metrics.json and ranks.parquet, where a path is given."""

@@ -11,6 +11,7 @@ from typing import Any
 from itm import __version__
 from itm.errors import ConfigError, DataError, nearest
 from itm.evaluation.published import coco, hierarcaps, judgements, pairs
+from itm.evaluation.published import protocols as others
 from itm.evaluation.published.encoding import Encoder
 from itm.evaluation.published.items import GALLERIES, read_items
 from itm.evaluation.published.report import Report
@@ -92,6 +93,7 @@ def evaluate_vectors(
     annotations: Path | None = None,
     seed: int = 0,
     trials: int = coco.TRIALS,
+    protocols: Sequence[str] = (),
 ) -> Report:
     """The metrics of one or several benchmarks for embeddings. Those on COCO share one pass.
 
@@ -102,9 +104,11 @@ def evaluate_vectors(
         annotations: folder of the benchmarks' own files; else ITM_MIRROR and data/raw are searched.
         seed: of the CxC bootstrap.
         trials: of the CxC bootstrap.
+        protocols: other evaluations whose figures of COCO and Flickr30K are wanted too, keys of
+            `protocols.DIFFERENCES`.
 
     Raises:
-        ConfigError: a benchmark is unknown.
+        ConfigError: a benchmark or a protocol is unknown, or there is no other protocol of these benchmarks.
         DataError: the embeddings or an annotation file are missing, damaged or do not fit; or nothing can be measured.
     """
     _check(benchmarks)
@@ -120,6 +124,18 @@ def evaluate_vectors(
             used[name] = vectors_of(name)
             run = _BY_NAME.get(name) or partial(pairs.evaluate, name=name)
             report.add(name, run(used[name], folder=annotations, normalize=normalize))
+    told = [name for name in dict.fromkeys(benchmarks) if name in others.BENCHMARKS]
+    if protocols and not told:
+        raise ConfigError(
+            f"--protocol is about the benchmarks {' and '.join(others.BENCHMARKS)}; found {', '.join(benchmarks)}",
+            reason="unknown-protocol",
+        )
+    for name in told if protocols else ():
+        found = others.evaluate(used[name], name, tuple(protocols), annotations, normalize=normalize)
+        for protocol, metrics in found.metrics.items():
+            report.metrics.setdefault(protocol, {}).update(metrics)
+        report.left_out += found.left_out
+        report.protocol |= {"other_protocols": report.protocol.get("other_protocols", {}) | found.protocol}
     if not report.metrics:
         raise DataError(f"nothing can be measured: {'; '.join(report.left_out)}", reason="nothing-measured")
     assumed = list(dict.fromkeys(sentence for vectors in used.values() for sentence in vectors.assumed))

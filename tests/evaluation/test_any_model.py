@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +78,18 @@ def test_an_object_gives_the_figures_of_its_file(chains):
     )
     assert by_command.exit_code == 0, by_command.output
     assert json.loads((chains / "m.json").read_text()) == again.to_json()
+
+
+def test_the_example_of_the_docs(chains, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "evaluate-your-model.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    (chains / "annotations").mkdir()
+    (chains / "hierarcaps_test.csv").rename(chains / "annotations" / "hierarcaps_test.csv")
+    monkeypatch.chdir(chains)
+    exec(code, {})
+    written = json.loads((chains / "metrics.json").read_text())
+    assert float(capsys.readouterr().out) == written["hierarcaps/precision"]
+    assert (chains / "ranks.parquet").is_file()
 
 
 def test_a_named_model_is_opened_once(chains, monkeypatch):

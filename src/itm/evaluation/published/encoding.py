@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -54,20 +53,26 @@ class Encoder:
         named = isinstance(self.model, str | Path)
         folder = self.keep or (KEPT if named else None)
         if folder is None:
-            return Vectors(Path(self.name), self._encode(self.model, items))
+            return Vectors(Path(self.name), self._encode(items))
         key = hashlib.sha256(f"{_fingerprint(self.name)}\0{items.digest()}".encode()).hexdigest()[:16] if named else ""
         kind = "texts" if self.images is None else ""
         path = folder / f"{'-'.join(filter(None, (items.gallery, kind, key)))}.safetensors"
         if not (named and path.is_file()):
-            model = open_model(self.name, self.device) if named else self.model
-            arrays = self._encode(model, items)
+            arrays = self._encode(items)
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 save_file(arrays, temporary)
         log.info("embeddings: %s", path)
         return read_vectors(path)
 
-    def _encode(self, model: Any, items: Items) -> dict[str, NDArray[Any]]:
+    def _encode(self, items: Items) -> dict[str, NDArray[Any]]:
+        try:
+            return self._arrays(items)
+        except ModuleNotFoundError as error:
+            raise lacking(error) or error from None
+
+    def _arrays(self, items: Items) -> dict[str, NDArray[Any]]:
+        model = open_model(self.name, self.device) if isinstance(self.model, str | Path) else self.model
         encode_image, encode_text = (getattr(model, name, None) for name in ("encode_image", "encode_text"))
         image = text = None
         if encode_image is not None and self.images is not None:
@@ -99,18 +104,14 @@ class Encoder:
 
 
 def open_model(name: str, device: str) -> Any:
-    """The model of that name. By name of the module too: who evaluates files shall not need torch."""
-    with needed():
-        return import_module("itm.adapters").open_model(name, device)
+    """The model of that name. By names of modules: who evaluates files shall not need torch."""
+    library = _LIBRARIES.get(name.partition(":")[0])
+    if library:  # first, so that what is missing is told at once: its extra holds torch too
+        import_module(library)
+    return import_module("itm.adapters").open_model(name, device)
 
 
-@contextmanager
-def needed() -> Iterator[None]:
-    """A missing package becomes an error that says what to install."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise lacking(error) or error from None
+_LIBRARIES = {"open_clip": "open_clip", "hf": "transformers"}
 
 
 def _plain(found: Any) -> NDArray[Any]:

@@ -78,7 +78,7 @@ class Report:
         for retrieval in self.retrievals:
             retrieval.write(folder)
 
-    def write(self, metrics: Path | None, ranks: Path | None) -> None:
+    def write(self, metrics: str | Path | None, ranks: str | Path | None = None) -> None:
         """Write metrics.json and ranks.parquet, where a path is given."""
         if metrics is not None:
             write_json(metrics, self.to_json())

@@ -30,14 +30,13 @@ def open_model(name: str, device: str = "cpu") -> Any:
         InstallError, ModuleNotFoundError: the library is not installed.
     """
     kind, colon, rest = name.partition(":")
-    if Path(name).is_dir():
-        return open_searchable(Path(name), torch.get_num_threads(), device)
-    if not (colon and rest and kind in _KINDS):
+    folder = Path(name).is_dir()
+    if not folder and not (colon and rest and kind in _KINDS):
         raise ModelError(
             f"no model '{name}': neither a folder nor open_clip:NAME:TAG, hf:PATH, st:PATH", reason="unknown-model"
         )
     try:
-        return _KINDS[kind](rest, device)
+        return open_searchable(Path(name), torch.get_num_threads(), device) if folder else _KINDS[kind](rest, device)
     except (ProjectError, ModuleNotFoundError):
         raise
     except Exception as error:  # every library raises its own kinds
@@ -85,7 +84,7 @@ class HuggingFace:
         self.model = AutoModel.from_pretrained(path).to(device).eval()
         if not hasattr(self.model, "get_text_features"):
             raise ModelError(f"hf:{path}: {type(self.model).__name__} does not embed images and texts")
-        self.processor, self.device = AutoProcessor.from_pretrained(path), device
+        self.processor, self.device = AutoProcessor.from_pretrained(path), device  # type: ignore[no-untyped-call]
         # SigLIP was trained on texts padded to full length, and knows no mask
         self.padding: Any = "max_length" if "siglip" in self.model.config.model_type else True
 

@@ -162,6 +162,7 @@ class Wrong(Toy):
         (Toy(7), {}, DataError, "dimensions differ: texts 4, images 7, root 4"),
         (Toy(), {"images": "nowhere"}, DataError, "nowhere: no such folder, and no archive"),
         (Toy(), {"images": "."}, DataError, r"2 of the benchmark's 2 photos are missing \(1.jpg, 2.jpg\)"),
+        (Toy(), {"keep": __file__}, ConfigError, "test_any_model.py: embeddings are kept in a folder, and this is a"),
         ("nothing", {}, ModelError, "no model 'nothing': neither a folder nor open_clip:NAME:TAG"),
         ("open_clip:ViT-B-33", {}, ModelError, "open_clip has no model 'ViT-B-33'; did you mean"),
         ("hf:/nowhere/at/all", {}, ModelError, "hf:/nowhere/at/all: cannot be opened"),
@@ -260,3 +261,11 @@ def test_pairs_are_no_models_to_encode():
     found = command("--benchmark", "hierarcaps")
     assert isinstance(found.exception, ConfigError)
     assert "--embeddings FILE or --model NAME is needed" in str(found.exception)
+    found = command("--benchmark", "hierarcaps", "--embeddings", "x", "--images", "y")
+    assert "--images, --keep and --device are for --model" in str(found.exception)
+
+
+def test_a_device_that_is_not_there_is_told(chains):
+    folder = save_small_model(chains / "m")
+    with pytest.raises(ModelError, match=r"m: cannot be opened .*Error"):
+        itm.evaluate(folder, "hierarcaps", annotations=chains, keep=chains / "kept", device="nowhere")

@@ -118,6 +118,17 @@ def test_the_pipelines_own_file_is_read(small):
         figures(run / "embeddings.npz")
 
 
+def test_two_names_of_one_photo_and_no_rows_are_refused(small):
+    folder, arrays, *_ = small
+    twice = {"image_ids": np.array(["111_a", "111_a.jpg", "333_c"])}
+    with pytest.raises(DataError, match=r"image_ids: 1 ids occur more than once \(111\)"):
+        figures(saved(folder / "x.npz", **arrays | twice))
+    none = {"image_ids": np.zeros(0, int), "image_embeddings": np.zeros((0, 4))}
+    path = saved(folder / "x.npz", **arrays | none, caption_image_ids=np.arange(6))
+    with pytest.raises(DataError, match=r"image_embeddings has shape \(0, 4\); expected .*not empty"):
+        evaluate_file(path, ["pairs"])
+
+
 def test_one_kind_alone_measures_nothing_of_pairs(small):
     folder, arrays, *_ = small
     only = {name: values for name, values in arrays.items() if name.startswith("caption")}

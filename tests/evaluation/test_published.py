@@ -134,6 +134,18 @@ def test_cxc_retrieval_and_counts(small_coco):
     )
 
 
+@pytest.mark.parametrize(("kind", "found"), [("caption", {"t2t", "sts"}), ("image", {"i2i", "sis"})])
+def test_one_kind_of_embeddings_measures_its_part_of_cxc(small_coco, kind, found):
+    whole = evaluate_file(small_coco.file, ["cxc"], annotations=small_coco.folder, trials=5)
+    arrays = {name: values for name, values in small_coco.arrays.items() if name.startswith(kind)}
+    save_file(arrays, small_coco.folder / "one.safetensors")
+    part = evaluate_file(
+        small_coco.folder / "one.safetensors", ["cxc", "eccv"], annotations=small_coco.folder, trials=5
+    )
+    assert part.metrics == {"cxc": {name: whole.metrics["cxc"][name] for name in found}}
+    assert [sentence.split(" ")[0] for sentence in part.left_out] == ["cxc", "eccv:"]
+
+
 def test_eccv_with_an_answer_outside_the_gallery(small_coco):
     metrics = evaluate_file(small_coco.file, ["eccv"], annotations=small_coco.folder).to_json()
     for task, answers, queries, items, scores in (

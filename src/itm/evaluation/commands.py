@@ -82,6 +82,8 @@ def evaluate(
         return
     if (embeddings is None) == (model is None):
         raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
+    if model is None and (images, keep, device) != (None, None, "cpu"):
+        raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
     options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
     options["protocols"] = protocol or ()
     with warnings.catch_warnings():

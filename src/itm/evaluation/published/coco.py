@@ -162,24 +162,25 @@ def _correlations(
     trials: int,
     seed: int,
 ) -> None:
-    of_items = {"sts": similarity.text, "sis": similarity.image}
-    ratings = {
-        kind: rated
-        for kind, rated in ratings.items()
-        if (similarity.paired if kind == "sits" else of_items[kind] is not None)
+    scorers = {
+        "sts": None if similarity.text is None else DotProduct(similarity.text),
+        "sis": None if similarity.image is None else DotProduct(similarity.image),
+        "sits": similarity.pairs().transposed() if similarity.paired else None,
     }
+    measured = {}
     for kind, rated in ratings.items():
-        if kind == "sits":
-            scores = similarity.pairs().exact(rated.second, rated.first)
-        else:
-            scores = DotProduct(of_items[kind]).exact(rated.first, rated.second)
+        scorer = scorers[kind]
+        if scorer is None:
+            continue
+        measured[kind] = len(rated)
+        scores = scorer.exact(rated.first, rated.second)
         report.metrics["cxc"][kind], _ = cxc.correlate(kind, rated, scores, trials, seed)
         pairs, images = np.arange(len(rated)), cxc.pair_images(kind, rated, gallery.owners)
         report.values("cxc", kind, "model_score", scores, pairs, gallery.image_ids[images])
         report.values("cxc", kind, "rating", rated.score, pairs, gallery.image_ids[images])
     report.protocol["cxc"] |= {
         "correlation_queries": cxc.QUERIES,
-        "rated_pairs": {kind: len(rated) for kind, rated in ratings.items()},
+        "rated_pairs": measured,
         "trials": trials,
         "seed": seed,
     }

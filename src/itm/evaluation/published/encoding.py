@@ -52,6 +52,8 @@ class Encoder:
         """The embeddings of all items; from a kept file if the same model made it of the same items."""
         named = isinstance(self.model, str | Path)
         folder = self.keep or (KEPT if named else None)
+        if folder is not None and folder.is_file():
+            raise ConfigError(f"{folder}: embeddings are kept in a folder, and this is a file", reason="keep")
         if folder is None:
             return Vectors(Path(self.name), self._encode(items))
         key = hashlib.sha256(f"{_fingerprint(self.name)}\0{items.digest()}".encode()).hexdigest()[:16] if named else ""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from itm.errors import DataError, first_few
 
-Ids = NDArray[np.int64] | NDArray[np.str_]
+Ids = NDArray[Any]
+"""int64 or str."""
 
 
 def check_ids(values: NDArray[Any], where: str, *, rows: int | None = None, unique: bool = True) -> Ids:

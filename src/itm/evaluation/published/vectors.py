@@ -39,7 +39,11 @@ class Vectors:
         """How many images or captions there are."""
         name, axis = (SCORES, kind == "caption") if SCORES in self.arrays else (f"{kind}_embeddings", 0)
         shape = self.array(name).shape
-        return shape[axis] if len(shape) > axis else 0
+        if len(shape) != 2 or 0 in shape:
+            raise DataError(
+                f"{self.path}: {name} has shape {shape}; expected [rows, dimension], not empty", reason="shape"
+            )
+        return int(shape[axis])
 
     def rows(self, kind: str, gallery: Gallery, normalize: bool) -> Floats:
         """[gallery, D] the embeddings of its images or captions, in its order.
@@ -137,7 +141,8 @@ class Vectors:
         known = dict(zip(gallery.names(kind), gallery.ids(kind).tolist(), strict=False))
         known |= {f"{one}": one for one in gallery.ids(kind).tolist()}
         names = [str(one).removesuffix(".jpg").replace(".jpg#", "#") for one in ids]
-        return np.array([known.get(name, -1 - row) for row, name in enumerate(names)], dtype=np.int64)
+        numbers = np.array([known.get(name, -1 - row) for row, name in enumerate(names)], dtype=np.int64)
+        return check_ids(numbers, f"{self.path}: {kind}_ids")  # two names of one photo
 
     def _assume(self, what: str) -> None:
         sentence = f"{self.path}: {what}"

@@ -92,9 +92,9 @@ def evaluate(
             report = evaluate_file(embeddings, names, **options)
         else:
             report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
-    report.write(out, ranks)
     if trec is not None:
         report.write_trec(trec)
+    report.write(out, ranks)
     console.print(*metric_lines(report.metrics), sep="\n", markup=False)
     for name, lines in report.protocol.get("other_protocols", {}).items():
         console.print(f"{name} differs in", *lines, sep="\n  ", markup=False)

@@ -70,7 +70,7 @@ def evaluate_model(
         ConfigError, DataError: as `evaluate_vectors`; photos are missing or damaged.
         ModelError: the model is unknown, or gives arrays of other shapes. InstallError: its library is not installed.
     """
-    _check(benchmarks)
+    _check(benchmarks, options.get("protocols", ()))
     encoder = Encoder(model, images, keep, device, batch_size)
     items = {name: read_items(name, annotations) for name in benchmarks}
     once: dict[str, Vectors] = {}
@@ -111,7 +111,7 @@ def evaluate_vectors(
         ConfigError: a benchmark or a protocol is unknown, or there is no other protocol of these benchmarks.
         DataError: the embeddings or an annotation file are missing, damaged or do not fit; or nothing can be measured.
     """
-    _check(benchmarks)
+    _check(benchmarks, protocols)
     report = Report()
     used: dict[str, Vectors] = {}
     on_coco = [name for name in benchmarks if GALLERIES.get(name) == "coco"]
@@ -124,13 +124,7 @@ def evaluate_vectors(
             used[name] = vectors_of(name)
             run = _BY_NAME.get(name) or partial(pairs.evaluate, name=name)
             report.add(name, run(used[name], folder=annotations, normalize=normalize))
-    told = [name for name in dict.fromkeys(benchmarks) if name in others.BENCHMARKS]
-    if protocols and not told:
-        raise ConfigError(
-            f"--protocol is about the benchmarks {' and '.join(others.BENCHMARKS)}; found {', '.join(benchmarks)}",
-            reason="unknown-protocol",
-        )
-    for name in told if protocols else ():
+    for name in filter(others.BENCHMARKS.__contains__, dict.fromkeys(benchmarks) if protocols else ()):
         found = others.evaluate(used[name], name, tuple(protocols), annotations, normalize=normalize)
         for protocol, metrics in found.metrics.items():
             report.metrics.setdefault(protocol, {}).update(metrics)
@@ -152,7 +146,15 @@ def evaluate_vectors(
     return report
 
 
-def _check(benchmarks: Sequence[str]) -> None:
+def _check(benchmarks: Sequence[str], protocols: Sequence[str] = ()) -> None:
     for name in benchmarks:
         if name not in BENCHMARKS:
             raise ConfigError(f"no benchmark '{name}'; {nearest(name, BENCHMARKS)}", reason="unknown-benchmark")
+    for name in protocols:
+        if name not in others.DIFFERENCES:
+            raise ConfigError(f"no protocol '{name}'; {nearest(name, others.DIFFERENCES)}", reason="unknown-protocol")
+    if protocols and not set(benchmarks).intersection(others.BENCHMARKS):
+        raise ConfigError(
+            f"--protocol is about the benchmarks {' and '.join(others.BENCHMARKS)}; found {', '.join(benchmarks)}",
+            reason="unknown-protocol",
+        )

@@ -1,13 +1,13 @@
 # `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
 # to the commands that people and CI run.
 .DEFAULT_GOAL := help
-.PHONY: help environment repro real test long fast mutants lint lock docs clean
+.PHONY: help environment repro real test long fast mutants lint lock docs licences clean
 SHELL := /bin/bash
 
 JOBS ?= auto
 ENV := .venv
 BIN := $(ENV)/bin
-# uv from the path if it works there, else a copy of our own (a rule below fetches it)
+# uv from the path if it works there, else a copy of our own (a rule below fetches it, by version and hash)
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/bin/uv)
 # a Python with pip for that, which an environment made by uv is not
 PYTHON = $(shell for p in $$(type -ap python3.11 python3); do $$p -m pip --version >/dev/null 2>&1 && echo $$p && break; done)
@@ -25,13 +25,14 @@ environment: $(ENV)/.synced ## Make .venv from the hash-locked requirements
 
 .tools/bin/uv:
 	@test -n "$(PYTHON)" || { echo 'no uv, and no python3 with pip to fetch it: install either'; exit 1; }
-	$(PYTHON) -m pip install --quiet --target .tools 'uv>=0.5,<1'
+	$(PYTHON) -m pip install --quiet --target .tools --require-hashes --only-binary :all: --requirement .ci/uv.txt
 
-# `uv pip sync` removes what is not locked, so the project itself is added after it, each time
+# `uv pip sync` removes what is not locked, so the project itself is added after it, each time. What is locked as source
+# (no wheel is published) is built with the locked setuptools: build constraints hold its hashes too
 $(ENV)/.synced: requirements.lock pyproject.toml
 	$(if $(filter .tools/bin/uv,$(UV)),@$(MAKE) --silent .tools/bin/uv)
 	$(UV) venv --quiet --allow-existing --python 3.11 $(ENV)
-	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip sync --quiet --require-hashes --build-constraints requirements.lock requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -74,6 +75,10 @@ docs: environment ## Write docs/configuration.md from the parameter models
 
 lock: | $(filter .tools/bin/uv,$(UV)) ## Resolve requirements.in to requirements.lock anew
 	$(UV) pip compile --quiet --generate-hashes --no-header --upgrade --python-version 3.11 requirements.in -o requirements.lock
+	echo uv | $(UV) pip compile --quiet --generate-hashes --no-header --upgrade --python-version 3.11 - -o .ci/uv.txt
+
+licences: environment ## List the licences of what is locked, and write a bill of materials to sbom.json (CycloneDX)
+	$(BIN)/python .ci/licences.py sbom.json
 
 clean: ## Remove logs and the caches of tools; the environment and all data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache logs

@@ -59,7 +59,7 @@ def products(image: np.ndarray, text: np.ndarray) -> None:
 
 def _ours(image: np.ndarray, text: np.ndarray, wanted: tuple[str, ...], items: bool) -> dict[str, float]:
     from itm.evaluation.published import coco, coco_files
-    from itm.evaluation.published.vectors import Vectors
+    from itm.vectors import Vectors
 
     gallery = coco_files.read_gallery(None)
     arrays = {

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from itm.errors import ConfigError, ProjectError, lacking, nearest
+from itm.errors import ConfigError, ProjectError, nearest
+from itm.faults import message_of
 
 app = typer.Typer(
     name="itm",
@@ -75,6 +76,10 @@ def preset(
 
     root = project_root()
     parameters = in_use(compose(name, overrides or [], root=root), overrides or [])
+    if parameters.data.name == "folder" and not check:
+        from itm.data.readers.folder import find
+
+        find(root / parameters.data.path, parameters.datasets.folder.table)
     changed = changes(*_whole_entries(_raw_parameters(root / PARAMETERS), parameters.model_dump()))
     _print_changes(changed, name, check)
     if check or not changed:
@@ -219,6 +224,7 @@ def _forward(name: str, module: str, attribute: str, summary: str) -> None:
 _forward("data", "itm.data.commands", "app", "Look into data sets and their files, fetch and verify them.")
 _forward("import", "itm.descriptions.arrays", "app", "Turn what others computed into files of this project.")
 _forward("score", "itm.text.explain", "app", "Score how descriptive captions are, word by word.")
+_forward("grade", "itm.grading.commands", "app", "Calibrate similarities: is it true, and how much does it say?")
 _forward("evaluate", "itm.evaluation.commands", "evaluate_app", "Evaluate embeddings of any model on the benchmarks.")
 _forward("compare", "itm.evaluation.commands", "compare_app", "Compare two methods query by query: is it chance?")
 _forward("ensemble", "itm.evaluation.commands", "ensemble_app", "Evaluate the mean of several runs' similarities.")
@@ -236,16 +242,14 @@ _forward("explore", "itm.explore.commands", "explore_app", "See graded matches i
 
 
 def main() -> None:
-    """Run the command line; a `ProjectError` is one message without a traceback, and status 1."""
+    """Run the command line; what a user or the machine can mend is one message without a traceback, and status 1."""
     try:
         app()
-    except ProjectError as error:
-        typer.echo(f"itm: {error}", err=True)
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        if (told := lacking(error, EXTRAS.get(next(iter(sys.argv[1:]), ""), ""))) is None:
+    except Exception as error:
+        message = message_of(error, EXTRAS.get(next(iter(sys.argv[1:]), ""), ""))
+        if message is None:
             raise
-        typer.echo(f"itm: {told}", err=True)
+        typer.echo(f"itm: {message}", err=True)
         sys.exit(1)
 
 
@@ -279,14 +283,12 @@ def _shown(value: Any) -> Any:
 
 def _raw_parameters(path: Path) -> dict[str, Any]:
     """What a params.yaml says, valid or not; nothing when there is none to compare with."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from itm.parse import beginning, parse_keys
 
     try:
-        values = YAML(typ="safe").load(path)
-    except (FileNotFoundError, YAMLError):
+        return parse_keys(beginning(path), str(path))
+    except (FileNotFoundError, ProjectError):
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _whole_entries(old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -53,14 +53,22 @@ class Model:
         card: what model.json says: method, parameters, towers, training.
         name: its method and seed, as "ditm, seed 0".
         kind: "dot" or "pairwise".
+        hash: SHA-256 over card and weights; vectors of one hash can be compared.
 
     Raises:
         DataError: a file is missing.
-        ModelError: the weights do not fit the card, or the towers that can be built here differ from those of training.
+        ModelError: the weights do not fit the card, the towers that can be built here differ from those of training, or
+            the files changed while they were read.
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int = 64) -> None:
+        self.hash = _hash(Path(folder))
         method, towers, self.card = load_model(folder)
+        if _hash(Path(folder)) != self.hash:
+            raise ModelError(
+                f"{folder}: written anew while it was read (a training has ended?); run the command again",
+                reason="changing",
+            )
         self.folder = folder
         assert towers is not None
         self.device, self.batch_size = torch.device(device), batch_size
@@ -166,12 +174,15 @@ def open_searchable(folder: Path, threads: int = 1, device: str = "cpu") -> Mode
     return model
 
 
-def model_hash(folder: Path) -> str:
-    """SHA-256 over the card and the weights of a saved model; vectors of one hash can be compared."""
+def _hash(folder: Path) -> str:
+    """SHA-256 over the card and the weights of a saved model; '' where one is missing, which its reader says."""
     digest = hashlib.sha256()
     for name in (MODEL_CARD, MODEL_WEIGHTS):
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        try:
+            with (folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError:
+            return ""
     return digest.hexdigest()
 
 

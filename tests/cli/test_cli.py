@@ -31,7 +31,7 @@ def test_help_names_every_command_with_a_sentence():
     text = run("--help").output
     commands = ("preset", "check", "presets", "methods", "benchmarks", "sync", "stage")
     commands = (*commands, "runs", "verify", "plan", "du", "gc")
-    for command in (*commands, "data", "score", "evaluate", "compare", "index", "search", "explore"):
+    for command in (*commands, "data", "score", "grade", "evaluate", "compare", "index", "search", "explore"):
         assert f"│ {command} " in text
     assert "dvc repro" in text
 

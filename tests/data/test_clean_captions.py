@@ -84,6 +84,8 @@ FAULTS = {
     "A broken image on a wall": "",
     " ".join(["word"] * 20): "",
     " ".join(["word"] * 21): "too-long",
+    "a" * 640: "",
+    "a" * 641: "too-long",
     "12345 67890": "",
     "\u732b\u304c\u3044\u308b": "",
 }

@@ -87,6 +87,7 @@ MENDED = {
     "500 once": [faults.status(500), faults.good],
     "502 twice": [faults.status(502), faults.status(502), faults.good],
     "503 with Retry-After": [faults.status(503, Retry_After="0"), faults.good],
+    "503 with a number that is none": [faults.status(503, Retry_After="²"), faults.good],
     "429 with a long Retry-After": [faults.status(429, Retry_After="3600"), faults.good],
     "408": [faults.status(408), faults.good],
     "hangs up": [faults.hang_up, faults.good],
@@ -228,13 +229,35 @@ def test_redirect_is_followed(get, tmp_path):
     assert final(tmp_path).read_bytes() == BODY
 
 
-@pytest.mark.parametrize(("target", "fault"), [("http://b.example/x", "is sent on to http://b.example/x"), ("", "")])
-def test_no_redirect_leaves_https(get, tmp_path, monkeypatch, target, fault):
+INSIDE = ("127.0.0.1", "localhost", "2130706433", "10.0.0.1", "169.254.169.254", "0.0.0.0", "[::1]", "[fe80::1]")
+INSIDE += ("[::ffff:127.0.0.1]", "100.64.0.1", "inside.example")
+REDIRECTS = {
+    "http://b.example/x": "is sent on to http://b.example/x, where anybody",
+    "https://b.example/http://b.example/y": "is sent on to http://b.example/y, where anybody",
+    "https://b.example/x": "",
+    "": "",
+    **{f"https://{host}/x": "an address of this machine or its network" for host in INSIDE},
+    "https://b.example/https://127.0.0.1/x": "is sent on to https://127.0.0.1/x, an address of this machine",
+}
+
+
+@pytest.mark.parametrize(("target", "fault"), REDIRECTS.items(), ids=REDIRECTS.keys())
+def test_no_redirect_leaves_https_or_the_internet(get, tmp_path, monkeypatch, target, fault):
+    """A path that is an address itself is where that host sends on to."""
+    import socket
+
     import httpx
 
+    sent: list[str] = []
+    names = {"a.example": "93.184.216.34", "b.example": "2606:4700::1", "inside.example": "192.168.0.9"}
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr("socket.getaddrinfo", lambda host, *rest, **more: resolve(names.get(host, host), *rest, **more))
+
     def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.host == "a.example" and target:
-            return httpx.Response(302, headers={"location": target})
+        sent.append(str(request.url))
+        onward = target if request.url.host == "a.example" else request.url.path[1:]
+        if "://" in onward:
+            return httpx.Response(302, headers={"location": onward})
         return httpx.Response(200, stream=httpx.ByteStream(BODY))
 
     transport = httpx.MockTransport(answer)
@@ -243,6 +266,7 @@ def test_no_redirect_leaves_https(get, tmp_path, monkeypatch, target, fault):
         with pytest.raises(DataError, match=fault):
             get("https://a.example/x")
         assert not final(tmp_path).exists()
+        assert all(url.startswith(("https://a.example", "https://b.example")) for url in sent)
     else:
         get("https://a.example/x")
         assert final(tmp_path).read_bytes() == BODY
@@ -279,6 +303,21 @@ def test_first_download_is_recorded_and_binding(get, tmp_path):
     with serve([faults.wrong_bytes]) as server, pytest.raises(DataError, match="sha256"):
         get(server.url, known=False)
     assert not final(tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ([faults.good], f"announces {SIZE} bytes, more than the 1000 of a file whose size is not known"),
+        ([faults.no_length], "gives more than the 1000 bytes of a file whose size is not known"),
+        ([faults.chunked], "gives more than the 1000 bytes of a file whose size is not known"),
+    ],
+)
+def test_a_body_of_unknown_size_has_a_limit(script, message, get, tmp_path):
+    with serve(script) as server, pytest.raises(DataError, match=message):
+        get(entry=SourceFile(urls=[server.url + "/file.bin"], at_most=1000))
+    assert not final(tmp_path).exists()
+    assert len(server.requests) == 1
 
 
 def zip_bytes() -> bytes:
@@ -353,8 +392,8 @@ def test_compressed_copy_is_expanded(get, tmp_path, monkeypatch):
     [
         (b"other bytes!!!!", b"from the mirror", {}, "sha256"),
         (b"short", b"from the mirror", {}, "5 bytes instead of 15"),
-        (b"not gzip", b"not gzip", {"gzip": True}, "cannot be expanded"),
-        (CUT_GZIP, CUT_GZIP, {"gzip": True}, "cannot be expanded"),
+        (b"not gzip", b"not gzip", {"gzip": True}, "not a whole gzip file"),
+        (CUT_GZIP, CUT_GZIP, {"gzip": True}, "not a whole gzip file"),
     ],
 )
 def test_wrong_copy_is_refused_and_the_network_tried(there, promised, more, message, get, tmp_path, monkeypatch):

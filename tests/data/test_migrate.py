@@ -65,7 +65,7 @@ def test_an_old_model_is_told_and_rewritten(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("params.yaml", None, "cannot be read"),
-        ("params.yaml", "a: [", "cannot be read"),
+        ("params.yaml", "a: [", "not valid YAML"),
         ("params.yaml", "a: 1", "holds no methods"),
         ("model.json", None, "no such file|missing"),
         ("model.json", "[]", "holds no methods"),

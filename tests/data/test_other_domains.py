@@ -99,6 +99,25 @@ def test_rsitmd_by_hand(tmp_path):
     assert found.captions["caption_id"].tolist() == [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0, 1, 2, 3, 4]
 
 
+PHOTOS = {"rsicd": "RSICD_images", "rsitmd": "RSITMD", "n24news": "N24News", "hierarcaps": "hierarcaps-images"}
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_photo_that_is_there_twice(tmp_path, name):
+    """The same bytes in a second folder are no matter; others are not chosen between."""
+    raw = written(name, tmp_path)
+    with zipfile.ZipFile(raw / f"{PHOTOS[name]}.zip", "a") as archive:
+        first, second = [one for one in archive.namelist() if one.endswith((".jpg", ".tif"))][:2]
+        archive.writestr(f"thumbs/{Path(first).name}", archive.read(first))
+        archive.writestr("thumbs/of-no-record.jpg", b"a")
+        archive.writestr("other/of-no-record.jpg", b"b")
+    assert first in read(name, raw, parameters(name)).images["member"].tolist()
+    with zipfile.ZipFile(raw / f"{PHOTOS[name]}.zip", "a") as archive:
+        archive.writestr(f"thumbs/{Path(second).name}", b"other")
+    with pytest.raises(DataError, match=f"1 pairs of files .*'{second}' and 'thumbs/{Path(second).name}'"):
+        read(name, raw, parameters(name))
+
+
 def test_n24news(tmp_path):
     report = clean("n24news", tmp_path)
     assert sizes(report) == {"train": (29, 29), "dev": (6, 6), "test": (7, 7)}
@@ -186,7 +205,7 @@ RECORD = {"filename": "a.tif", "split": "train", "sentences": [{"raw": "x"}]}
 OTHER = {**RECORD, "filename": "b.tif"}
 TEST = {**RECORD, "filename": "c.tif", "split": "test"}
 BAD_RSITMD = {
-    "not JSON": (b"{", "dataset_RSITMD.json is not JSON with `images`"),
+    "not JSON": (b"{", "dataset_RSITMD.json: not valid JSON"),
     "no images": ({"pictures": []}, "is not JSON with `images`"),
     "no list": ({"images": {"a": 1}}, "`images` of dataset_RSITMD.json is dict, not a list"),
     "no sentences": ({"images": [{**RECORD, "sentences": []}]}, "1 images .*: image 1: has no sentences"),
@@ -228,7 +247,7 @@ def test_an_archive_of_something_else(tmp_path):
 
 GOOD = {"image_id": "a", "caption": "x"}
 BAD_NEWS = {
-    "not JSON": (b"[", "nytimes_dev.json is not JSON"),
+    "not JSON": (b"[", "nytimes_dev.json: not valid JSON"),
     "no list": ({"articles": []}, "nytimes_dev.json is dict, not a list of articles"),
     "no object": ([GOOD, 7], "1 articles of nytimes_dev.json .*: article 2: is int, not an object"),
     "no id": ([{"caption": "x"}], "article 1: has no image_id"),

@@ -216,7 +216,7 @@ def test_bad_cxc(kind, text, message, tmp_path):
 
 RECORD = {"filename": "1.jpg", "split": "train", "sentences": [{"raw": "a dog", "sentid": 3}]}
 BAD_KARPATHY = {
-    "no JSON": ("{", "is not JSON with `images`"),
+    "no JSON": ("{", "not valid JSON"),
     "no images": ("{}", "is not JSON with `images`"),
     "a list": ("[]", "is not JSON with `images`"),
     "an image is a word": (json.dumps({"images": ["dog"]}), "image 1: is str, not an object"),

@@ -10,9 +10,8 @@ import pytest
 from itm.errors import DataError
 from itm.evaluation.benchmarks import judgements as pipeline_judgements
 from itm.evaluation.published import AssumedWarning, evaluate_file, judgements, pairs
-from itm.evaluation.published.gallery import Gallery
-from itm.evaluation.published.ids import check_ids
 from itm.evaluation.tables import Tables, read_embeddings
+from itm.vectors import Gallery, check_ids
 
 OWNERS = np.array([0, 0, 1, 2, 2, 2])
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from itm.errors import ConfigError, DataError
 from itm.evaluation.commands import evaluate_app
 from itm.evaluation.published import coco, coco_files, evaluate_file, pairs
-from itm.evaluation.published.gallery import Gallery
+from itm.vectors import Gallery
 
 IMAGES = 30
 OWNERS = np.repeat(np.arange(IMAGES), 5)

@@ -224,16 +224,16 @@ def _set(place, value):
             "no array `image_ids`; the file holds caption_embeddings, caption_ids, image_embeddings",
         ),
         (_edit("caption_ids", lambda ids: ids[:-1]), "caption_ids: 99 ids for 100 rows"),
-        (_edit("image_ids", _set(3, 123)), "1 of the benchmark's 20 image ids are missing"),
+        (_edit("image_ids", _set(3, 123)), "1 of the 20 image ids asked for are missing"),
         (
             lambda arrays: {
                 **arrays,
                 "image_ids": np.arange(21),
                 "image_embeddings": np.ones((21, DIMENSION), np.float32),
             },
-            r"20 image ids are missing .*positions 0, 1, 2",
+            r"20 image ids asked for are missing .*positions 0, 1, 2",
         ),
-        (_edit("caption_ids", lambda ids: ids + 10**7), "only 0 of the file's 100 ids are this benchmark's"),
+        (_edit("caption_ids", lambda ids: ids + 10**7), "only 0 of the file's 100 ids are among them"),
         (
             _edit("caption_ids", lambda ids: np.where(np.arange(100) == 7, ids[0], ids)),
             "caption_ids: 1 ids occur more than once",

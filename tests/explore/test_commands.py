@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import subprocess
 import sys
@@ -16,28 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from itm.errors import ConfigError, ModelError
-from itm.explore.commands import require_packages
 from itm.explore.start import listen, open_explorer
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_missing_packages_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name in ("starlette", "python_multipart") else find(name)
-    )
-    with pytest.raises(ConfigError, match=r"needs starlette, python-multipart: .*graded-itm\[explore\]"):
-        require_packages()
-
-
-def test_the_extra_names_what_the_explorer_needs() -> None:
-    import tomllib
-
-    from itm.explore.commands import NEEDED
-
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert sorted(extras["explore"]) == sorted(NEEDED.values())
 
 
 def test_a_taken_port_is_said() -> None:

@@ -25,6 +25,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 PLUMBING = {
     "itm.errors": "wording of faults; a result exists only where there was none",
+    "itm.parse": "refuses texts, or gives the values that stand in them",
     "itm.config": "the values it hands on are tracked one by one as parameters",
     "itm.stages.harness": "command line, log and progress",
     "itm.data.files": "how bytes reach the disk, not which",

@@ -165,7 +165,7 @@ def test_results_of_former_parameters_are_not_of_the_run(by_dvc) -> None:
         "dvc.lock",
         "stages:\n",
         "stages:\n  old:\n    cmd: x\n    outs:\n    - path: evaluations/clip/seed0/cxc.npz\n      md5: "
-        + "0" * 32
+        + "a" * 32
         + "\n",
     )
     found = runs(by_dvc, "--method", "clip")

@@ -265,3 +265,36 @@ def test_a_project_made_from_the_wheel_is_one_for_both_runners(wheel, tmp_path):
     again = subprocess.run([*itm, "new", "mine"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert "not an empty folder" in again.stderr
+
+
+# what the core is tested with elsewhere: a lowest and a highest set on the Pythons that people have
+PYTHONS = [("3.11", "lowest-direct"), ("3.12", "highest"), ("3.13", "highest")]
+BY_THE_CORE = ["counts", "descriptiveness", "expected_fit", "normalisation", "tokens", "validity", "stream"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "resolution"), PYTHONS)
+def test_the_core_passes_its_tests_in_an_environment_of_its_own(wheel, tmp_path, number, resolution):
+    """Installs from the package index; the tests of metrics and texts, without anything that the core lacks."""
+    built, _ = wheel
+    uv = shutil.which("uv") or shutil.which("uv", path=ROOT / ".tools/bin")
+    interpreter = next(Path.home().glob(f".pyenv/versions/{number}.*/bin/python"), shutil.which(f"python{number}"))
+    if uv is None or interpreter is None:
+        pytest.skip(f"no {'uv' if uv is None else f'Python {number}'} on this machine")
+    python = tmp_path / "venv/bin/python"
+
+    def run(*words):
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    tools = ("pytest>=8", "hypothesis>=6.100", "scikit-learn>=1.7")
+    install = (uv, "pip", "install", "--quiet", "--python", python)
+    run(uv, "venv", "--quiet", "--python", interpreter, tmp_path / "venv")
+    run(*install, "--resolution", resolution, "-r", ROOT / "pyproject.toml", *tools)
+    run(*install, "--no-deps", built)
+    assert "flickr8k" in run(python.with_name("itm"), "presets")
+    for room, files in (("metrics", [""]), ("text", [f"test_{name}.py" for name in BY_THE_CORE])):
+        tests = ROOT / "tests" / room
+        options = ("-q", "-p", "no:cacheprovider", "-c", os.devnull, "--import-mode=importlib", "--confcutdir", tests)
+        assert "passed" in run(python, "-m", "pytest", *options, *(tests / file for file in files))

@@ -44,7 +44,7 @@ def test_repro_makes_the_environment_first_and_runs_the_pipeline(fresh):
     lines = plan("repro", fresh)
     order = [lines.index(part) for part in (" venv ", " pip sync ", "--editable .", "dvc repro")]
     assert order == sorted(order)
-    assert "--require-hashes requirements.lock" in lines
+    assert "--require-hashes --build-constraints requirements.lock requirements.lock" in lines
 
 
 def test_an_environment_in_place_is_not_made_again(fresh):
@@ -57,7 +57,8 @@ def test_an_environment_in_place_is_not_made_again(fresh):
 
 @pytest.mark.slow
 def test_uv_is_fetched_where_there_is_none(fresh):
-    assert "install --quiet --target .tools" in plan("environment", fresh, "UV=.tools/bin/uv")
+    lines = plan("environment", fresh, "UV=.tools/bin/uv")
+    assert "--target .tools --require-hashes --only-binary :all: --requirement .ci/uv.txt" in lines
 
 
 def test_real_photos_use_their_preset(fresh):

@@ -43,7 +43,7 @@ def test_missing_runs_are_counted_and_three_are_named(workspace):
 def test_a_damaged_evaluation_is_named(workspace):
     path = workspace.evaluations / "clip" / "seed0" / "cxc.npz"
     path.write_bytes(b"not a zip")
-    with pytest.raises(DataError, match=r"clip/seed0/cxc\.npz: not an evaluation"):
+    with pytest.raises(DataError, match=r"clip/seed0/cxc\.npz: cannot be read"):
         gather(workspace)
 
 

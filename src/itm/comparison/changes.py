@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from itm.data.files import read_npz
 from itm.errors import DataError
 from itm.evaluation.compare import compare_queries
 from itm.evaluation.keys import flat_metrics
@@ -137,9 +138,9 @@ def _per_query(revision: Revision, method: str, benchmark: str) -> Mapping[str, 
 def _same_queries(first: Revision, second: Revision, method: str, benchmark: str) -> bool:
     """Whether both were evaluated on the same images and captions."""
     one, two = (_files(each, method, benchmark)[0] for each in (first, second))
-    with np.load(one, allow_pickle=False) as a, np.load(two, allow_pickle=False) as b:
-        names = [name for name in ("image_ids", "caption_ids", "owners") if name in a.files or name in b.files]
-        return all(name in a.files and name in b.files and np.array_equal(a[name], b[name]) for name in names)
+    names = ("image_ids", "caption_ids", "owners")
+    a, b = (read_npz(path, "run the evaluate stage again", names) for path in (one, two))
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def _paired(

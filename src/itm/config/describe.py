@@ -11,6 +11,7 @@ from itm.config.base import Section
 
 ASKING = ("mllm", "openai")
 """Captioners that show each image to a model."""
+_REVISION = r"^([A-Za-z0-9][A-Za-z0-9._/-]*)?$"
 
 
 def _private(server: str) -> bool:
@@ -35,6 +36,10 @@ class DescribeParameters(Section):
     )
     file: str = Field(description="file: path of a descriptions.jsonl")
     model: str = Field(description="mllm: name or folder of the model; openai: the server's name for it")
+    model_revision: str = Field(
+        pattern=_REVISION,
+        description="mllm: commit, tag or branch of a model of the hub (a commit alone never changes); '' = main",
+    )
     server: str = Field(description="openai: address up to /v1, e.g. http://localhost:8000/v1")
     api_key_variable: str = Field(
         pattern=r"^([A-Z][A-Z0-9_]*_API_KEY)?$",
@@ -69,6 +74,9 @@ class DescribeParameters(Section):
     )
     encoder_model: str = Field(
         description="hub: name or folder of a sentence encoder, e.g. BAAI/bge-large-en-v1.5; open_clip: model name"
+    )
+    encoder_revision: str = Field(
+        pattern=_REVISION, description="hub: commit, tag or branch, as `model_revision`; '' = main"
     )
     encoder_weights: str = Field(description="open_clip: pretrained tag or a local file; '' = random")
     encoder_pooling: Literal["mean", "cls"] = Field(description="hub: mean of the tokens, or the first (BGE)")

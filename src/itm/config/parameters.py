@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from itm.config.base import Section
 from itm.config.data import CleanParameters, DataParameters, DatasetsParameters, ScoreParameters
@@ -18,6 +16,7 @@ from itm.config.methods import MethodParameters, has_old_form
 from itm.config.model import EmbeddingParameters, EncodeParameters, RegionsParameters, TowersParameters, TrainParameters
 from itm.config.similarities import SimilarityParameters
 from itm.errors import ConfigError, first_few, nearest
+from itm.parse import beginning, parse_yaml
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives"),
@@ -28,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "rsicd": ("retrieval",),
     "rsitmd": ("retrieval",),
     "n24news": ("retrieval",),
+    "folder": ("retrieval",),
 }
 """The benchmarks that each data set has ground truth for."""
 
@@ -140,14 +140,12 @@ def load(path: str | Path = "params.yaml") -> Parameters:
     """
     path = Path(path)
     try:
-        values = YAML(typ="safe").load(path)
+        content = beginning(path)
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such file; run `itm preset scenes` to write one", reason="missing-file"
         ) from None
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}", reason="not-yaml") from None
-    return validate(values, str(path))
+    return validate(parse_yaml(content, str(path), ConfigError), str(path))
 
 
 def validate(values: Any, where: str) -> Parameters:

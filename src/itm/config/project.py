@@ -11,14 +11,9 @@ from itm.config.render import render
 from itm.errors import ConfigError, first_few
 
 PACKAGE = Path(__file__).resolve().parents[1]
-_PARTS = ("conf", "data/catalogue.yaml", "data/subsets", "data/regions/README.md", "workflow", "dvc.yaml") + (
-    ".dvc/config",
-    ".dvc/.gitignore",
-    ".dvc/plots",
-    ".dvcignore",
-    ".gitignore",
-    "pyproject.toml",
-    "LICENSE",
+_PARTS = (
+    *("conf", "data/catalogue.yaml", "data/subsets", "data/regions/README.md", "workflow", "dvc.yaml"),
+    *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "pyproject.toml", "LICENSE"),
 )
 _README = """\
 # A project of graded-itm
@@ -93,7 +88,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _into_git(folder: Path) -> None:
-    """Make the folder a git repository, unless it lies in one, or there is no git here (DVC then says what it lacks)."""
+    """Make the folder a git repository, unless it lies in one, or there is no git here (DVC then says so)."""
     if shutil.which("git") is None:
         return
     inside = subprocess.run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -48,19 +48,19 @@ class Archive:
         self._places: dict[str, tuple[int, int]] = {}
         try:
             members = list(self._open())
+            check_members(path, members)
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; run the download stage", reason="missing-file") from None
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError) as error:
-            self.close()
-            raise DataError(
-                f"{path}: not a whole {_kind(path)} archive ({error}); remove it and run the download stage again",
-                reason="damaged-archive",
-            ) from None
-        try:
-            check_members(path, members)
         except DataError:
             self.close()
             raise
+        except Exception as error:  # damaged bytes raise what the library happens to meet
+            self.close()
+            raise DataError(
+                f"{path}: not a whole {_kind(path)} archive ({told(error)}); remove it and run the download stage "
+                "again",
+                reason="damaged-archive",
+            ) from None
         self.members = {member.name: member for member in members}
 
     def __enter__(self) -> Self:
@@ -81,6 +81,41 @@ class Archive:
         """The files' names, in the archive's order."""
         return list(self.members)
 
+    def by_name(self, wanted: Container[str]) -> dict[str, str]:
+        """The member of each file name, in whatever folder: the first where several have it.
+
+        Raises:
+            DataError: members with the name of a wanted file differ in their bytes (reason "ambiguous-member").
+        """
+        found: dict[str, str] = {}
+        differing = []
+        for member in self.members:
+            name = member.rsplit("/", 1)[-1]
+            first = found.setdefault(name, member)
+            if first != member and name in wanted and self.read(first) != self.read(member):
+                differing.append(f"'{first[-80:]}' and '{member[-80:]}'")
+        if differing:
+            raise DataError(
+                f"{self.path}: {len(differing)} pairs of files have one name and different bytes "
+                f"({first_few(differing)}); remove the wrong one of each from the archive",
+                reason="ambiguous-member",
+            )
+        return found
+
+    def find(self, name: str) -> bytes:
+        """The bytes of the file of that name, in whatever folder.
+
+        Raises:
+            DataError: as `by_name` and `read`; or no member has this name, with those that are there.
+        """
+        member = self.by_name({name}).get(name)
+        if member is None:
+            raise DataError(
+                f"{self.path}: has no {name} (has: {first_few((each[-40:] for each in self.members), limit=8)})",
+                reason="missing-member",
+            )
+        return self.read(member)
+
     def read(self, name: str) -> bytes:
         """The bytes of one file.
 
@@ -97,22 +132,20 @@ class Archive:
                 offset, size = self._places[name]
                 self._file.seek(offset)
                 content = self._file.read(size)
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-            raise DataError(f"{self.path}: '{name}' is damaged ({error})", reason="damaged-member") from None
-        if len(content) != size:
+            if len(content) != size:
+                raise EOFError(f"cut after {len(content)} of {size} bytes")
+        except Exception as error:  # as when it is opened; also encrypted members, and methods that Python lacks
             raise DataError(
-                f"{self.path}: '{name}' is cut after {len(content)} of {size} bytes", reason="damaged-member"
-            )
+                f"{self.path}: '{name[-80:]}' is damaged ({told(error)}); remove the archive and run the download "
+                "stage again",
+                reason="damaged-member",
+            ) from None
         return content
 
     def _open(self) -> Iterator[Member]:
         if self.path.suffix == ".zip":
             self._zip = zipfile.ZipFile(self.path)
-            for info in self._zip.infolist():
-                mode = info.external_attr >> 16
-                special = bool(mode) and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
-                if not info.is_dir():
-                    yield Member(info.filename, info.file_size, info.compress_size, special)
+            yield from _zip_members(self._zip)
             return
         self._file = _expanded(self.path) if self.path.suffix in (".gz", ".tgz") else self.path.open("rb")
         length = self._file.seek(0, 2)
@@ -129,6 +162,64 @@ class Archive:
             self._file.seek(tar.offset)
             if self._file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise EOFError("no end mark after the last file")
+
+
+def told(error: Exception) -> str:
+    """What a library says of damaged bytes, which may be long, or nothing.
+
+    >>> told(EOFError())
+    'EOFError'
+    """
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
+    for info in archive.infolist():
+        mode = info.external_attr >> 16
+        special = bool(mode) and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
+        if not info.is_dir():
+            yield Member(info.filename, info.file_size, info.compress_size, special)
+
+
+def zip_fault(path: Path) -> str | None:
+    """What is wrong with a zip, told by its names and the checksum of every member; the file may have any name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_members(path, _zip_members(archive))
+            bad = archive.testzip()
+    except DataError as error:
+        return str(error).removeprefix(f"{path}: ")
+    except Exception as error:  # as `Archive`
+        return f"not a whole zip archive ({told(error)})"
+    return f"not a whole zip archive ('{bad[-80:]}' is damaged)" if bad else None
+
+
+class Folder:
+    """The files of a folder, read as those of an archive are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def names(self) -> list[str]:
+        """None: nobody has listed them."""
+        return []
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"{name} cannot be read ({error.strerror})", reason="damaged-member") from None
 
 
 def check_members(path: Path, members: Iterable[Member]) -> None:

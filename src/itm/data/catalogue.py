@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from itm.errors import ConfigError, first_few, nearest
+from itm.parse import beginning, parse_yaml
 
 CATALOGUE = Path("data/catalogue.yaml")
 """Where the catalogue lies, from the root of the repository."""
@@ -58,6 +59,8 @@ class SourceFile(Contents):
     mirror: list[Copy] = []
     plain_http: str = ""
     """Why an address starts with http://, where one does; all others start with https://."""
+    at_most: int = Field(default=4 << 30, ge=1)
+    """Bytes that an address may give of a file whose size nobody has published."""
     manual: str = ""
     package: str = ""
     """An installed Python package that holds the file, and the path inside it."""
@@ -150,17 +153,13 @@ def find_file(catalogue: Catalogue, name: str, file: str) -> SourceFile:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        values = YAML(typ="safe").load(path)
+        content = beginning(path)
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such catalogue; run from the root of the repository", reason="missing-file"
         ) from None
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}", reason="not-yaml") from None
+    values = parse_yaml(content, str(path), ConfigError)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected data sets by name, found {type(values).__name__}", reason="catalogue")
     return values

@@ -8,13 +8,13 @@ import importlib.util
 import logging
 import os
 import shutil
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
+from itm.data.archives import told, zip_fault
 from itm.data.catalogue import CATALOGUE, Contents, Copy, SourceFile
 from itm.data.files import read_json, write_json
 from itm.data.http import Cut, Policy, Refused, discard, receive
@@ -106,6 +106,8 @@ def fetch(
                 seen = copy.sha256 is None and _remember(name, file, size, digest, copy.path, record_path)
                 return Fetched(path, str(source), size, digest, seen)
             except _Wrong as wrong:
+                if source.is_file():
+                    log.warning("%s: %s; trying the next place", source, wrong)
                 tried.append(f"{source}: {wrong}")
             finally:
                 candidate.unlink(missing_ok=True)
@@ -113,7 +115,7 @@ def fetch(
         for url in entry.urls:
             part = waiting / f"{file}.part"
             try:
-                size, digest = _download(url, file, published, part, policy, report)
+                size, digest = _download(url, file, published, entry.at_most, part, policy, report)
                 _place(part, path)
                 discard(part)
                 seen = published.sha256 is None and _remember(name, file, size, digest, url, record_path)
@@ -197,8 +199,8 @@ def _copy(source: Path, copy: Copy, candidate: Path, report: Callable[[int, int 
     total = source.stat().st_size
     _need_room(candidate.parent, total)
     digest, done = hashlib.sha256(), 0
-    with source.open("rb") as reader, candidate.open("wb") as writer:
-        while block := reader.read(_BLOCK):
+    with candidate.open("wb") as writer:
+        for block in _blocks(source):
             digest.update(block)
             writer.write(block)
             done += len(block)
@@ -209,14 +211,26 @@ def _copy(source: Path, copy: Copy, candidate: Path, report: Callable[[int, int 
         return done, digest.hexdigest()
     expanded = candidate.with_name(candidate.name + ".expanded")
     try:
-        with gzip.open(candidate) as reader, expanded.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, _BLOCK)
+        with expanded.open("wb") as writer:
+            writer.writelines(_blocks(candidate, packed=True))
         expanded.replace(candidate)
-    except (OSError, EOFError) as error:
-        raise _Wrong(f"cannot be expanded ({error})") from None
     finally:
         expanded.unlink(missing_ok=True)
     return candidate.stat().st_size, sha256_of(candidate)
+
+
+def _blocks(path: Path, packed: bool = False) -> Iterator[bytes]:
+    """The bytes of a file, expanded if it is packed.
+
+    Raises:
+        _Wrong: it is damaged, or cannot be read.
+    """
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+    except Exception as error:  # damaged bytes raise what gzip and zlib happen to meet
+        raise _Wrong(f"{'not a whole gzip file' if packed else 'cannot be read'} ({told(error)})") from None
 
 
 def _trust(name: str, file: str, candidate: Path, size: int, digest: str, record_path: Path | None) -> None:
@@ -227,13 +241,17 @@ def _trust(name: str, file: str, candidate: Path, size: int, digest: str, record
         raise _Wrong(fault)
 
 
-def _download(url: str, file: str, published: Contents, part: Path, policy: Policy, report: Report) -> tuple[int, str]:
+def _download(
+    url: str, file: str, published: Contents, most: int, part: Path, policy: Policy, report: Report
+) -> tuple[int, str]:
     """Receive `url` into `part` and check it; a part that was continued and is wrong is fetched once more whole."""
     any_copy = published.sha256 is not None
     for _ in range(2):
         if published.bytes is not None:
             _need_room(part.parent, published.bytes - (part.stat().st_size if part.is_file() else 0))
-        continued = receive(url, part, published.bytes, any_copy, policy, lambda done, total: report(file, done, total))
+        continued = receive(
+            url, part, published.bytes, most, any_copy, policy, lambda done, total: report(file, done, total)
+        )
         size, digest = part.stat().st_size, sha256_of(part)
         fault = _fault(published, size, digest) or (None if any_copy else _broken(part, file))
         if fault is None:
@@ -251,15 +269,14 @@ def _broken(path: Path, file: str) -> str | None:
         head = opened.read(512)
     if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         return "an HTML page, not the file"
-    if file.endswith(".zip") and not zipfile.is_zipfile(path):
-        return "not a whole zip archive"
+    if file.endswith(".zip"):
+        return zip_fault(path)
     if file.endswith(".gz"):
         try:
-            with gzip.open(path) as opened:
-                while opened.read(_BLOCK):
-                    pass
-        except (OSError, EOFError) as error:
-            return f"not a whole gzip file ({error})"
+            for _ in _blocks(path, packed=True):
+                pass
+        except _Wrong as wrong:
+            return str(wrong)
     return None if head else "empty"
 
 

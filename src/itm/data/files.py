@@ -7,14 +7,14 @@ import os
 import re
 import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from itm.errors import DataError
-
-WRITING = "while writing "
+from itm.errors import DataError, ProjectError
+from itm.faults import WRITING
+from itm.parse import beginning, parse_json
 
 
 @contextmanager
@@ -87,6 +87,36 @@ def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
+@contextmanager
+def readable(path: str | Path, remedy: str = "run the stage that writes it (`dvc repro`)") -> Iterator[None]:
+    """A block that reads a file with somebody's library: what damaged bytes make of it is one message.
+
+    Raises:
+        DataError: the file is missing or damaged; `remedy` says what to do.
+    """
+    try:
+        yield
+    except ProjectError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; {remedy}", reason="missing-file") from None
+    except Exception as error:  # libraries raise what they happen to meet in the bytes
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path}: cannot be read ({said}); {remedy}", reason="damaged") from None
+
+
+def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """The arrays of an .npz file: all, or those of `names` that it has.
+
+    Raises:
+        DataError: the file is missing or damaged; `remedy` says what to do.
+    """
+    import numpy as np
+
+    with readable(path, remedy), np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in (stored.files if names is None else names) if name in stored.files}
+
+
 def read_json(path: str | Path) -> Any:
     """The value of a JSON file.
 
@@ -94,11 +124,6 @@ def read_json(path: str | Path) -> Any:
         DataError: the file is missing or not JSON.
     """
     path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON: {error}", reason="not-json") from None
+    with readable(path):
+        content = beginning(path)
+    return parse_json(content, str(path))

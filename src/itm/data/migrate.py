@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from itm.config.methods import has_old_form, renewed
 from itm.data.files import atomic_path, read_json, write_json
 from itm.errors import ConfigError
+from itm.parse import beginning, parse_yaml
 
 
 def migrate(path: Path) -> int:
@@ -31,8 +32,10 @@ def migrate(path: Path) -> int:
     yaml = YAML()
     yaml.width = 1000
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        content = beginning(path)
+        parse_yaml(content, str(path), ConfigError)  # what keeps comments below knows no limits
+        values = yaml.load(content.decode("utf-8-sig"))
+    except (OSError, YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})", reason="unreadable") from None
     methods = _methods(values, path)
     old = [name for name, entry in methods.items() if has_old_form(entry)]

@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from itm.config.describe import DescribeParameters
+from itm.data.http import whole_number
 from itm.descriptions.questions import Answer, Failure, Question, said
 from itm.errors import DataError, ModelError, printable
 
@@ -171,7 +172,7 @@ class ChatServer:
         address = f"{self._parameters.server.rstrip('/')}/chat/completions"
         with client.stream("POST", address, content=body) as answer:
             end = time.monotonic() + self._parameters.timeout
-            after = _seconds(answer.headers.get("retry-after", ""))
+            after = float(whole_number(answer.headers.get("retry-after", "")) or 0)  # a date: not waited for
             packed = answer.headers.get("content-encoding", "identity").strip().lower()
             unpack = zlib.decompressobj(zlib.MAX_WBITS | 32) if packed in ("gzip", "deflate") else None
             content, fault = b"", ""
@@ -244,15 +245,6 @@ def _useless(answer: Answer | Failure) -> str:
 def _count(usage: Any, key: str) -> int:
     value = usage.get(key) if isinstance(usage, dict) else 0
     return value if type(value) is int and 0 <= value < _MANY else 0
-
-
-def _seconds(after: str) -> float:
-    """The seconds of a Retry-After header, 0 where it names none (or a date).
-
-    >>> _seconds("3"), _seconds("²"), _seconds("-1"), _seconds("")
-    (3.0, 0.0, 0.0, 0.0)
-    """
-    return float(after) if after.isascii() and after.isdigit() else 0.0
 
 
 def _message(content: bytes) -> str:

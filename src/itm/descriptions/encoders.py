@@ -39,7 +39,7 @@ def build_encoder(
         raise TypeError(f"encoder '{parameters.encoder}' has no model")
 
     def run(texts: Sequence[str]) -> Floats:
-        different, place = np.unique(np.array(list(texts), dtype=object).astype(str), return_inverse=True)
+        different, place = np.unique(np.array(list(texts), dtype=object), return_inverse=True)
         vectors = unit(np.asarray(encode(different.tolist()), np.float32))
         vectors[different == ""] = 0
         found: Floats = vectors[place]
@@ -84,7 +84,7 @@ def _transformer(parameters: DescribeParameters, device: str, progress: Report |
         tokenizer, model, _ = load_minilm()
         first = False
     else:
-        tokenizer, model = _from_hub(parameters.encoder_model)
+        tokenizer, model = _from_hub(parameters.encoder_model, parameters.encoder_revision)
         first = parameters.encoder_pooling == "cls"
     model = model.to(device).eval()
 
@@ -108,11 +108,12 @@ def _transformer(parameters: DescribeParameters, device: str, progress: Report |
     return encode
 
 
-def _from_hub(name: str) -> tuple[Any, Any]:
+def _from_hub(name: str, revision: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
+    options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
     try:
-        return AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, **options), AutoModel.from_pretrained(name, **options)
     except (OSError, ValueError, KeyError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(

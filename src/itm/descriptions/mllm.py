@@ -28,7 +28,7 @@ class VisionLanguageModel:
     """
 
     def __init__(self, parameters: DescribeParameters, store: ImageStore, device: str) -> None:
-        self.name = f"mllm:{parameters.model}"
+        self.name = f"mllm:{parameters.model}{'@' * bool(parameters.model_revision)}{parameters.model_revision}"
         self._parameters, self._store, self._device = parameters, store, device
         self._model: Any = None
         self._processor: Any = None
@@ -36,7 +36,9 @@ class VisionLanguageModel:
     def answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """Each question with its answer, a batch after the other; the model is loaded when there is a question."""
         if questions and self._model is None:
-            self._processor, self._model = load_vision_language_model(self._parameters.model, self._device)
+            self._processor, self._model = load_vision_language_model(
+                self._parameters.model, self._parameters.model_revision, self._device
+            )
         ordered = sorted(questions, key=lambda question: (question.seed, len(question.prompt)))
         size = self._parameters.batch_size
         for start in range(0, len(ordered), size):
@@ -85,18 +87,19 @@ class VisionLanguageModel:
         return found
 
 
-def load_vision_language_model(name: str, device: str) -> tuple[Any, Any]:
-    """Processor and model of that name or folder, in evaluation mode.
+def load_vision_language_model(name: str, revision: str, device: str) -> tuple[Any, Any]:
+    """Processor and model of that name or folder, in evaluation mode; code of the model's makers is never run.
 
     Raises:
         ModelError: it is not here and cannot be fetched, or it is of another kind.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
+    options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
     kind = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:
-        processor = AutoProcessor.from_pretrained(name)  # type: ignore[no-untyped-call]
-        model = AutoModelForImageTextToText.from_pretrained(name, dtype=kind)
+        processor = AutoProcessor.from_pretrained(name, **options)  # type: ignore[no-untyped-call]
+        model = AutoModelForImageTextToText.from_pretrained(name, dtype=kind, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(

@@ -39,7 +39,7 @@ def retrieve_captions(
     content = {picture.image_id: picture.sha256 for picture in pictures}
     owner = captions["image_id"].map(content).to_numpy(dtype=object)
     texts, first, of_caption = np.unique(
-        captions["text"].to_numpy(dtype=object).astype(str), return_index=True, return_inverse=True
+        captions["text"].to_numpy(dtype=object), return_index=True, return_inverse=True
     )
     places = _places(pictures, features, captions["image_id"], vectors, ridge, folds)
     known = vectors[first] - vectors.mean(0)

@@ -236,6 +236,8 @@ def vectors_of(
             wanted.prototype_seed,
         )
     facts = {"encoder": parameters.encoder, "model": parameters.encoder_model, "centred": parameters.centre}
+    if parameters.encoder_revision:
+        facts["revision"] = parameters.encoder_revision
     return DescriptionVectors(vectors, image_rows, captions, prototypes, facts)
 
 

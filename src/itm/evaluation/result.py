@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import write_json, write_npz
+from itm.data.files import read_npz, write_json, write_npz
 from itm.errors import DataError, first_few
+from itm.parse import parse_json
 
 Metrics = dict[str, Any]
 
@@ -42,7 +43,8 @@ def write_result(result: Result, metrics: Path, per_query: Path, digits: int) ->
 
 def write_per_query(result: Result, path: Path) -> None:
     """Write the per-query arrays with the protocol as .npz."""
-    write_npz(path, {"protocol": json.dumps(result.protocol, sort_keys=True), **result.per_query})
+    arrays = {name: array.astype(str) if array.dtype == object else array for name, array in result.per_query.items()}
+    write_npz(path, {"protocol": json.dumps(result.protocol, sort_keys=True), **arrays})
 
 
 def rounded(metrics: Metrics, digits: int, where: str = "") -> Metrics:
@@ -160,9 +162,7 @@ def _from_table(path: Path) -> dict[str, PerQuery]:
     from itm.evaluation.tables import read_columns
 
     table = read_columns(path, ("benchmark", "task", "metric", "query_id", "group_id", "value"))
-    names = np.char.add(
-        np.char.add(table["benchmark"], "/"), np.char.add(np.char.add(table["task"], "/"), table["metric"])
-    )
+    names = table["benchmark"] + "/" + table["task"] + "/" + table["metric"]
     found: dict[str, PerQuery] = {}
     _, first = np.unique(names, return_index=True)
     for name in names[np.sort(first)]:
@@ -183,35 +183,42 @@ def _from_arrays(folder: Path) -> dict[str, PerQuery]:
     """The per-query values of the pipeline's .npz files in one folder."""
     found: dict[str, PerQuery] = {}
     for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        benchmark = path.stem
-        protocol = json.loads(str(arrays.get("protocol", "{}")))
-        images = len(arrays["image_ids"]) if "image_ids" in arrays else -1
-        for task in ("i2t", "t2i", "t2t", "i2i"):
-            by_caption = task[0] == "t"
-            if by_caption and "owners" not in arrays:
-                continue
-            groups = arrays["owners"] if by_caption else np.arange(images)
-            rank = arrays.get(f"{task}_rank")
-            if rank is not None:
-                answerable = arrays.get(f"{task}_answerable", np.ones(len(rank), dtype=bool))
-                values = np.where(answerable, rank, np.nan)
-                at = protocol.get("recall_at", RECALL_AT)
-                _keep_hits(found, f"{benchmark}/{task}", values, np.arange(len(rank)), groups, at)
-            for name in ("map_at_r", "r_precision", "unlabelled_recall", "spearman"):
-                _keep(found, f"{benchmark}/{task}/{name}", arrays.get(f"{task}_{name}"), groups)
-        for kind in ("sts", "sis", "sits", "expert", "crowdflower"):
-            groups = arrays.get(f"{kind}_image")
-            if groups is not None:
-                kept = ~arrays[f"{kind}_own"] if kind == "expert" else np.ones(len(groups), dtype=bool)
-                name = "spearman" if benchmark == "judgements" else "spearman_all_pairs"
-                ratings = arrays[f"{kind}_rating" if benchmark == "cxc" else f"{kind}_grade"][kept]
-                scores = arrays[f"{kind}_model"][kept][None]
-                found[f"{benchmark}/{kind}/{name}"] = PerQuery(scores, np.flatnonzero(kept), groups[kept], ratings)
-        for key in _BY_IMAGE.get(benchmark, ()):
-            _keep(found, f"{benchmark}/{key}", arrays.get(key.replace("/", "_")), np.arange(images))
+        arrays = read_npz(path, "run the evaluate stage again")
+        try:
+            _add(found, path.stem, arrays, parse_json(str(arrays.get("protocol", "{}")), "protocol"))
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:  # arrays that do not fit
+            raise DataError(
+                f"{path}: not as the evaluate stage writes it ({str(error)[:200]}); run it again", reason="damaged"
+            ) from None
     return found
+
+
+def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, Any], protocol: Any) -> None:
+    """Add the per-query values of one benchmark's arrays."""
+    images = len(arrays["image_ids"]) if "image_ids" in arrays else -1
+    for task in ("i2t", "t2i", "t2t", "i2i"):
+        by_caption = task[0] == "t"
+        if by_caption and "owners" not in arrays:
+            continue
+        groups = arrays["owners"] if by_caption else np.arange(images)
+        rank = arrays.get(f"{task}_rank")
+        if rank is not None:
+            answerable = arrays.get(f"{task}_answerable", np.ones(len(rank), dtype=bool))
+            values = np.where(answerable, rank, np.nan)
+            at = protocol.get("recall_at", RECALL_AT)
+            _keep_hits(found, f"{benchmark}/{task}", values, np.arange(len(rank)), groups, at)
+        for name in ("map_at_r", "r_precision", "unlabelled_recall", "spearman"):
+            _keep(found, f"{benchmark}/{task}/{name}", arrays.get(f"{task}_{name}"), groups)
+    for kind in ("sts", "sis", "sits", "expert", "crowdflower"):
+        if f"{kind}_image" in arrays:
+            groups = arrays[f"{kind}_image"]
+            kept = ~arrays[f"{kind}_own"] if kind == "expert" else np.ones(len(groups), dtype=bool)
+            name = "spearman" if benchmark == "judgements" else "spearman_all_pairs"
+            ratings = arrays[f"{kind}_rating" if benchmark == "cxc" else f"{kind}_grade"][kept]
+            scores = arrays[f"{kind}_model"][kept][None]
+            found[f"{benchmark}/{kind}/{name}"] = PerQuery(scores, np.flatnonzero(kept), groups[kept], ratings)
+    for key in _BY_IMAGE.get(benchmark, ()):
+        _keep(found, f"{benchmark}/{key}", arrays.get(key.replace("/", "_")), np.arange(images))
 
 
 def _keep(found: dict[str, PerQuery], key: str, values: NDArray[Any] | None, groups: NDArray[Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.files import read_npz, readable
 from itm.data.layout import CAPTIONS, EMBEDDINGS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
 from itm.errors import DataError, first_few
 from itm.metrics.scorer import DotProduct, Matrix
@@ -30,18 +31,15 @@ class Tables:
     @cached_property
     def captions(self) -> Columns:
         """The split's captions, with their position in the whole table under `row` (which is their text_id)."""
-        table = read_columns(self.clean / CAPTIONS, ("caption_id", "image_id", "split", "text", "level"))
-        row = np.flatnonzero(table["split"] == self.split)
-        if not len(row):
+        table = read_columns(self.clean / CAPTIONS, ("caption_id", "image_id", "split", "level"), self.split)
+        if not len(table["row"]):
             raise DataError(f"{self.clean / CAPTIONS}: no caption of the split '{self.split}'", reason="empty-split")
-        return {"row": row, **{name: values[row] for name, values in table.items()}}
+        return table
 
     @cached_property
     def images(self) -> Columns:
         """The split's images."""
-        table = read_columns(self.clean / IMAGES, ("image_id", "split"))
-        row = np.flatnonzero(table["split"] == self.split)
-        return {name: values[row] for name, values in table.items()}
+        return read_columns(self.clean / IMAGES, ("image_id", "split"), self.split)
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:
@@ -86,9 +84,11 @@ class Tables:
         path = self.clean / TRUTH
         if not path.exists():
             raise DataError(f"{path}: no such file; run `dvc repro clean`", reason="missing-file")
-        with np.load(path, allow_pickle=False) as stored:
-            image_ids, caption_ids = stored[f"{self.split}_image_ids"], stored[f"{self.split}_caption_ids"]
-            grade = stored[f"{self.split}_grade"]
+        names = [f"{self.split}_{name}" for name in ("image_ids", "caption_ids", "grade")]
+        stored = read_npz(path, "run `dvc repro clean`", names)
+        if missing := [name for name in names if name not in stored]:
+            raise DataError(f"{path}: has no {first_few(missing)}; run `dvc repro clean`", reason="missing-array")
+        image_ids, caption_ids, grade = (stored[name] for name in names)
         row = positions(image_ids, self.images["image_id"], "images", str(path))
         column = positions(caption_ids, self.captions["caption_id"], "captions", str(path))
         ordered: NDArray[np.float32] = grade[np.ix_(row, column)]
@@ -181,8 +181,21 @@ def positions(known: NDArray[Any], wanted: NDArray[Any], what: str, where: str) 
     return found
 
 
-def read_columns(path: Path, names: tuple[str, ...]) -> Columns:
+def among(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each value is a known one: `numpy.isin`, which compares all pairs of texts, for both kinds of ids.
+
+    >>> among(np.array(["a", "b"], object), np.array(["b", "c"], object)).tolist()
+    [False, True]
+    """
+    found = set(known.tolist())
+    return np.fromiter((value in found for value in values.tolist()), bool, len(values))
+
+
+def read_columns(path: Path, names: tuple[str, ...], split: str | None = None) -> Columns:
     """Columns of a Parquet file; a missing id becomes -1 (numbers) or '' (text).
+
+    Texts are Python's own: in an array of fixed width each would take as much as the longest. With `split` only that
+    split's rows are kept while the file is read, and their positions in it are under `row`.
 
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
@@ -190,28 +203,34 @@ def read_columns(path: Path, names: tuple[str, ...]) -> Columns:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            absent = [name for name in names if name not in file.schema_arrow.names]
-            table = file.read(columns=[name for name in names if name not in absent])
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
-        ) from None
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a readable Parquet file: {error}", reason="damaged") from None
+    with readable(path), pq.ParquetFile(path) as file:
+        absent = [name for name in names if name not in file.schema_arrow.names]
+        present = [name for name in names if name not in absent]
+        rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))
     if absent:
         raise DataError(f"{path}: {len(absent)} columns are missing ({first_few(absent)})", reason="missing-column")
-    columns: Columns = {}
-    for name in names:
-        column = table[name].combine_chunks()
-        if pa.types.is_integer(column.type):
-            column = column.fill_null(-1)
-        elif not pa.types.is_floating(column.type):
-            column = column.fill_null("")
-        columns[name] = (
-            np.asarray(column.to_pylist(), dtype=str)
-            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-            else column.to_numpy(zero_copy_only=False)
-        )
+    columns: Columns = {} if rows is None else {"row": rows}
+    with readable(path):
+        for name in names:
+            column = table[name].combine_chunks()
+            if pa.types.is_integer(column.type):
+                column = column.fill_null(-1)
+            elif not pa.types.is_floating(column.type):
+                column = column.fill_null("")
+            columns[name] = column.to_numpy(zero_copy_only=False)
     return columns
+
+
+def _of_split(file: Any, names: list[str], split: str) -> tuple[NDArray[np.int64], Any]:
+    """Positions and values of the rows of one split."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept, positions_, seen = [], [np.empty(0, np.int64)], 0
+    for batch in file.iter_batches(columns=names):
+        mask = pc.equal(batch["split"], split).fill_null(False)
+        kept.append(batch.filter(mask))
+        positions_.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + seen)
+        seen += len(batch)
+    schema = pa.schema([file.schema_arrow.field(name) for name in names])
+    return np.concatenate(positions_), pa.Table.from_batches(kept, schema=schema)

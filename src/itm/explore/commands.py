@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,6 @@ import typer
 
 explore_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-NEEDED = {"starlette": "starlette", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 HOST = "127.0.0.1"
 
 
@@ -37,7 +35,6 @@ def explore(
     The page is served to this machine only (127.0.0.1), to whoever knows the printed address, and loads nothing from
     elsewhere. Ctrl-C ends it.
     """
-    require_packages()
     import secrets
 
     import uvicorn
@@ -56,20 +53,3 @@ def explore(
         typer.echo(f"http://{HOST}:{taken}/?token={token}")
         server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none", server_header=False))
         server.run(sockets=[socket])
-
-
-def require_packages() -> None:
-    """Say what to install where the explorer's packages are missing.
-
-    Raises:
-        ConfigError: one of them cannot be imported (reason "missing-packages").
-    """
-    from itm.errors import ConfigError
-
-    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise ConfigError(
-            f"the explorer needs {', '.join(missing)}: `uv pip install 'graded-itm[explore]'`, or in a checkout "
-            "`make environment`",
-            reason="missing-packages",
-        )

@@ -31,17 +31,17 @@ def index(
     from itm.errors import printable
     from itm.index.gallery import cores, embed_gallery, open_gallery
     from itm.index.vectors import Facts, write_index
-    from itm.model import model_hash, open_searchable
+    from itm.model import open_searchable
 
     threads = threads or cores()
     gallery = open_gallery(images, split)
-    opened, digest = open_searchable(model, threads), model_hash(model)
+    opened = open_searchable(model, threads)
     with counted("embed") as progress:
         rows, vectors, broken = embed_gallery(gallery, opened, threads, progress)
     for name, fault in broken:
         typer.echo(printable(f"left out: {name}: {fault}"), err=True)
     names = [gallery.names[row] for row in rows]
-    facts = Facts(digest, opened.name, opened.kind, gallery.source, str(model))
+    facts = Facts(opened.hash, opened.name, opened.kind, gallery.source, str(model))
     with counted("index") as progress:
         write_index(out, names, vectors, facts, threads, progress)
     left = f", {len(broken)} left out" if broken else ""
@@ -61,14 +61,15 @@ def search(
     """Print the images that match a text best: rank, similarity (inner product), name."""
     from itm.errors import printable
     from itm.index.vectors import open_index
-    from itm.model import model_hash, open_searchable
+    from itm.model import open_searchable
 
     found = open_index(index)
     folder = model or Path(found.facts.folder)
     if not folder.is_dir():
         raise_missing(folder, index)
-    found.facts.check_model(model_hash(folder), str(index))
-    (query,) = open_searchable(folder).encode_texts([text]).vectors
+    opened = open_searchable(folder)
+    found.facts.check_model(opened.hash, str(index))
+    (query,) = opened.encode_texts([text]).vectors
     rows, similarities = found.search(query, k, exact)
     for rank, (row, similarity) in enumerate(zip(rows.tolist(), similarities.tolist(), strict=True), start=1):
         typer.echo(f"{rank:>4}  {similarity:7.4f}  {printable(found.names[row])}")

@@ -4,6 +4,15 @@ from itm.metrics.bootstrap import BootstrapCorrelation, bootstrap_spearman
 from itm.metrics.calibration import ThresholdCurve, reliability, threshold_curve
 from itm.metrics.correlation import average_ranks, kendall, spearman
 from itm.metrics.graded import PrecisionAtR, ndcg, precision_at_r, precision_at_r_of_lists
+from itm.metrics.grading import (
+    Calibration,
+    Monotonicity,
+    calibration_by,
+    calibration_of,
+    half_truth,
+    monotonicity,
+    set_f1,
+)
 from itm.metrics.hierarchy import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
 from itm.metrics.pairwise import Shortlisted, rank_shortlist, score_blocks
 from itm.metrics.plausible import ECCV_LISTS, ECCV_PAPER, PCME, PmrpDefinition, pmrp
@@ -27,6 +36,7 @@ __all__ = [
     "ECCV_PAPER",
     "PCME",
     "BootstrapCorrelation",
+    "Calibration",
     "ChainScores",
     "CollapseWarning",
     "Comparison",
@@ -34,6 +44,7 @@ __all__ = [
     "HitRanks",
     "Interval",
     "Matrix",
+    "Monotonicity",
     "PmrpDefinition",
     "Positives",
     "PrecisionAtR",
@@ -43,16 +54,20 @@ __all__ = [
     "average_ranks",
     "bootstrap_interval",
     "bootstrap_spearman",
+    "calibration_by",
+    "calibration_of",
     "chain_scores",
     "compare_correlations",
     "compare_paired",
     "fold_means",
+    "half_truth",
     "hit_ranks",
     "hit_rates",
     "hits_at",
     "holm",
     "interpolation",
     "kendall",
+    "monotonicity",
     "ndcg",
     "pmrp",
     "precision_at_r",
@@ -64,6 +79,7 @@ __all__ = [
     "reliability",
     "rsum",
     "score_blocks",
+    "set_f1",
     "spearman",
     "tau_d",
     "threshold_curve",

@@ -230,7 +230,7 @@ def threads() -> int:
     """How many threads block-wise work uses: the process's cores, at most 8, at most OMP_NUM_THREADS."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(cores, _MOST, int(asked) if asked.isdigit() and int(asked) else cores))
+    return max(1, min(cores, _MOST, int(asked) if asked.isdecimal() and int(asked) else cores))
 
 
 def in_threads(work: Callable[[Task], Outcome], tasks: Iterable[Task]) -> Iterator[Outcome]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, first_few
+from itm.pipeline.presence import RECORDS, Presence, others
 from itm.pipeline.processes import USE, at_work, runners_in
 
 LOCK = "dvc.lock"
@@ -36,7 +37,7 @@ def examine(root: str | Path = ".") -> list[Finding]:
     """The faults of the project at `root`; every result in DVC's cache and in the workspace is read.
 
     Raises:
-        PipelineError: a runner is at work in the project.
+        PipelineError: a runner is at work in the project, or may be, where that cannot be known from here.
     """
     root = Path(root).resolve()
     busy = sorted({*(pid for pid, _ in at_work(root)), *runners_in(root)})
@@ -46,7 +47,20 @@ def examine(root: str | Path = ".") -> list[Finding]:
             "to end, or end them",
             reason="busy",
         )
-    return [*_locks(root), *_lock_file(root), *_cache(root), *_outputs(root)]
+    working, left = others(root)
+    if working:
+        raise PipelineError(
+            f"{len(working)} run(s) are or may be at work in this folder ({first_few(working)}); wait for them to end, "
+            "or run `itm doctor` on the host that is named. Where that host is gone for good, delete its file in "
+            f"{RECORDS}",
+            reason="busy",
+        )
+    return [*_records(root, left), *_locks(root), *_lock_file(root), *_cache(root), *_outputs(root)]
+
+
+def _records(root: Path, left: list[tuple[Path, Presence]]) -> Iterator[Finding]:
+    for path, who in left:
+        yield Finding(f"{path.relative_to(root)}: left by {who}, which is gone", "remove it", path.unlink)
 
 
 def _locks(root: Path) -> Iterator[Finding]:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
 from pathlib import Path
 from typing import Any
+
+from itm.errors import DataError
+from itm.parse import parse_keys
 
 _HEAD = "schema: '2.0'\nstages:\n"
 _NAME = re.compile(r"  (\S.*):")
@@ -82,14 +84,11 @@ def _plain(key: str) -> str | None:
     """The name that a key of YAML stands for; None for what is not one name."""
     if re.fullmatch(r"[A-Za-z_][\w@.-]*", key):
         return key
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        found: Any = YAML(typ="safe").load(StringIO(key))
-    except YAMLError:
+        (found,) = parse_keys(f"{key}:".encode(), "dvc.lock")
+    except (DataError, ValueError):
         return None
-    return found if isinstance(found, str) else None
+    return found
 
 
 class WholeFiles:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, nearest
+from itm.parse import beginning, parse_keys
 
 PARAMETERS = "params.yaml"
 Entries = Iterable[str | Mapping[str, Any]]
@@ -31,7 +32,9 @@ class JobEntry:
     outputs: tuple[str, ...]
     """Without metrics and plots."""
     metrics: tuple[str, ...]
+    """Metrics files: those of dvc.yaml's `metrics`, and the JSON files of its `plots`."""
     plots: tuple[str, ...]
+    """Its other plots."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -104,14 +107,16 @@ class Stages:
         def paths(kind: str) -> tuple[str, ...]:
             return tuple(filled(path) for path in names_in(entry.get(kind) or ()))
 
+        plots = paths("plots")
+        figures = tuple(path for path in plots if path.endswith(".json"))
         return JobEntry(
             name,
             filled(entry["cmd"]),
             paths("deps"),
             tuple(sorted((file, filled(key)) for file, key in keys_in(entry.get("params") or ()))),
             paths("outs"),
-            paths("metrics"),
-            paths("plots"),
+            (*paths("metrics"), *figures),
+            tuple(path for path in plots if path not in figures),
         )
 
     def jobs(self, stage: str) -> Iterator[JobEntry]:
@@ -150,28 +155,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         PipelineError: it is missing, not YAML, or holds no keys.
     """
     try:
-        content = path.read_bytes()
+        content = beginning(path)
     except FileNotFoundError:
         raise PipelineError(f"{path}: no such file; run in the root of the repository", reason="missing-file") from None
-    return parse_yaml(content, str(path))
-
-
-def parse_yaml(content: bytes, name: str) -> dict[str, Any]:
-    """The plain values of a YAML text; `name` says in messages whose it is.
-
-    Raises:
-        PipelineError: it is not YAML, or holds no keys.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        values = YAML(typ="safe").load(content.decode("utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{name}: not valid YAML: {error}", reason="not-yaml") from None
-    if not isinstance(values, dict):
-        raise PipelineError(f"{name}: expected keys with values, found {type(values).__name__}", reason="not-yaml")
-    return values
+    return parse_keys(content, str(path), PipelineError)
 
 
 def _written(value: Any) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import itm.config
 from itm.errors import ConfigError, PipelineError, first_few, nearest
 from itm.pipeline.dag import Pipeline, read_pipeline
+from itm.pipeline.presence import present
 from itm.pipeline.processes import at_work
 from itm.pipeline.run import FORCE
 from itm.pipeline.sync import settle
@@ -41,6 +44,9 @@ def start(
     acts = not is_dry(arguments) and "--mode" not in arguments
     if acts:
         check_alone()
+        presence = ExitStack()
+        presence.enter_context(present(".", "snakemake"))
+        atexit.register(presence.close)
     if is_forced(arguments):
         os.environ[FORCE] = "1"
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

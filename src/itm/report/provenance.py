@@ -9,10 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from itm.config import Parameters
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, RATINGS, TRUTH
+from itm.errors import DataError
+from itm.parse import beginning, parse_keys
+from itm.pipeline.revisions import outputs_of
 
 PACKAGES = (
     "torch",
@@ -42,17 +44,10 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 def data_hashes(lock: Path, data_name: str) -> dict[str, str]:
     """MD5 of the source files, as dvc.lock records them; empty without a dvc.lock. Other data sets are left out."""
     try:
-        stages = (YAML(typ="safe").load(lock) or {}).get("stages", {})
-    except (FileNotFoundError, YAMLError, AttributeError):
+        known = outputs_of(parse_keys(beginning(lock), str(lock)), str(lock))
+    except (FileNotFoundError, DataError):  # none yet, or DVC is writing it
         return {}
-    folder = f"data/raw/{data_name}/"
-    found = {
-        out["path"]: out["md5"]
-        for stage in stages.values()
-        for out in stage.get("outs", [])
-        if str(out.get("path", "")).startswith(folder) and "md5" in out
-    }
-    return dict(sorted(found.items()))
+    return {path: md5 for path, md5 in sorted(known.items()) if path.startswith(f"data/raw/{data_name}/")}
 
 
 def facts(parameters: Parameters, clean: Path, scored: Path, root: Path) -> list[tuple[str, list[tuple[str, str]]]]:

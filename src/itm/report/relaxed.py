@@ -205,7 +205,7 @@ def _examples(part: _Part, found: Rule, unlabelled: Bools, true: Bools | None, c
             "missed": (true & ~relaxed, found.gate),
         }
     )
-    wordings = np.unique(part.data.captions.texts, return_inverse=True)[1][part.captions]
+    wordings = np.unique(np.array(part.data.captions.texts, dtype=object), return_inverse=True)[1][part.captions]
     chosen = {kind: _spread(mask, value, wordings, count) for kind, (mask, value) in kinds.items()}
     return {
         kind: [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from itm.data.files import read_json
+from itm.data.files import read_json, read_npz
 from itm.errors import DataError, first_few
 from itm.evaluation.keys import flat_metrics
+from itm.parse import parse_json
+from itm.report.columns import headline_columns
 
 NOT_A_BENCHMARK = frozenset({"train"})
 """JSON files of a run's folder that are not metrics of a benchmark."""
+_AGAIN = "run the evaluate stage again"
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Results:
 
     def arrays(self, method: str, seed: int, benchmark: str) -> dict[str, np.ndarray]:
         """The per-query arrays of one evaluation."""
-        with np.load(evaluation_path(self.evaluations, method, seed, benchmark), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files if name != "protocol"}
+        path = evaluation_path(self.evaluations, method, seed, benchmark)
+        return {name: array for name, array in read_npz(path, _AGAIN).items() if name != "protocol"}
 
 
 def metrics_path(runs: Path, method: str, seed: int, benchmark: str) -> Path:
@@ -126,18 +128,10 @@ def _number(cell: str | None) -> float:
 
 
 def _read_protocol(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if "protocol" not in stored.files:
-                raise DataError(
-                    f"{path}: has no `protocol` array; run the evaluate stage again (`dvc repro -f`)",
-                    reason="no-protocol",
-                )
-            protocol = json.loads(str(stored["protocol"]))
-    except (ValueError, OSError) as error:
-        raise DataError(
-            f"{path}: not an evaluation ({error}); run the evaluate stage again", reason="damaged"
-        ) from None
+    stored = read_npz(path, _AGAIN, ["protocol"])
+    if "protocol" not in stored:
+        raise DataError(f"{path}: has no `protocol` array; {_AGAIN} (`dvc repro -f`)", reason="no-protocol")
+    protocol = parse_json(str(stored["protocol"]), f"{path}: protocol")
     if not isinstance(protocol, dict):
         raise DataError(f"{path}: `protocol` is not a JSON object", reason="damaged")
     return protocol
@@ -189,20 +183,16 @@ def aggregate(results: Results, digits: int) -> dict[str, dict[str, dict[str, Su
     }
 
 
-def as_metrics(
-    summaries: dict[str, dict[str, dict[str, Summary]]],
-) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
-    """The content of results/metrics.json; ``std`` only with two seeds or more, null where undefined."""
+def as_metrics(summaries: Mapping[str, Mapping[str, Mapping[str, Summary]]]) -> dict[str, dict[str, float | None]]:
+    """The content of results/metrics.json: the headline figures of each method, means over seeds, null where undefined.
 
-    def plain(summary: Summary) -> dict[str, float | None]:
-        found: dict[str, float | None] = {"mean": summary.mean if summary.defined else None}
-        if summary.std is not None:
-            found["std"] = summary.std
-        return found
-
+    It is all that `dvc metrics diff` and `dvc exp show` list; every figure of every run stands in results/runs.
+    """
     return {
         method: {
-            benchmark: {key: plain(value) for key, value in keys.items()} for benchmark, keys in benchmarks.items()
+            f"{benchmark}/{each.key}": keys[each.key].mean if keys[each.key].defined else None
+            for benchmark, keys in benchmarks.items()
+            for each in headline_columns(benchmark, list(keys))
         }
         for method, benchmarks in summaries.items()
     }

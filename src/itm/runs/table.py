@@ -16,13 +16,10 @@ from itm.pipeline.revisions import (
     RUNS,
     WORKSPACE,
     cache_folder,
-    committed_files,
     experiments_of,
     git,
-    outputs_of,
+    read_held,
     resolve,
-    workspace_files,
-    yaml_values,
 )
 
 HERE, LOCAL, REMOTE, TRAIN = "here", "cache", "remote", "train"
@@ -177,33 +174,17 @@ def as_records(runs: Sequence[Run], metrics: Sequence[str]) -> list[dict[str, An
 
 
 def _runs(root: Path, place: Place, cache: Path | None, remote: bool) -> Iterable[Run]:
-    files = committed_files(root, place.commit) if place.commit else workspace_files(root)
-    parameters = yaml_values(files.get("params.yaml", b""))
-    hashes = outputs_of(yaml_values(files.get("dvc.lock", b"")))
-    benchmarks = ["train", *(parameters.get("benchmarks") or [])]
+    held = read_held(root, place.commit, place.name)
+    benchmarks = ["train", *held.benchmarks]
     found: dict[tuple[str, int], dict[str, float]] = {}
-    for path, content in files.items():
-        parts = path.removeprefix(f"{RUNS}/").split("/")
-        if not path.startswith(f"{RUNS}/") or len(parts) != 3 or not parts[2].endswith(".json"):
-            continue
-        method, seed, name = parts[0], parts[1].removeprefix("seed"), parts[2].removesuffix(".json")
-        if method not in (parameters.get("methods") or []) or not seed.isdigit():
-            continue
-        if name not in benchmarks:
-            continue  # of former parameters
-        if int(seed) not in (parameters.get("seeds") or []):
-            continue
-        try:
-            values = flat_metrics(json.loads(content), f"{name}/")
-        except (ValueError, AttributeError, DataError):
-            raise DataError(
-                f"{place.name}: {path} holds no metrics; `git checkout -- {path}` or `dvc repro`", reason="damaged"
-            ) from None
-        found.setdefault((method, int(seed)), {}).update(values)
+    for (method, seed, name), values in held.metrics(benchmarks).items():
+        found.setdefault((method, seed), {}).update(flat_metrics(values, f"{name}/"))
     for (method, number), metrics in found.items():
-        state, restore, missing = _restore(root, place, _needed(hashes, method, number, benchmarks), cache, remote)
+        state, restore, missing = _restore(
+            root, place, _needed(held.outputs, method, number, benchmarks), cache, remote
+        )
         yield Run(
-            (place.name,), place.commit, method, number, metrics, _own(parameters, method), state, restore, missing
+            (place.name,), place.commit, method, number, metrics, _own(held.parameters, method), state, restore, missing
         )
 
 
@@ -236,7 +217,7 @@ def _own(parameters: Mapping[str, Any], method: str) -> dict[str, Any]:
     """The parameters that one run of a method depends on, by dotted key; its method's without the method's name."""
     flat = flat_parameters(parameters)
     own = {key: value for key, value in flat.items() if not key.startswith(NOT_COMPARED)}
-    data = (parameters.get("data") or {}).get("name")
+    data = parameters.get("data", {}).get("name")
     for prefix in (f"method.{method}.", f"datasets.{data}."):
         own |= {key: value for key, value in flat.items() if key.startswith(prefix)}
     return own

@@ -58,7 +58,8 @@ def load_minilm() -> tuple[Any, Any, Path]:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(get_model_path())
-    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder, attn_implementation="sdpa"), folder
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return tokenizer, AutoModel.from_pretrained(folder, attn_implementation="sdpa", trust_remote_code=False), folder
 
 
 class OfflineTowers(Towers):
@@ -96,8 +97,9 @@ class OfflineTowers(Towers):
     def text(self, ids: Tensor) -> Features:
         """The mean of the last hidden states over the real tokens, and the states."""
         mask = ids != self._tokenizer.pad_token_id
-        longest = max(int(mask.sum(1).max()), 1)
-        ids, mask = ids[:, :longest], mask[:, :longest]
+        if not torch.compiler.is_exporting():  # an exported graph cuts nothing by what the values are
+            longest = max(int(mask.sum(1).max()), 1)
+            ids, mask = ids[:, :longest], mask[:, :longest]
         tokens = self.text_tower(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return Features(masked_mean(tokens, mask), tokens, mask)
 

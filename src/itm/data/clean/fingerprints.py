@@ -75,6 +75,7 @@ def near_pairs(
 def near_pairs_within(prints: NDArray[np.uint64]) -> NDArray[np.int64]:
     """All pairs (i, j), i < j, whose fingerprints differ in at most 3 bits, (pairs, 2) int64, sorted.
 
+    n equal fingerprints are n squared pairs: give each one once.
     Of four bands of 16 bits, three different bits leave one untouched: only images that share a band are compared.
     """
     found = [np.empty((0, 2), np.int64)]
@@ -89,6 +90,7 @@ def near_pairs_within(prints: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.unique(np.concatenate(found), axis=0)
 
 
-def difference(first: Thumbnails, second: Thumbnails) -> float:
-    """The mean absolute difference of two thumbnails, 0 (same) to 255."""
-    return float(np.abs(first.astype(np.int16) - second.astype(np.int16)).mean())
+def difference(some: Thumbnails, other: Thumbnails) -> NDArray[np.float64]:
+    """The mean absolute difference of each of some thumbnails from another one, 0 (same) to 255."""
+    found: NDArray[np.float64] = np.abs(some.astype(np.int16) - other.astype(np.int16)).mean(axis=(-3, -2, -1))
+    return found

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ DISTANCE = 6
 """Fingerprints (64 bits) this near are looked at closely; re-encoding and resizing change 0 to 4 bits."""
 DIFFERENCE = 6.0
 """Thumbnails (0..255) this near show the same picture."""
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -98,29 +103,73 @@ def find_leaks(
     thumbnails: NDArray[np.uint8],
     by_name: dict[str, list[str]] | None = None,
 ) -> LeakReport:
-    """All pairs of equal images, inside and across splits.
+    """Every image that is in an earlier row too, inside and across splits: a pair for each split that holds it.
 
-    Exact: the same sha256. Perceptual: fingerprints at most DISTANCE bits apart between training and evaluation, at
-    most 3 elsewhere (where a copy leaks nothing), confirmed on thumbnails.
+    Exact: the same sha256, with the first image of all that have it. Perceptual: fingerprints at most DISTANCE bits
+    apart between training and evaluation, at most 3 elsewhere (where a copy leaks nothing), confirmed on thumbnails,
+    with the first such image of each split. So n copies of a photo are n pairs and not n squared.
 
     Args:
-        images: columns image_id, split, sha256.
+        images: columns image_id, split, sha256; training rows first.
         fingerprints: (images,) uint64.
         thumbnails: (images, side, side, 3) uint8.
         by_name: evaluation image ids found among the training images by their name, by benchmark.
     """
-    ids, splits = as_list(images["image_id"]), as_list(images["split"])
+    ids, splits, checksums = (as_list(images[name]) for name in ("image_id", "split", "sha256"))
     pairs = []
     for rows in images.groupby("sha256", sort=False).indices.values():
         first, *others = sorted(int(row) for row in rows)
         pairs += [Pair("exact", ids[first], splits[first], ids[row], splits[row]) for row in others]
-    train = np.flatnonzero(images["split"] == "train")
-    rest = np.flatnonzero(images["split"] != "train")
-    checksums = images["sha256"].to_numpy(dtype=object)
-    near = near_pairs(fingerprints[train], fingerprints[rest], DISTANCE)
-    candidates = {(int(train[left]), int(rest[right])) for left, right in near.tolist()}
-    candidates |= {(left, right) for left, right in near_pairs_within(fingerprints).tolist()}
-    for one, other in sorted(candidates):
-        if checksums[one] != checksums[other] and difference(thumbnails[one], thumbnails[other]) <= DIFFERENCE:
-            pairs.append(Pair("perceptual", ids[one], splits[one], ids[other], splits[other]))
+    for one, other in sorted(_alike(splits, checksums, fingerprints, thumbnails)):
+        pairs.append(Pair("perceptual", ids[one], splits[one], ids[other], splits[other]))
     return LeakReport(pairs, by_name or {})
+
+
+def _alike(
+    splits: list[str], checksums: list[str], fingerprints: NDArray[np.uint64], thumbnails: NDArray[np.uint8]
+) -> Iterator[tuple[int, int]]:
+    """(earlier row, row) of other bytes that look the same, the earliest of each split for each row.
+
+    Fingerprints are compared with each other once, however many images have them, and of images with the same bytes
+    only the first of a split is looked at.
+    """
+    different, group_of = np.unique(fingerprints, return_inverse=True)
+    near = _near_groups(different, group_of, np.array([split == "train" for split in splits], dtype=bool))
+    before: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+    listed: set[tuple[str, str]] = set()
+    known = list(dict.fromkeys(splits))
+    for row, (group, split, checksum) in enumerate(zip(group_of.tolist(), splits, checksums, strict=True)):
+        for other in known:
+            groups = [group, *near[(split == "train") != (other == "train")].get(group, ())]
+            earlier = heapq.merge(*(before[each, other] for each in groups if (each, other) in before))
+            found = _first_alike(row, (one for one in earlier if checksums[one] != checksum), thumbnails)
+            if found is not None:
+                yield found, row
+        if (split, checksum) not in listed:
+            listed.add((split, checksum))
+            before[group, split].append(row)
+
+
+def _near_groups(
+    different: NDArray[np.uint64], group_of: NDArray[np.intp], train: NDArray[np.bool_]
+) -> dict[bool, defaultdict[int, list[int]]]:
+    """The other fingerprints that are near each one: under True between training and evaluation, else under False."""
+    near: dict[bool, defaultdict[int, list[int]]] = {True: defaultdict(list), False: defaultdict(list)}
+    learnt, asked = np.unique(group_of[train]), np.unique(group_of[~train])
+    across = near_pairs(different[learnt], different[asked], DISTANCE)
+    across = np.unique(np.sort(np.stack([learnt[across[:, 0]], asked[across[:, 1]]], axis=1), axis=1), axis=0)
+    for leaks, pairs in ((True, across), (False, near_pairs_within(different))):
+        for one, other in pairs.tolist():
+            if one != other:
+                near[leaks][one].append(other)
+                near[leaks][other].append(one)
+    return near
+
+
+def _first_alike(row: int, earlier: Iterable[int], thumbnails: NDArray[np.uint8]) -> int | None:
+    rest = iter(earlier)
+    while some := list(islice(rest, _AT_ONCE)):
+        alike = np.flatnonzero(difference(thumbnails[some], thumbnails[row]) <= DIFFERENCE)
+        if len(alike):
+            return some[int(alike[0])]
+    return None

@@ -53,6 +53,8 @@ _UNUSUAL = re.compile(r"[^\x20-\x7e]|  |&|``|''| \.$|^ | $")
 _SPACES = re.compile(r"\s+")
 _STRAY_STOP = re.compile(r"(?: \.)+$")
 _NOT_WORD = re.compile(r"[^\w\s]+")
+_LONGEST = 32
+"""Characters a word of a caption may have on average, were it as many words as allowed: none hides in one long word."""
 
 
 def normalise(text: str) -> str:
@@ -107,10 +109,10 @@ def fault(text: str, maximum_words: int, minimum_letters: int) -> str:
     """Why a normalised caption is no description: a reason code, or "" for a good one.
 
     Codes: empty, placeholder, too-short (fewer letters than `minimum_letters`), too-long (more words than
-    `maximum_words`).
+    `maximum_words`, or more than 32 characters for each of them).
 
-    >>> [fault(text, 100, 2) for text in ("", "A", "Broken image.", "A dog")]
-    ['empty', 'too-short', 'placeholder', '']
+    >>> [fault(text, 100, 2) for text in ("", "A", "Broken image.", "A dog", "A" + 3200 * "a")]
+    ['empty', 'too-short', 'placeholder', '', 'too-long']
     """
     if not text:
         return "empty"
@@ -118,6 +120,6 @@ def fault(text: str, maximum_words: int, minimum_letters: int) -> str:
         return "placeholder"
     if len(text) < 4 * minimum_letters and sum(map(str.isalpha, text)) < minimum_letters:
         return "too-short"
-    if text.count(" ") >= maximum_words:
+    if text.count(" ") >= maximum_words or len(text) > _LONGEST * maximum_words:
         return "too-long"
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,18 @@ from typing import Any
 import pandas as pd
 
 from itm.config.parameters import Parameters
-from itm.data.readers.base import CAPTION_COLUMNS, CAPTIONS_AN_IMAGE, IMAGE_COLUMNS, QUARANTINE_COLUMNS, RawData, need
+from itm.data.readers.base import (
+    CAPTION_COLUMNS,
+    CAPTIONS_AN_IMAGE,
+    IMAGE_COLUMNS,
+    LARGEST_SOURCE,
+    QUARANTINE_COLUMNS,
+    RawData,
+    need,
+)
 from itm.data.readers.hierarcaps import photo_id, read_chains
 from itm.errors import DataError, first_few
+from itm.parse import parse_json
 
 CAPTIONS = "captions_val2017.json"
 
@@ -50,8 +58,8 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
 def _captions(path: Path) -> dict[str, list[tuple[int, int, str]]]:
     """(record, annotation id, text) of each photo's captions in COCO's caption file."""
     try:
-        records = json.loads(path.read_bytes())["annotations"]
-    except (ValueError, KeyError, TypeError) as error:
+        records = parse_json(path.read_bytes(), str(path), largest=LARGEST_SOURCE)["annotations"]
+    except (KeyError, TypeError) as error:
         raise DataError(f"{path}: is not JSON with `annotations` ({error!r})", reason="form") from None
     found: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
     wrong = []

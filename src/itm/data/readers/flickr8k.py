@@ -8,6 +8,7 @@ so that a column is no judge.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from itm.errors import DataError, first_few
 PHOTOS, TEXTS = "flickr8k-images.zip", "flickr8k-text.zip"
 TOKENS = "Flickr8k.token.txt"
 EXPERT, CROWD = "ExpertAnnotations.txt", "CrowdFlowerAnnotations.txt"
-SUBSETS = Path("data/subsets")
 SUBSET_SIZES = {"train": 1500, "dev": 500, "test": 500}
 
 
@@ -34,10 +34,10 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
         names = {split: _lines(archive, f"Flickr_8k.{split}Images.txt") for split in SPLITS}
         tokens, expert, crowd = (_lines(archive, file) for file in (TOKENS, EXPERT, CROWD))
     with Archive(need(raw, PHOTOS)) as archive:
-        photos = {Path(member).name: member for member in archive.names()}
+        photos = archive.by_name({n for split in SPLITS for n in names[split]})
     official = names
     if subset != "all":
-        names = _subset(SUBSETS / f"flickr8k-{subset}.txt", names)
+        names = _subset(Path(parameters.data.path) / f"flickr8k-{subset}.txt", names)
     images = pd.DataFrame(
         [(_stem(n), split, "flickr8k", PHOTOS, photos.get(n, "")) for split in SPLITS for n in names[split]],
         columns=list(IMAGE_COLUMNS),
@@ -118,13 +118,8 @@ def _subset(path: Path, official: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _lines(archive: Archive, file: str) -> list[str]:
-    member = next((name for name in archive.names() if name.rsplit("/", 1)[-1] == file), None)
-    if member is None:
-        raise DataError(
-            f"{archive.path}: has no {file} (has: {first_few(archive.names(), limit=8)})", reason="missing-member"
-        )
     try:
-        text = archive.read(member).decode("utf-8")
+        text = archive.find(file).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{archive.path}: {file} is not UTF-8 ({error})", reason="encoding") from None
     return [line for line in text.split("\n") if line.strip()]
@@ -140,7 +135,7 @@ def _captions(lines: list[str]) -> pd.DataFrame:
     for number, line in enumerate(lines, start=1):
         key, tab, text = line.partition("\t")
         image, sharp, position = key.rpartition("#")
-        if not (tab and sharp and position.isdigit()):
+        if not (tab and sharp and re.fullmatch(r"[0-9]{1,2}", position)):
             wrong.append(f"line {number}: {line[:60]!r}")
             continue
         images.append(image)

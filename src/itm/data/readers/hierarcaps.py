@@ -29,14 +29,14 @@ def read_chains(raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
     if reader.fieldnames != ["id", "captions", "image_url"]:
         raise DataError(f"{path}: columns {reader.fieldnames}; expected id, captions, image_url", reason="columns")
+    rows = [(row, _COCO_ID.search(row["image_url"] or "")) for row in reader]
     with Archive(need(raw, PHOTOS)) as archive:
-        photos = {name.rsplit("/", 1)[-1]: name for name in archive.names()}
+        photos = archive.by_name({match[0] for _, match in rows if match})
     chains: list[tuple[str, int, str]] = []
     images: list[tuple[str, str, str, str, str]] = []
     wrong: list[str] = []
-    for number, row in enumerate(reader, start=1):
+    for number, (row, match) in enumerate(rows, start=1):
         texts = [text.strip() for text in (row["captions"] or "").split("=>")]
-        match = _COCO_ID.search(row["image_url"] or "")
         if match is None:
             wrong.append(f"row {number}: image_url {row['image_url']!r} names no COCO_val2014 photo")
         elif len(texts) != LEVELS or not all(texts):

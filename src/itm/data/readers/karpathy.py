@@ -9,7 +9,7 @@ their captions, so that these are numbered here. RSITMD has no dev split: it is 
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from itm.data.readers.base import (
     CAPTION_COLUMNS,
     CAPTIONS_AN_IMAGE,
     IMAGE_COLUMNS,
+    LARGEST_SOURCE,
     QUARANTINE_COLUMNS,
     RawData,
     need,
@@ -31,6 +32,7 @@ from itm.data.readers.base import (
 from itm.data.readers.cxc import read_ratings
 from itm.data.readers.hierarcaps import CHAINS, photo_id, read_chains
 from itm.errors import DataError, first_few
+from itm.parse import parse_json
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,10 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
         records = _with_dev(records, options.dev_images, file)
     restval = isinstance(options, KarpathyParameters) and options.restval
     photos: dict[str, tuple[str, str]] = {}
+    wanted = {record["filename"] for record in records}
     for archive in layout.photos:
         with Archive(need(raw, archive)) as opened:
-            photos |= photos_by_name(opened.names(), archive)
+            photos |= photos_by_name(opened, wanted)
     images: list[tuple[str, ...]] = []
     captions: list[tuple[Any, ...]] = []
     extra: list[tuple[Any, ...]] = []
@@ -117,16 +120,15 @@ def _add_benchmarks(found: RawData, raw: Path, files: list[str]) -> None:
         found.images = pd.concat([found.images, photos], ignore_index=True)
 
 
-def photos_by_name(members: list[str], archive: str) -> dict[str, tuple[str, str]]:
+def photos_by_name(archive: Archive, wanted: Container[str]) -> dict[str, tuple[str, str]]:
     """Archive and member of each photo by its name; what is no photo is left out (also the notes that macOS adds).
 
-    >>> photos_by_name(["a/1.jpg", "__MACOSX/a/._1.jpg", "a/read.me"], "x.zip")
-    {'1.jpg': ('x.zip', 'a/1.jpg')}
+    Raises:
+        DataError: a wanted photo is there twice, with different bytes.
     """
-    named = {member.rsplit("/", 1)[-1]: (archive, member) for member in members}
     return {
-        name: place
-        for name, place in named.items()
+        name: (archive.path.name, member)
+        for name, member in archive.by_name(wanted).items()
         if name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith("._")
     }
 
@@ -160,12 +162,7 @@ def read_content(path: Path, file: str) -> bytes:
     if path.suffix == ".json":
         return path.read_bytes()
     with Archive(path) as archive:
-        member = next((name for name in archive.names() if name.rsplit("/", 1)[-1] == file), None)
-        if member is None:
-            raise DataError(
-                f"{path}: has no {file} (has: {first_few(archive.names(), limit=8)})", reason="missing-member"
-            )
-        return archive.read(member)
+        return archive.find(file)
 
 
 def _records(path: Path, layout: Layout) -> list[dict[str, Any]]:
@@ -173,8 +170,8 @@ def _records(path: Path, layout: Layout) -> list[dict[str, Any]]:
     file = layout.file
     content = read_content(path, file)
     try:
-        records = json.loads(content)["images"]
-    except (ValueError, KeyError, TypeError) as error:
+        records = parse_json(content, f"{path}: {file}", largest=LARGEST_SOURCE)["images"]
+    except (KeyError, TypeError) as error:
         raise DataError(f"{path}: {file} is not JSON with `images` ({error!r})", reason="form") from None
     if not isinstance(records, list):
         raise DataError(f"{path}: `images` of {file} is {type(records).__name__}, not a list", reason="form")

@@ -7,7 +7,6 @@ searched for, so that they are rejected with a reason in every split. No publish
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import pandas as pd
 from itm.config.parameters import Parameters
 from itm.data.archives import Archive
 from itm.data.layout import SPLITS
-from itm.data.readers.base import CAPTION_COLUMNS, IMAGE_COLUMNS, QUARANTINE_COLUMNS, RawData, need
+from itm.data.readers.base import CAPTION_COLUMNS, IMAGE_COLUMNS, LARGEST_SOURCE, QUARANTINE_COLUMNS, RawData, need
 from itm.data.readers.karpathy import photos_by_name, read_content
 from itm.errors import DataError, first_few
+from itm.parse import parse_json
 
 ARCHIVE = "N24News.zip"
 
@@ -29,7 +29,8 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
     path = need(raw, ARCHIVE)
     articles = {split: _articles(path, f"nytimes_{split}.json", field) for split in SPLITS}
     with Archive(path) as archive:
-        photos = photos_by_name(archive.names(), ARCHIVE)
+        wanted = {f"{article['image_id']}.jpg" for split in SPLITS for article in articles[split]}
+        photos = photos_by_name(archive, wanted)
     taken: set[str] = set()
     kept: dict[str, list[tuple[int, str, str]]] = {}
     rejected: list[tuple[Any, ...]] = []
@@ -67,10 +68,7 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
 
 def _articles(path: Path, file: str, field: str) -> list[dict[str, Any]]:
     """The articles of one split, each with an image id and the text that is asked for."""
-    try:
-        articles = json.loads(read_content(path, file))
-    except ValueError as error:
-        raise DataError(f"{path}: {file} is not JSON ({error})", reason="form") from None
+    articles = parse_json(read_content(path, file), f"{path}: {file}", largest=LARGEST_SOURCE)
     if not isinstance(articles, list):
         raise DataError(f"{path}: {file} is {type(articles).__name__}, not a list of articles", reason="form")
     wrong = [f"article {row}: {fault}" for row, each in enumerate(articles, start=1) if (fault := _fault(each, field))]

@@ -68,7 +68,7 @@ def read_scenes(path: str | Path) -> Iterator[Scene]:
         for number, line in enumerate(file, start=1):
             try:
                 scene = from_json(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}, line {number}: not valid JSON: {error}", reason="not-json") from None
             except DataError as error:
                 raise DataError(f"{path}, line {number}: {error}", reason=error.reason) from None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from itm.config.parameters import EvaluateParameters
 from itm.errors import DataError
 from itm.evaluation.result import Metrics, Result
-from itm.evaluation.tables import Columns, Embeddings, Tables, positions
+from itm.evaluation.tables import Columns, Embeddings, Tables, among, positions
 from itm.metrics import (
     DotProduct,
     HitRanks,
@@ -112,7 +112,7 @@ def select_ratings(table: Columns, kind: str, caption_ids: NDArray[Any], image_i
     )
     inside = np.ones(len(row), dtype=bool)
     for name in names:
-        inside &= np.isin(table[name][row], known[name.split("_")[0]])
+        inside &= among(table[name][row], known[name.split("_")[0]])
     kept = row[inside]
     first, second = (
         positions(known[name.split("_")[0]], table[name][kept], f"{kind} items", "ratings.parquet") for name in names

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from itm.config.parameters import EvaluateParameters
 from itm.errors import DataError
 from itm.evaluation.result import Metrics, Result, id_hash
-from itm.evaluation.tables import Columns, Embeddings, Tables
+from itm.evaluation.tables import Columns, Embeddings, Tables, among
 from itm.metrics import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
 
 LEVELS = 4
@@ -65,8 +67,8 @@ def traverse(
 
 
 def distinct_chains(
-    table: Columns, known_images: NDArray[np.str_]
-) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]]:
+    table: Columns, known_images: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
     """The image of each chain, the chains as numbers of distinct strings, and the text_id of each such string.
 
     Strings are numbered in order of first appearance, row by row, level 1 up: the order that decides ties.
@@ -74,7 +76,7 @@ def distinct_chains(
     Raises:
         DataError: no chain is about an embedded image, or a chain does not have levels 1, 2, 3, 4 in order.
     """
-    kept = np.flatnonzero(np.isin(table["image_id"], known_images))
+    kept = np.flatnonzero(among(table["image_id"], known_images))
     if not len(kept):
         raise DataError("hierarchies.parquet: no chain is about an embedded image", reason="no-chains")
     level = table["level"][kept]

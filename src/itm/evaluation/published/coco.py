@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published.coco_files import read_cxc, read_eccv, read_gallery
-from itm.evaluation.published.gallery import Gallery
 from itm.evaluation.published.report import Report
 from itm.evaluation.published.trec import both_ways
-from itm.evaluation.published.vectors import Similarity, Vectors, left_out, read_similarity
 from itm.evaluation.result import Metrics, id_hash
 from itm.metrics import (
     DotProduct,
@@ -27,6 +25,7 @@ from itm.metrics import (
     top_items,
     warn_if_collapsed,
 )
+from itm.vectors import Gallery, Similarity, Vectors, left_out, read_similarity
 
 FOLDS = 5
 RECALL_AT = (1, 5, 10)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from itm.errors import DataError
 from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published import sources
-from itm.evaluation.published.gallery import Gallery
 from itm.metrics import Positives
+from itm.vectors import Gallery
 
 SIZE = (5000, 25000)
 

@@ -16,10 +16,11 @@ from safetensors.numpy import save_file
 
 from itm.data.files import atomic_path
 from itm.data.progress import counted
-from itm.errors import ConfigError, ModelError, lacking
+from itm.errors import ConfigError, ModelError
 from itm.evaluation.published.items import Items
 from itm.evaluation.published.photos import Photos
-from itm.evaluation.published.vectors import Vectors, read_vectors
+from itm.faults import lacking
+from itm.vectors import Vectors, read_vectors
 
 KEPT = Path(".itm/embeddings")
 Encode = Callable[[Any], Any]

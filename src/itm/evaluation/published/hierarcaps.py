@@ -11,8 +11,8 @@ from itm.errors import DataError
 from itm.evaluation.benchmarks.hierarcaps import LEVELS, traverse
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.vectors import Vectors
 from itm.metrics import radii, tau_d
+from itm.vectors import Vectors
 
 STEPS = 50
 

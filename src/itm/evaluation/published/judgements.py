@@ -11,10 +11,9 @@ from itm.errors import DataError, first_few
 from itm.evaluation.benchmarks.cxc import Ratings
 from itm.evaluation.benchmarks.judgements import judge
 from itm.evaluation.published import pairs
-from itm.evaluation.published.gallery import Gallery
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.vectors import Vectors, left_out, read_similarity
 from itm.evaluation.result import id_hash
+from itm.vectors import Gallery, Vectors, left_out, read_similarity
 
 FILES = {"flickr8k-expert": "ExpertAnnotations.txt", "flickr8k-crowdflower": "CrowdFlowerAnnotations.txt"}
 

@@ -10,13 +10,11 @@ import numpy as np
 
 from itm.errors import DataError, first_few
 from itm.evaluation.published import sources
-from itm.evaluation.published.gallery import Gallery
-from itm.evaluation.published.ids import check_ids
 from itm.evaluation.published.report import Report
 from itm.evaluation.published.trec import both_ways
-from itm.evaluation.published.vectors import Vectors, left_out, read_similarity
 from itm.evaluation.result import id_hash
 from itm.metrics import Positives, hit_rates, rank_all, rsum, warn_if_collapsed
+from itm.vectors import Gallery, Vectors, check_ids, left_out, read_similarity
 
 RECALL_AT = (1, 5, 10)
 SIZES = {"flickr30k": (1000, 5000), "flickr8k": (1000, 5000)}

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from itm.errors import DataError
 from itm.evaluation.published import coco_files, pairs
-from itm.evaluation.published.gallery import Gallery
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.vectors import SCORES, Similarity, Vectors, left_out, read_similarity
 from itm.evaluation.result import Metrics
 from itm.metrics import HitRanks, Positives, hit_rates, rank_all, rsum, top_items
 from itm.metrics.scorer import Scorer
+from itm.vectors import SCORES, Gallery, Similarity, Vectors, left_out, read_similarity
 
 BENCHMARKS = ("coco", "flickr30k")
 DEPTH = 10

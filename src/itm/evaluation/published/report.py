@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from itm.data.files import atomic_path, write_json
 from itm.errors import DataError
 from itm.evaluation.keys import flat_metrics
-from itm.evaluation.published.ids import Ids
 from itm.evaluation.published.trec import Retrieval
 from itm.evaluation.result import Metrics
 from itm.metrics import HitRanks
+from itm.vectors import Ids
 
 
 @dataclass(eq=False)

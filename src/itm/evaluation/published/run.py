@@ -15,7 +15,7 @@ from itm.evaluation.published import protocols as others
 from itm.evaluation.published.encoding import Encoder
 from itm.evaluation.published.items import GALLERIES, read_items
 from itm.evaluation.published.report import Report
-from itm.evaluation.published.vectors import SCORES, Vectors, read_vectors
+from itm.vectors import SCORES, Vectors, read_vectors
 
 BENCHMARKS = {
     "coco": "COCO Karpathy test, 5K and 1K (mean of five folds): R@1/5/10 both ways, RSUM",

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.files import atomic_path
-from itm.evaluation.published.gallery import Gallery
-from itm.evaluation.published.ids import Ids
 from itm.metrics import Positives, top_items
 from itm.metrics.scorer import Scorer
+from itm.vectors import Gallery, Ids
 
 DEPTH = 100
 """Items of a query that a run lists."""

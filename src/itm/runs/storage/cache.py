@@ -6,7 +6,6 @@ results that DVC's run-cache keeps beside such objects. DVC's own collector dele
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -14,11 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from itm.errors import PipelineError
+from itm.errors import DataError, PipelineError
+from itm.parse import parse_json
 from itm.pipeline.revisions import git
 from itm.pipeline.stages import read_yaml
 
 _TRACKING = ("dvc.lock", "*/dvc.lock", "*.dvc")
+LARGEST_FOLDER = 4 << 30
+"""Bytes of DVC's list of a folder's files: 100 for each."""
 _MD5 = re.compile(rb"\bmd5: ['\"]?([0-9a-f]{32}(?:\.dir)?)\b")
 
 
@@ -109,9 +111,9 @@ def _named_objects(root: Path, cache: Path) -> set[str]:
     objects = {md5.decode() for text in texts for md5 in _MD5.findall(text)}
     for name in [name for name in objects if name.endswith(".dir")]:
         try:
-            entries = json.loads((cache / name[:2] / name[2:]).read_text(encoding="utf-8"))
+            entries = parse_json((cache / name[:2] / name[2:]).read_bytes(), name, largest=LARGEST_FOLDER)
             objects |= {entry["md5"] for entry in entries}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, DataError, KeyError, TypeError):
             continue  # a folder that is not in the cache keeps nothing there
     return objects
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.errors import DataError, first_few
-from itm.evaluation.published.files import Arrays, read_arrays
-from itm.evaluation.published.gallery import Gallery
-from itm.evaluation.published.ids import Ids, check_ids
 from itm.metrics import DotProduct
 from itm.metrics.scorer import Matrix, Scorer
+from itm.vectors.files import Arrays, read_arrays
+from itm.vectors.gallery import Gallery
+from itm.vectors.ids import Ids, check_ids
 
 Floats = NDArray[np.floating]
 SCORES = "scores"
@@ -52,33 +52,36 @@ class Vectors:
             DataError: the arrays are missing or damaged, an id occurs twice, or a wanted id is missing.
         """
         values = self.embeddings(f"{kind}_embeddings", normalize)
-        places = self.places(kind, gallery)
+        places = self.places(kind, gallery.ids(kind), gallery)
         return values if in_order(places, len(values)) else values[places]
 
-    def places(self, kind: str, gallery: Gallery) -> NDArray[np.int64]:
-        """[gallery] the positions of its images or captions among the file's. Where the file has positions for ids, or
-        none at all, and as many rows as the gallery, it is taken to be in protocol order.
+    def places(self, kind: str, wanted: Ids, gallery: Gallery | None = None) -> NDArray[np.int64]:
+        """[wanted] the positions of these images or captions among the file's.
+
+        Ids of a benchmark's gallery may be the names of its items; and where the file has positions for ids, or none
+        at all, and as many rows as the gallery, it is taken to be in protocol order.
 
         Raises:
             DataError: an id occurs twice, or a wanted id is missing.
         """
-        wanted, count = gallery.ids(kind), self.count(kind)
-        if f"{kind}_ids" not in self.arrays and count == len(wanted):
+        count = self.count(kind)
+        known = gallery is not None and len(gallery.photos) > 0
+        if known and f"{kind}_ids" not in self.arrays and count == len(wanted):
             self._assume(f"{kind}_ids are not there: rows taken in protocol order (`itm evaluate --items`)")
             return np.arange(count)
         ids = self.ids(kind)
-        if ids.dtype.kind == "U" and wanted.dtype.kind != "U":
+        if gallery is not None and known and ids.dtype.kind == "U" and wanted.dtype.kind != "U":
             ids = self._numbers(ids, kind, gallery)
         order = np.argsort(ids, kind="stable")
         ordered = ids[order]
         place = np.minimum(np.searchsorted(ordered, wanted), max(0, len(ids) - 1))
         absent = wanted[ordered[place] != wanted] if len(ids) else wanted
-        if len(absent) and len(ids) == len(wanted) and in_order(ordered, len(ids)):
+        if known and len(absent) and len(ids) == len(wanted) and in_order(ordered, len(ids)):
             self._assume(f"{kind}_ids are the positions 0 to {len(ids) - 1}: taken as places in protocol order")
             return order
         if len(absent):
             raise DataError(
-                f"{self.path}: {len(absent)} of the benchmark's {len(wanted)} {kind} ids are missing"
+                f"{self.path}: {len(absent)} of the {len(wanted)} {kind} ids asked for are missing"
                 f" ({first_few(absent)}){_guess(ids, wanted)}",
                 reason="missing-id",
             )
@@ -158,7 +161,7 @@ def _guess(ids: Ids, wanted: Ids) -> str:
     if known < len(wanted) // 2 and in_order(np.sort(ids), len(ids)):
         return ": the file's ids are the positions 0, 1, 2, ..; give the data set's own ids"
     if known < len(wanted) // 2:
-        return f": only {known} of the file's {len(ids)} ids are this benchmark's; is it another data set or split?"
+        return f": only {known} of the file's {len(ids)} ids are among them; is it another data set or split?"
     return ""
 
 
@@ -236,7 +239,7 @@ def read_similarity(vectors: Vectors, gallery: Gallery, normalize: bool) -> Simi
             raise DataError(
                 f"{vectors.path}: {SCORES} has shape {values.shape} for {len(given)} {kind}_ids", reason="shape"
             )
-    images, captions = vectors.places("image", gallery), vectors.places("caption", gallery)
+    images, captions = (vectors.places(kind, gallery.ids(kind), gallery) for kind in ("image", "caption"))
     if not in_order(images, values.shape[0]):
         values = values[images]
     return Similarity(scores=values if in_order(captions, values.shape[1]) else values[:, captions])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.evaluation.published.ids import Ids
+from itm.vectors.ids import Ids
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.files import readable
 from itm.data.layout import CAPTIONS
 from itm.errors import DataError, first_few
 
@@ -108,7 +109,7 @@ def _parquet(path: Path) -> Arrays:
 
 def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
     """embeddings.npz of a pipeline: captions get the ids PHOTO#NUMBER that the clean table beside it tells."""
-    from itm.evaluation.tables import read_columns
+    import pyarrow.parquet as pq
 
     near = [folder / "data" / "clean" / CAPTIONS for folder in (*path.absolute().parents, Path.cwd())]
     clean = next((file for file in near if file.is_file()), None)
@@ -118,8 +119,9 @@ def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
             "above this file or below this folder",
             reason="missing-file",
         )
-    table = read_columns(clean, ("image_id", "position"))
-    names = np.array([f"{image}#{place}" for image, place in zip(table["image_id"], table["position"], strict=True)])
+    with readable(clean):
+        rows = pq.read_table(clean, columns=["image_id", "position"]).to_pylist()
+    names = np.array([f"{row['image_id']}#{row['position']}" for row in rows])
     if "scores" in arrays:
         images, texts = arrays["scored_images"], arrays["scored_texts"]
         return {"image_ids": images, "caption_ids": names[texts], "scores": arrays["scores"]}

@@ -225,7 +225,7 @@ def _from_arrays(folder: Path) -> dict[str, PerQuery]:
 def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, Any], protocol: Any) -> None:
     """Add the per-query values of one benchmark's arrays."""
     images = len(arrays["image_ids"]) if "image_ids" in arrays else -1
-    names = {"i": arrays.get("image_ids"), "t": arrays.get("caption_ids")}
+    names = {"i": arrays.get("image_ids", np.arange(images)), "t": arrays.get("caption_ids")}
     for task in ("i2t", "t2i", "t2t", "i2i"):
         by_caption = task[0] == "t"
         if by_caption and "owners" not in arrays:

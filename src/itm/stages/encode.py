@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from itm.config import load
-from itm.stages.harness import Progress, run
+from itm.stages.harness import Progress, outputs, run
 
 
 def encode(
@@ -36,7 +36,8 @@ def encode(
             device,
             progress.update,
         )
-    write_embeddings(out, found, {"method": method, "seed": seed, "split": parameters.encode.split})
+    with outputs():
+        write_embeddings(out, found, {"method": method, "seed": seed, "split": parameters.encode.split})
 
 
 if __name__ == "__main__":

@@ -161,11 +161,16 @@ def test_scores_of_pairs_in_place_of_embeddings(data, tmp_path):
         (["--pairs", "{folder}/pairs7.csv"], r"pairs7.csv: 1 caption ids are not in the table of captions \(7\)"),
         (["--pairs", "{folder}/images7.csv"], r"1 of the 1 image ids asked for are missing \(7\)"),
         (["--specificity", "nan"], "the specificity is nan"),
+        (["--embeddings", "{folder}/pictures.npz"], "no array `caption_embeddings`; the file holds image_embeddings"),
+        (["--embeddings", "{folder}/no-ids.npz"], "no array `caption_ids`; the file holds caption_embeddings, image"),
     ],
 )
 def test_bad_input_writes_nothing_and_says_why(data, words, message):
     folder = data.folder
     write(folder / "no-text.csv", ["caption_id", "image_id"], [(50_000, 1000)])
+    pictures = {name: values for name, values in data.arrays.items() if name.startswith("image")}
+    np.savez(folder / "pictures.npz", **pictures)
+    np.savez(folder / "no-ids.npz", **pictures, caption_embeddings=data.arrays["caption_embeddings"])
     write(folder / "words.csv", ["caption_id", "text"], [(50_000, "a"), ("x", "b")])
     write(folder / "twice.csv", ["caption_id", "text"], [(50_000, "a"), (50_000, "b")])
     write(folder / "stranger.csv", ["caption_id", "text"], [(7, "a")])
@@ -180,6 +185,15 @@ def test_bad_input_writes_nothing_and_says_why(data, words, message):
     with pytest.raises(ProjectError, match=message):
         raise found.exception
     assert not (folder / "bad.csv").exists()
+
+
+def test_half_precision_is_read_with_a_note(data):
+    half = data.arrays["caption_embeddings"].astype(np.float16)
+    np.savez(data.folder / "half.npz", **data.arrays | {"caption_embeddings": half})
+    found = apply(data, "--embeddings", str(data.folder / "half.npz"), out="half.csv")
+    assert found.exit_code == 0, found.exception
+    assert "note: " in found.output
+    assert "caption_embeddings is float16: read as float32" in found.output
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from itm.data.decode import Pixels, fit, read_photo, square
-from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, ModelError
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
@@ -138,15 +136,6 @@ def open_searchable(folder: Path, threads: int = 1) -> Model:
             reason="no-index",
         )
     return model
-
-
-def model_hash(folder: Path) -> str:
-    """SHA-256 over the card and the weights of a saved model; vectors of one hash can be compared."""
-    digest = hashlib.sha256()
-    for name in (MODEL_CARD, MODEL_WEIGHTS):
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _square(photo: Photo, row: int, size: int) -> Pixels:

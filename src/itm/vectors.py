@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, first_few
 from itm.metrics import DotProduct
 from itm.metrics.scorer import Matrix, Scorer
@@ -227,3 +229,12 @@ def read_similarity(
 def _in_order(places: NDArray[np.int64], count: int) -> bool:
     """Whether the places are all rows as they stand, so that no copy is needed."""
     return len(places) == count and bool((places == np.arange(count)).all())
+
+
+def model_hash(folder: Path) -> str:
+    """SHA-256 over the card and the weights of a saved model; vectors of one hash can be compared."""
+    digest = hashlib.sha256()
+    for name in (MODEL_CARD, MODEL_WEIGHTS):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -17,7 +17,7 @@ from itm.errors import ConfigError, DataError, ModelError, ProjectError
 from itm.index.commands import index_app, search_app
 from itm.index.gallery import open_gallery
 from itm.index.vectors import open_index
-from itm.model import model_hash
+from itm.vectors import model_hash
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ class Parameters(Section):
     train: TrainParameters
     method: dict[str, MethodParameters]
     encode: EncodeParameters
+    grade: GradeParameters
     evaluate: EvaluateParameters
     report: ReportParameters
 
@@ -219,6 +220,14 @@ def loss_models() -> list[type[Section]]:
 def similarity_models() -> list[type[Section]]:
     """The parameter models of all similarities."""
     return list(get_args(get_args(SimilarityParameters)[0]))
+
+
+class GradeParameters(Section):
+    """How similarities are calibrated, on the dev split."""
+
+    anchor: float = Field(
+        gt=0, lt=1, description="quantile of the own similarities at which a caption counts as certainly true"
+    )
 
 
 class EvaluateParameters(Section):

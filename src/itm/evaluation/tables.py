@@ -124,13 +124,13 @@ class Embeddings:
         return self.text[positions(self.text_ids, ids, "texts", EMBEDDINGS)]
 
 
-def read_embeddings(folder: Path) -> Embeddings:
-    """The embeddings of one run.
+def read_embeddings(folder: Path, name: str = EMBEDDINGS) -> Embeddings:
+    """The embeddings of one run: what is evaluated, or another file of the folder.
 
     Raises:
         DataError: the file is missing or damaged, lacks an array, or ids and rows differ in number.
     """
-    path = Path(folder) / EMBEDDINGS
+    path = Path(folder) / name
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("image_ids", "image", "text_ids", "text", "protocol")}

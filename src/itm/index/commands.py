@@ -31,7 +31,8 @@ def index(
     from itm.errors import printable
     from itm.index.gallery import cores, embed_gallery, open_gallery
     from itm.index.vectors import Facts, write_index
-    from itm.model import model_hash, open_searchable
+    from itm.model import open_searchable
+    from itm.vectors import model_hash
 
     threads = threads or cores()
     gallery = open_gallery(images, split)
@@ -61,7 +62,8 @@ def search(
     """Print the images that match a text best: rank, similarity (inner product), name."""
     from itm.errors import printable
     from itm.index.vectors import open_index
-    from itm.model import model_hash, open_searchable
+    from itm.model import open_searchable
+    from itm.vectors import model_hash
 
     found = open_index(index)
     folder = model or Path(found.facts.folder)

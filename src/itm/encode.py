@@ -91,8 +91,8 @@ def encode_split(
 ) -> Embeddings:
     """Embeddings of a split's images and captions, of other benchmarks' photos, and of hierarchy and empty texts.
 
-    With `alone` of the split's images and captions only. A pairwise method's scores are computed for the split's images and captions. The folder `descriptions` is read for
-    a method that adds them.
+    With `alone` of the split's images and captions only. A pairwise method's scores are computed for these as well. The
+    folder `descriptions` is read for a method that adds them.
 
     Raises:
         ModelError: the cached features are missing or come from other towers.

@@ -19,14 +19,14 @@ from itm.errors import ConfigError, first_few, nearest
 from itm.parse import beginning, parse_yaml
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
-    "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives"),
-    "flickr8k": ("retrieval", "judgements", "hierarcaps"),
-    "flickr30k": ("retrieval",),
-    "coco": ("retrieval", "cxc", "hierarcaps"),
+    "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives", "grading"),
+    "flickr8k": ("retrieval", "judgements", "hierarcaps", "grading"),
+    "flickr30k": ("retrieval", "grading"),
+    "coco": ("retrieval", "cxc", "hierarcaps", "grading"),
     "hierarcaps": ("retrieval", "hierarcaps"),
-    "rsicd": ("retrieval",),
-    "rsitmd": ("retrieval",),
-    "n24news": ("retrieval",),
+    "rsicd": ("retrieval", "grading"),
+    "rsitmd": ("retrieval", "grading"),
+    "n24news": ("retrieval", "grading"),
 }
 """The benchmarks that each data set has ground truth for."""
 

@@ -78,6 +78,21 @@ class Tables:
         return scores
 
     @cached_property
+    def texts(self) -> list[str]:
+        """[captions] the text of each caption of the split."""
+        found: list[str] = read_columns(self.clean / CAPTIONS, ("text", "split"), self.split)["text"].tolist()
+        return found
+
+    @cached_property
+    def has_truth(self) -> bool:
+        """Whether the exact relation of the split is known: it is where images are generated."""
+        path = self.clean / TRUTH
+        if not path.exists():
+            return False
+        with np.load(path, allow_pickle=False) as stored:
+            return bool(len(stored[f"{self.split}_image_ids"]))
+
+    @cached_property
     def grades(self) -> NDArray[np.float32]:
         """[images, captions] the exact relation of the split, 0..5, 5 where the caption is true of the image."""
         path = self.clean / TRUTH
@@ -106,6 +121,8 @@ class Embeddings:
     scores: Floats | None = None
     scored_images: NDArray[Any] | None = None
     scored_texts: NDArray[np.int64] | None = None
+    grade: Path | None = None
+    """The file with the model's calibrator, where it has one."""
 
     def scorer(self, image_ids: NDArray[Any], text_ids: NDArray[Any]) -> DotProduct | Matrix:
         """The similarities of the images and texts named, images as rows."""

@@ -46,7 +46,7 @@ def fit(
     model: Model = "",
     anchor: Annotated[
         float, typer.Option(help="Quantile of own similarities at which a caption counts as certainly true.")
-    ] = 0.5,
+    ] = 0.9,
     seed: Annotated[int, typer.Option(help="Seed of the sample of pairs.", min=0)] = 0,
 ) -> None:
     """Fit a calibrator on images and their captions: dev data, never what is reported."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Doubles = NDArray[np.float64]
-ANCHOR = 0.5
+ANCHOR = 0.9
 """Quantile of the own similarities (at each d) at which a caption counts as certainly true."""
 CAPTIONS, IMAGES = 10_000, 40
 """Most captions that are looked at, and most images that each is compared with."""

@@ -2,10 +2,11 @@
 
     python benchmarks/grading.py [--page docs/results/grade-anchor.md] [--project .]
 
-No model is trained; with --project those that the pipeline has trained there are measured as well, on dev. Three worlds
-are pure chance, s = 3 x true + noise and d = -log q + noise: one as the theory assumes, two with one of its assumptions
-broken. The others are captions of the scenes with their exact truth and their real descriptiveness; the similarity is the share of a caption's atoms that an image makes true, cubed, times
-0.4 + 0.6 dn (as contrastive training lifts specific captions), with noise of each pair, image and caption.
+No model is trained; with --project those that the pipeline has trained there are measured as well, on dev. Three
+worlds are pure chance, s = 3 x true + noise and d = -log q + noise: one as the theory assumes, two with one of its
+assumptions broken. The others are captions of the scenes with their exact truth and their real descriptiveness; the
+similarity is the share of a caption's atoms that an image makes true, cubed, times 0.4 + 0.6 dn (as contrastive
+training lifts specific captions), with noise of each pair, image and caption.
 """
 
 from __future__ import annotations
@@ -170,7 +171,8 @@ def main() -> None:
         )
     page = (
         "<!-- Written by benchmarks/grading.py. Do not edit. -->\n\n# The grade's anchor, where the truth is known\n\n"
-        f"Made by `python benchmarks/grading.py --page docs/results/grade-anchor.md{made_of}` at {commit()} on {machine()}.\n"
+        f"Made by `python benchmarks/grading.py --page docs/results/grade-anchor.md{made_of}` at {commit()} on"
+        f" {machine()}.\n"
         + __doc__.split("\n\n", 2)[2].replace("\n", " ").strip().join(("\n", "\n\n"))
         + f"{options.images} images a world, five captions each; fitted on one draw (dev), measured on another "
         "(test). ECE over all pairs, and over those with P above .05; true pairs predicted, as a multiple of those "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from torch import Tensor
 
 from itm.data.decode import Pixels, fit, read_photo, square
 from itm.errors import DataError, ModelError
+from itm.grading.files import Grade, grade_of
+from itm.grading.texts import describe
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
 
 Photo = str | Path | bytes | NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 
 log = logging.getLogger(__name__)
@@ -36,6 +40,8 @@ class Encoded:
 
     vectors: Floats
     batches: tuple[Embedded, ...]
+    texts: tuple[str, ...] = ()
+    """The texts themselves; what a grade needs beside their vectors."""
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -57,6 +63,7 @@ class Model:
     def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int = 64) -> None:
         method, towers, self.card = load_model(folder)
         assert towers is not None
+        self.folder = Path(folder)
         self.device, self.batch_size = torch.device(device), batch_size
         self.method, self.towers = method.to(self.device), towers.to(self.device)
         self.name, self.kind = f"{self.card['name']}, seed {self.card['seed']}", method.kind
@@ -86,7 +93,8 @@ class Model:
             ids = torch.from_numpy(self.towers.tokenize(list(batch)))
             return self.method.encode_text(self.towers.text(ids.to(self.device)))
 
-        return self._encode(texts, run, self.method.index_text)
+        found = self._encode(texts, run, self.method.index_text)
+        return Encoded(found.vectors, found.batches, tuple(texts))
 
     def text_vectors(self, texts: Sequence[str]) -> Floats:
         """The vectors (n, width) of many texts, encoded in batches of similar length: little time goes into padding."""
@@ -103,6 +111,29 @@ class Model:
         if self.kind == "dot":
             return images.vectors @ texts.vectors.T
         return all_scores(self.method, images.batches, texts.batches).values
+
+    def probability(self, images: Encoded, texts: Encoded) -> Doubles:
+        """The probability that each text is true of each image (images, texts), 0..1; docs/grade.md.
+
+        Raises:
+            ModelError: the model's folder has no grade, or another model's; there are no images, or no encoded texts.
+        """
+        return np.exp(self.grade(images, texts))
+
+    def grade(self, images: Encoded, texts: Encoded, specificity: float = 0.0) -> Doubles:
+        """log probability - specificity x log prior (images, texts): 0 asks what is true, 1 what says most.
+
+        Raises:
+            ModelError: as `probability`.
+        """
+        if not len(images) or not texts.texts or len(texts.texts) != len(texts):
+            raise ModelError("grades are of images and texts: give what encode_images and encode_texts returned")
+        calibrator, idf = self._grade
+        return calibrator.grade(self.similarity(images, texts), describe(list(texts.texts), idf), specificity)
+
+    @cached_property
+    def _grade(self) -> Grade:
+        return grade_of(self.folder)
 
     @torch.inference_mode()
     def _encode(

@@ -32,6 +32,14 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the benchmarks' own files; else ITM_MIRROR and data/raw.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
+    grade: Annotated[Path | None, typer.Option(help="Rank by the grades of this calibrator (`itm grade fit`).")] = None,
+    captions: Annotated[Path | None, typer.Option(help="With --grade: CSV with the columns caption_id, text.")] = None,
+    specificity: Annotated[
+        float, typer.Option(help="With --grade: 0 = what is true; 1 = what says most about the image.")
+    ] = 0.0,
+    model: Annotated[
+        str, typer.Option(help="With --grade: the name that the calibrator was fitted with.", metavar="NAME")
+    ] = "",
 ) -> None:
     """Evaluate embeddings of any model on published benchmarks."""
     from rich.console import Console
@@ -49,7 +57,20 @@ def evaluate(
         return
     if embeddings is None:
         raise ConfigError("--embeddings FILE is needed", reason="missing-option")
-    report = evaluate_file(embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
+    vectors = None
+    if grade is not None:
+        from itm.grading.files import graded_vectors
+        from itm.grading.texts import read_captions
+        from itm.vectors import read_vectors
+
+        if captions is None:
+            raise ConfigError("--grade needs --captions FILE: grades depend on the texts", reason="missing-option")
+        table, vectors = read_captions(captions, images=False), read_vectors(embeddings)
+        vectors = graded_vectors(vectors, table, captions, grade, specificity, normalize, model)
+        normalize = False
+    report = evaluate_file(vectors or embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
+    if grade is not None:
+        report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
     report.write(out, ranks)
     console.print(*metric_lines(report.metrics), sep="\n", markup=False)
 

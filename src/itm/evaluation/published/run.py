@@ -9,7 +9,7 @@ from itm import __version__
 from itm.errors import ConfigError, nearest
 from itm.evaluation.published import coco, hierarcaps, pairs
 from itm.evaluation.published.report import Report
-from itm.vectors import SCORES, read_vectors
+from itm.vectors import SCORES, Vectors, read_vectors
 
 BENCHMARKS = {
     "coco": "COCO Karpathy test, 5K and 1K (mean of five folds): R@1/5/10 both ways, RSUM",
@@ -24,7 +24,7 @@ _COCO = ("coco", "cxc", "eccv")
 
 
 def evaluate_file(
-    path: Path,
+    path: Path | Vectors,
     benchmarks: Sequence[str],
     *,
     normalize: bool = False,
@@ -35,7 +35,7 @@ def evaluate_file(
     """The metrics of one or several benchmarks for a file of embeddings. Those on COCO share one pass.
 
     Args:
-        path: .safetensors or .npz; docs/metrics.md says which arrays.
+        path: .safetensors or .npz, or what was read of one; docs/metrics.md says which arrays.
         benchmarks: keys of `BENCHMARKS`.
         normalize: scale all embeddings to unit length first; else they are used as given.
         annotations: folder of the benchmarks' own files; else ITM_MIRROR and data/raw are searched.
@@ -49,7 +49,7 @@ def evaluate_file(
     for name in benchmarks:
         if name not in BENCHMARKS:
             raise ConfigError(f"no benchmark '{name}'; {nearest(name, BENCHMARKS)}", reason="unknown-benchmark")
-    vectors = read_vectors(path)
+    vectors = path if isinstance(path, Vectors) else read_vectors(path)
     report = Report()
     parts = {}
     on_coco = [name for name in _COCO if name in benchmarks]

@@ -9,20 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 COLOURS = {"clip": "#56789a", "vse": "#b0b0b0", "ditm": "#d55e00"}
 FIGURES = [
-    ("Pair labels: RSUM / 600", ("retrieval", "rsum"), 600),
-    ("All true texts of an image: mAP@R", ("false_negatives", "i2t/map_at_r"), 1),
-    ("All true images of a text: mAP@R", ("false_negatives", "t2i/map_at_r"), 1),
-    ("HierarCaps-like chains: recall", ("hierarcaps", "radius_levels/recall"), 1),
-    ("Order of radius: tau_d", ("hierarcaps", "tau_d"), 1),
+    ("Pair labels: RSUM / 600", "retrieval/rsum", 600),
+    ("All true texts of an image: mAP@R", "false_negatives/i2t/map_at_r", 1),
+    ("All true images of a text: mAP@R", "false_negatives/t2i/map_at_r", 1),
+    ("HierarCaps-like chains: recall", "hierarcaps/radius_levels/recall", 1),
+    ("Order of radius: tau_d", "hierarcaps/tau_d", 1),
 ]
 LEFT, WIDTH, BAR, ROW = 250, 420, 13, 62
-
-
-def value(entry: object, path: tuple[str, ...]) -> float:
-    """The mean over seeds of one figure."""
-    for key in (*path, "mean"):
-        entry = entry[key]  # type: ignore[index]
-    return float(entry)  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -38,11 +31,11 @@ def main() -> None:
         x = LEFT + 90 * place
         parts.append(f'<rect x="{x}" y="12" width="12" height="12" fill="{COLOURS[method]}"/>')
         parts.append(f'<text x="{x + 18}" y="22" fill="#222222">{method}</text>')
-    for row, (title, path, scale) in enumerate(FIGURES):
+    for row, (title, key, scale) in enumerate(FIGURES):
         top = 40 + row * ROW
         parts.append(f'<text x="{LEFT - 10}" y="{top + 26}" text-anchor="end" fill="#222222">{title}</text>')
         for place, method in enumerate(methods):
-            share = value(metrics[method], path) / scale
+            share = metrics[method][key] / scale
             y = top + place * (BAR + 3)
             parts.append(
                 f'<rect x="{LEFT}" y="{y}" width="{WIDTH * share:.1f}" height="{BAR}" fill="{COLOURS[method]}"/>'

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itm.errors import lacking
+from itm.faults import lacking
 
 if TYPE_CHECKING:
     from itm.model import Model

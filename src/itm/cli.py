@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from itm.errors import ConfigError, ProjectError, lacking, nearest
+from itm.errors import ConfigError, ProjectError, nearest
+from itm.faults import message_of
 
 app = typer.Typer(
     name="itm",
@@ -75,6 +76,10 @@ def preset(
 
     root = project_root()
     parameters = in_use(compose(name, overrides or [], root=root), overrides or [])
+    if parameters.data.name == "folder" and not check:
+        from itm.data.readers.folder import find
+
+        find(root / parameters.data.path, parameters.datasets.folder.table)
     changed = changes(*_whole_entries(_raw_parameters(root / PARAMETERS), parameters.model_dump()))
     _print_changes(changed, name, check)
     if check or not changed:
@@ -237,16 +242,14 @@ _forward("explore", "itm.explore.commands", "explore_app", "See graded matches i
 
 
 def main() -> None:
-    """Run the command line; a `ProjectError` is one message without a traceback, and status 1."""
+    """Run the command line; what a user or the machine can mend is one message without a traceback, and status 1."""
     try:
         app()
-    except ProjectError as error:
-        typer.echo(f"itm: {error}", err=True)
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        if (told := lacking(error, EXTRAS.get(next(iter(sys.argv[1:]), ""), ""))) is None:
+    except Exception as error:
+        message = message_of(error, EXTRAS.get(next(iter(sys.argv[1:]), ""), ""))
+        if message is None:
             raise
-        typer.echo(f"itm: {told}", err=True)
+        typer.echo(f"itm: {message}", err=True)
         sys.exit(1)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from importlib.metadata import PackageNotFoundError, requires
 from itertools import islice
 
 
@@ -64,43 +62,6 @@ class InstallError(ProjectError):
     """A package that is not part of the core is not installed."""
 
     reason = "not-installed"
-
-
-_PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "hydra": "hydra-core", "omegaconf": "hydra-core"} | {
-    "multipart": "python-multipart",
-    "open_clip": "open-clip-torch",
-    "dvc_data": "dvc",
-    "voluptuous": "dvc",
-    "markupsafe": "jinja2",
-    "eccv_caption": "eccv-caption",
-}
-"""Packages whose modules have other names, or come with them."""
-
-
-def lacking(error: ModuleNotFoundError, extra: str = "") -> InstallError | None:
-    """What to install where a module is missing; None when no extra of this package holds it: that is a fault of ours.
-
-    Of several extras that hold it `extra` is named if it is one of them, else the smallest.
-
-    >>> print(lacking(ModuleNotFoundError("No module named 'torch'", name="torch")))
-    this needs the package torch, which is not installed: pip install 'graded-itm[model]'
-    """
-    module = (error.name or "").partition(".")[0]
-    package = _PACKAGES.get(module, module.lower().replace("_", "-"))
-    try:
-        stated = requires("graded-itm") or []
-    except PackageNotFoundError:
-        stated = []
-    extras: dict[str, set[str]] = {}
-    for requirement in stated:
-        name, _, marker = requirement.partition(";")
-        for each in re.findall(r"extra == ['\"]([^'\"]+)", marker):
-            extras.setdefault(each, set()).add(re.split(r"[^A-Za-z0-9._-]", name)[0].lower().replace("_", "-"))
-    fitting = sorted((each for each in extras if package in extras[each]), key=lambda each: len(extras[each]))
-    if not fitting:
-        return None
-    install = f"pip install 'graded-itm[{extra if extra in fitting else fitting[0]}]'"
-    return InstallError(f"this needs the package {package}, which is not installed: {install}")
 
 
 def first_few(items: Iterable[object], total: int | None = None, limit: int = 3) -> str:

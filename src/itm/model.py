@@ -21,6 +21,7 @@ from itm.grading.texts import describe
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
+from itm.vectors import model_hash
 
 Photo = str | Path | bytes | NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -54,14 +55,22 @@ class Model:
         card: what model.json says: method, parameters, towers, training.
         name: its method and seed, as "ditm, seed 0".
         kind: "dot" or "pairwise".
+        hash: SHA-256 over card and weights; vectors of one hash can be compared.
 
     Raises:
         DataError: a file is missing.
-        ModelError: the weights do not fit the card, or the towers that can be built here differ from those of training.
+        ModelError: the weights do not fit the card, the towers that can be built here differ from those of training, or
+            the files changed while they were read.
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int = 64) -> None:
+        self.hash = _hash(Path(folder))
         method, towers, self.card = load_model(folder)
+        if _hash(Path(folder)) != self.hash:
+            raise ModelError(
+                f"{folder}: written anew while it was read (a training has ended?); run the command again",
+                reason="changing",
+            )
         assert towers is not None
         self.folder = Path(folder)
         self.device, self.batch_size = torch.device(device), batch_size
@@ -133,7 +142,7 @@ class Model:
 
     @cached_property
     def _grade(self) -> Grade:
-        return grade_of(self.folder)
+        return grade_of(self.folder, self.hash)
 
     @torch.inference_mode()
     def _encode(
@@ -167,6 +176,14 @@ def open_searchable(folder: Path, threads: int = 1) -> Model:
             reason="no-index",
         )
     return model
+
+
+def _hash(folder: Path) -> str:
+    """`model_hash`; '' where a file is missing, which its reader says."""
+    try:
+        return model_hash(folder)
+    except OSError:
+        return ""
 
 
 def _square(photo: Photo, row: int, size: int) -> Pixels:

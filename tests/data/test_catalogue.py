@@ -171,7 +171,7 @@ def project(tmp_path, monkeypatch):
 
 def test_list_and_info(project, capsys):
     names = [line.split()[0] for line in run(capsys, "list").splitlines()]
-    by_hand = ["rsicd", "rsitmd", "n24news"]
+    by_hand = ["rsicd", "rsitmd", "n24news", "folder"]
     assert names == ["scenes", "flickr8k", "coco", "eccv_caption", "flickr30k", "hierarcaps", *by_hand]
     text = run(capsys, "info", "flickr30k")
     assert "licence  non-commercial research" in text

@@ -11,13 +11,14 @@ from small_model import KINDS, picture
 from typer.testing import CliRunner
 
 import itm
+import itm.model
 from itm.data.decode import square
 from itm.data.files import read_json, write_json
 from itm.errors import ConfigError, DataError, ModelError, ProjectError
 from itm.index.commands import index_app, search_app
 from itm.index.gallery import open_gallery
 from itm.index.vectors import open_index
-from itm.vectors import model_hash
+from itm.model import Model
 
 
 @pytest.fixture
@@ -113,10 +114,30 @@ def test_a_pairwise_model_has_no_index(small: SimpleNamespace, tmp_path: Path, m
 
 def test_a_changed_card_is_another_model(small: SimpleNamespace, tmp_path: Path) -> None:
     shutil.copytree(small.models[0], tmp_path / "model")
-    before = model_hash(tmp_path / "model")
+    before = Model(tmp_path / "model").hash
     card = read_json(tmp_path / "model/model.json")
     write_json(tmp_path / "model/model.json", card | {"seed": 7})
-    assert model_hash(tmp_path / "model") != before
+    assert Model(tmp_path / "model").hash != before
+
+
+def test_a_model_that_is_written_while_it_is_read_is_no_model(
+    small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it may be the old one; an index under the hash of the new one would be wrong for ever."""
+    shutil.copytree(small.models[0], tmp_path / "model")
+    load = itm.model.load_model
+
+    def train_meanwhile(folder: Path) -> object:
+        found = load(folder)
+        card = read_json(folder / "model.json")
+        write_json(folder / "model.json", card | {"seed": 7})
+        return found
+
+    monkeypatch.setattr(itm.model, "load_model", train_meanwhile)
+    with pytest.raises(ModelError, match="written anew while it was read") as error:
+        run(index_app, tmp_path / "model", "--images", small.clean, "--out", tmp_path / "x.index")
+    assert error.value.reason == "changing"
+    assert not (tmp_path / "x.index").exists()
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def prose(page):
 
 def commands(page):
     """Lines of the page's untagged code blocks, without their comments."""
-    for block in re.findall(r"^```\n(.*?)^```", page.read_text(), re.M | re.S):
-        yield from (line.split("  #")[0].strip() for line in block.splitlines())
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.M | re.S):
+        yield from (line.split("  #")[0].strip() for line in block.splitlines() if not language)
 
 
 def anchors(page):

@@ -252,7 +252,7 @@ def test_the_core_passes_its_tests_in_an_environment_of_its_own(wheel, tmp_path,
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    tools = ("pytest>=8", "hypothesis>=6.100", "scikit-learn>=1.5")
+    tools = ("pytest>=8", "hypothesis>=6.100", "scikit-learn>=1.7")
     install = (uv, "pip", "install", "--quiet", "--python", python)
     run(uv, "venv", "--quiet", "--python", interpreter, tmp_path / "venv")
     run(*install, "--resolution", resolution, "-r", ROOT / "pyproject.toml", *tools)

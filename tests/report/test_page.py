@@ -115,9 +115,8 @@ def test_the_stage_writes_page_twin_and_metrics(written):
     metrics = json.loads((written.root / "results/metrics.json").read_text())
     assert set(metrics) == {"clip", "ditm"}
     runs = [json.loads((written.runs / f"ditm/seed{s}/retrieval.json").read_text()) for s in (0, 1)]
-    shown = metrics["ditm"]["retrieval"]["i2t/r1"]
-    assert shown["mean"] == pytest.approx(np.mean([run["i2t"]["r1"] for run in runs]), abs=1e-4)
-    assert shown["std"] == pytest.approx(np.std([run["i2t"]["r1"] for run in runs], ddof=1), abs=1e-4)
+    shown = metrics["ditm"]["retrieval/i2t/r1"]
+    assert shown == pytest.approx(np.mean([run["i2t"]["r1"] for run in runs]), abs=1e-4)
     html = (written.root / "report.html").read_text(encoding="utf-8")
     assert len(html) < 1_500_000
     reader = read(html)
@@ -239,14 +238,14 @@ def test_source_hashes_come_from_the_lock(workspace):
     lock = {
         "schema": "2.0",
         "stages": {
-            "download@a": {"outs": [{"path": "data/raw/scenes/scenes.jsonl", "md5": "aa11"}]},
-            "download@b": {"outs": [{"path": "data/raw/flickr8k/text.zip", "md5": "bb22"}]},
+            "download@a": {"outs": [{"path": "data/raw/scenes/scenes.jsonl", "md5": "aa11" * 8}]},
+            "download@b": {"outs": [{"path": "data/raw/flickr8k/text.zip", "md5": "bb22" * 8}]},
         },
     }
     YAML().dump(lock, workspace.root / "dvc.lock")
     sections = dict(page_of(workspace).provenance)
     (sources,) = (lines for title, lines in sections.items() if title.startswith("Source files"))
-    assert sources == [("data/raw/scenes/scenes.jsonl", "aa11")]
+    assert sources == [("data/raw/scenes/scenes.jsonl", "aa11" * 8)]
     (workspace.root / "dvc.lock").write_text("not: [yaml")
     assert not any(title.startswith("Source files") for title, _ in page_of(workspace).provenance)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from itm.data.files import atomic_path
-from itm.stages.harness import disk_fault
+from itm.faults import disk_fault
 
 SRC = Path(__file__).parents[2] / "src"
 

@@ -136,6 +136,6 @@ def test_files_that_cannot_be_scored(tmp_path: Path, options: Options, table: di
 
 def test_files_that_are_not_there_or_not_parquet(tmp_path: Path, options: Options) -> None:
     (tmp_path / "text.parquet").write_text("no")
-    for name, message in (("none.parquet", "no such file"), ("text.parquet", "not a parquet file")):
+    for name, message in (("none.parquet", "no such file"), ("text.parquet", "cannot be read")):
         with pytest.raises(DataError, match=message):
             score_files([tmp_path / name], tmp_path / "out.parquet", options())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itm.errors import TrainingError
-from itm.training.batches import Sampler
+from itm.training.batches import Sampler, largest_batch
 from itm.training.schedule import rate_factor
 
 
@@ -74,3 +74,18 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
     assert factors[100] == pytest.approx(0, abs=1e-12)
     assert all(a >= b for a, b in pairwise(factors[10:]))
     assert rate_factor(0, 10, 0.0) == 1
+
+
+@pytest.mark.parametrize(("images", "wanted", "shares", "size"), [(40, 32, 1, 32), (40, 128, 1, 40), (41, 128, 4, 40)])
+def test_a_batch_holds_no_more_images_than_there_are(images, wanted, shares, size, caplog) -> None:
+    owner = np.repeat(np.arange(images), 2)
+    assert largest_batch(owner, wanted, shares) == size
+    assert Sampler(owner, size, 1, 0).steps() == 1
+    told = f"train.batch_images is {wanted}, and the training split has {images} images: {size} a batch"
+    assert (told in caplog.text) == (size < wanted)
+
+
+@pytest.mark.parametrize(("images", "shares"), [(0, 1), (1, 1), (3, 4)])
+def test_one_image_is_no_batch(images: int, shares: int) -> None:
+    with pytest.raises(TrainingError, match=f"the training split has {images} images, and a batch needs 2"):
+        largest_batch(np.arange(images), 8, shares)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from itm.config.base import Section
 
+SUBSETS = "data/subsets"
+"""The fixed lists of photos that come along, which the clean stage reads beside the source files."""
 FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$"
 """What the name of a source file may be: it becomes part of commands and paths."""
 
@@ -15,12 +18,30 @@ FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$"
 class DataParameters(Section):
     """Which data set runs, and the source files that the download stage must provide for it."""
 
-    name: Literal["scenes", "flickr8k", "flickr30k", "coco", "hierarcaps", "rsicd", "rsitmd", "n24news"] = Field(
-        description="data set; one of the entries of `datasets`"
+    name: Literal["scenes", "flickr8k", "flickr30k", "coco", "hierarcaps", "rsicd", "rsitmd", "n24news", "folder"] = (
+        Field(description="data set; one of the entries of `datasets`")
+    )
+    path: str = Field(
+        min_length=1,
+        description="with `folder` the user's photos: a folder, or a table of photos and captions; else "
+        "`data/subsets`, the lists that come along",
     )
     files: list[Annotated[str, Field(pattern=FILE_NAME)]] = Field(
         min_length=1, description="source files, one download stage each; names from data/catalogue.yaml"
     )
+
+    @model_validator(mode="after")
+    def _of_this_machine(self) -> Self:
+        if not self.path.isprintable() or "://" in self.path:
+            raise ValueError(f"path {self.path!r} must be a folder or file of this machine, on one line")
+        if self.name == "folder" and Path(self.path) == Path(SUBSETS):
+            raise ValueError("path: say where your photos lie, e.g. data.path=photos/captions.csv")
+        if self.name != "folder" and self.path != SUBSETS:
+            raise ValueError(
+                f"path is for photos of your own, and data.name is {self.name}; set it to {SUBSETS}, or take "
+                "`itm preset folder`"
+            )
+        return self
 
 
 class ScenesParameters(Section):
@@ -86,6 +107,16 @@ class N24NewsParameters(Section):
     )
 
 
+class FolderParameters(Section):
+    """Photos of the user's own at `data.path`; splits that no table names are drawn by a hash of the file names."""
+
+    table: str = Field(
+        description="name or pattern of the table, or of WebDataset tars, in the folder; '' = its only one"
+    )
+    dev: float = Field(gt=0, description="dev photos where none are named: below 1 a share of all, else their number")
+    test: float = Field(gt=0, description="test photos where none are named: below 1 a share of all, else their number")
+
+
 class DatasetsParameters(Section):
     """One entry a data set; only the one named by `data.name` is read."""
 
@@ -97,6 +128,7 @@ class DatasetsParameters(Section):
     rsicd: RemoteSensingParameters
     rsitmd: RemoteSensingParameters
     n24news: N24NewsParameters
+    folder: FolderParameters
 
 
 class CleanParameters(Section):

@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "rsicd": ("retrieval", "grading"),
     "rsitmd": ("retrieval", "grading"),
     "n24news": ("retrieval", "grading"),
+    "folder": ("retrieval", "grading"),
 }
 """The benchmarks that each data set has ground truth for."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from itm.config.own import quoted, split
 from itm.config.parameters import Parameters, validate
 from itm.errors import ConfigError, nearest
 
@@ -50,7 +51,7 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = list(overrides)
+    overrides = [quoted(each) for each in overrides]
     known = choices("preset", root)
     if preset not in known:
         raise ConfigError(f"no preset '{preset}'; {nearest(preset, known)}", reason="unknown-preset")
@@ -66,6 +67,8 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
                 values = _expanded(OmegaConf.to_container(composed, resolve=True))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"preset '{preset}': {_first_lines(error)}", reason="not-composed") from None
+    if values["data"]["name"] == "folder":
+        values = split(values, root)
     return validate(values, " ".join([f"preset '{preset}'", *overrides]))
 
 

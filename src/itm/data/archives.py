@@ -194,6 +194,34 @@ def zip_fault(path: Path) -> str | None:
     return f"not a whole zip archive ('{bad[-80:]}' is damaged)" if bad else None
 
 
+class Folder:
+    """The files of a folder, read as those of an archive are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def names(self) -> list[str]:
+        """None: nobody has listed them."""
+        return []
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"{name} cannot be read ({error.strerror})", reason="damaged-member") from None
+
+
 def check_members(path: Path, members: Iterable[Member]) -> None:
     """Stop unless every member is a plain file that stays inside the target and unpacks to a sane size.
 

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from itm.errors import DataError
+from itm.errors import DataError, ProjectError
+from itm.faults import WRITING
 from itm.parse import beginning, parse_json
-
-WRITING = "while writing "
 
 
 @contextmanager
@@ -88,6 +87,24 @@ def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
+@contextmanager
+def readable(path: str | Path, remedy: str = "run the stage that writes it (`dvc repro`)") -> Iterator[None]:
+    """A block that reads a file with somebody's library: what damaged bytes make of it is one message.
+
+    Raises:
+        DataError: the file is missing or damaged; `remedy` says what to do.
+    """
+    try:
+        yield
+    except ProjectError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; {remedy}", reason="missing-file") from None
+    except Exception as error:  # libraries raise what they happen to meet in the bytes
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path}: cannot be read ({said}); {remedy}", reason="damaged") from None
+
+
 def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, Any]:
     """The arrays of an .npz file: all, or those of `names` that it has.
 
@@ -96,12 +113,8 @@ def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) 
     """
     import numpy as np
 
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in (stored.files if names is None else names) if name in stored.files}
-    except Exception as error:  # damaged bytes raise what zipfile, zlib and numpy happen to meet
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{path}: cannot be read ({said}); {remedy}", reason="damaged") from None
+    with readable(path, remedy), np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in (stored.files if names is None else names) if name in stored.files}
 
 
 def read_json(path: str | Path) -> Any:
@@ -111,10 +124,6 @@ def read_json(path: str | Path) -> Any:
         DataError: the file is missing or not JSON.
     """
     path = Path(path)
-    try:
+    with readable(path):
         content = beginning(path)
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
-        ) from None
     return parse_json(content, str(path))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from itm.data.files import read_npz, readable
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS, TRUTH
-from itm.errors import DataError
 
 
 def read_captions(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -52,14 +52,7 @@ def read_truth(folder: Path) -> dict[str, NDArray[np.generic]]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    path = folder / TRUTH
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except Exception as error:  # damaged bytes raise what zipfile, zlib and numpy happen to meet
-        raise DataError(f"{path}: cannot be read ({error}); run `dvc repro clean`", reason="damaged-table") from None
+    return read_npz(folder / TRUTH, "run `dvc repro clean`")
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -68,22 +61,11 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises:
         DataError: the file is missing, is not parquet, or lacks a column.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with readable(path, "run `dvc repro clean`"):
         table: pd.DataFrame = pq.read_table(path, columns=columns, use_threads=False, partitioning=None).to_pandas()
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); run `dvc repro clean`", reason="damaged-table"
-        ) from None
     return table
-
-
-def _missing(path: Path) -> DataError:
-    return DataError(f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file")
 
 
 def as_list(column: pd.Series) -> list[str]:

@@ -193,7 +193,7 @@ def _from_arrays(folder: Path) -> dict[str, PerQuery]:
     return found
 
 
-def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, NDArray[Any]], protocol: Any) -> None:
+def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, Any], protocol: Any) -> None:
     """Add the per-query values of one benchmark's arrays."""
     images = len(arrays["image_ids"]) if "image_ids" in arrays else -1
     for task in ("i2t", "t2i", "t2t", "i2i"):
@@ -210,8 +210,8 @@ def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, NDArra
         for name in ("map_at_r", "r_precision", "unlabelled_recall", "spearman"):
             _keep(found, f"{benchmark}/{task}/{name}", arrays.get(f"{task}_{name}"), groups)
     for kind in ("sts", "sis", "sits", "expert", "crowdflower"):
-        groups = arrays.get(f"{kind}_image")
-        if groups is not None:
+        if f"{kind}_image" in arrays:
+            groups = arrays[f"{kind}_image"]
             kept = ~arrays[f"{kind}_own"] if kind == "expert" else np.ones(len(groups), dtype=bool)
             name = "spearman" if benchmark == "judgements" else "spearman_all_pairs"
             ratings = arrays[f"{kind}_rating" if benchmark == "cxc" else f"{kind}_grade"][kept]

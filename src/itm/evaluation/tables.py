@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.files import read_npz, readable
 from itm.data.layout import CAPTIONS, EMBEDDINGS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
 from itm.errors import DataError, first_few
 from itm.metrics.scorer import DotProduct, Matrix
@@ -89,8 +90,8 @@ class Tables:
         path = self.clean / TRUTH
         if not path.exists():
             return False
-        with np.load(path, allow_pickle=False) as stored:
-            return bool(len(stored[f"{self.split}_image_ids"]))
+        name = f"{self.split}_image_ids"
+        return bool(len(read_npz(path, "run `dvc repro clean`", [name]).get(name, ())))
 
     @cached_property
     def grades(self) -> NDArray[np.float32]:
@@ -98,9 +99,11 @@ class Tables:
         path = self.clean / TRUTH
         if not path.exists():
             raise DataError(f"{path}: no such file; run `dvc repro clean`", reason="missing-file")
-        with np.load(path, allow_pickle=False) as stored:
-            image_ids, caption_ids = stored[f"{self.split}_image_ids"], stored[f"{self.split}_caption_ids"]
-            grade = stored[f"{self.split}_grade"]
+        names = [f"{self.split}_{name}" for name in ("image_ids", "caption_ids", "grade")]
+        stored = read_npz(path, "run `dvc repro clean`", names)
+        if missing := [name for name in names if name not in stored]:
+            raise DataError(f"{path}: has no {first_few(missing)}; run `dvc repro clean`", reason="missing-array")
+        image_ids, caption_ids, grade = (stored[name] for name in names)
         row = positions(image_ids, self.images["image_id"], "images", str(path))
         column = positions(caption_ids, self.captions["caption_id"], "captions", str(path))
         ordered: NDArray[np.float32] = grade[np.ix_(row, column)]
@@ -217,27 +220,21 @@ def read_columns(path: Path, names: tuple[str, ...], split: str | None = None) -
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            absent = [name for name in names if name not in file.schema_arrow.names]
-            present = [name for name in names if name not in absent]
-            rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
-        ) from None
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a readable Parquet file: {error}", reason="damaged") from None
+    with readable(path), pq.ParquetFile(path) as file:
+        absent = [name for name in names if name not in file.schema_arrow.names]
+        present = [name for name in names if name not in absent]
+        rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))
     if absent:
         raise DataError(f"{path}: {len(absent)} columns are missing ({first_few(absent)})", reason="missing-column")
     columns: Columns = {} if rows is None else {"row": rows}
-    for name in names:
-        column = table[name].combine_chunks()
-        if pa.types.is_integer(column.type):
-            column = column.fill_null(-1)
-        elif not pa.types.is_floating(column.type):
-            column = column.fill_null("")
-        columns[name] = column.to_numpy(zero_copy_only=False)
+    with readable(path):
+        for name in names:
+            column = table[name].combine_chunks()
+            if pa.types.is_integer(column.type):
+                column = column.fill_null(-1)
+            elif not pa.types.is_floating(column.type):
+                column = column.fill_null("")
+            columns[name] = column.to_numpy(zero_copy_only=False)
     return columns
 
 

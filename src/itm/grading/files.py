@@ -15,7 +15,7 @@ from itm.grading.texts import Captions, Ids, describe, idf_hash
 from itm.metrics.scorer import Scorer
 from itm.text.idf import IdfTable
 from itm.text.tables import read_idf
-from itm.vectors import SCORES, Vectors, model_hash, read_similarity
+from itm.vectors import SCORES, Vectors, read_similarity
 
 
 class Grade(NamedTuple):
@@ -42,8 +42,8 @@ def open_grade(path: Path, model: str | None = None, idf: Path | None = None) ->
     return Grade(calibrator.check(calibrator.model, idf_hash(table), str(path)), table)
 
 
-def grade_of(folder: Path) -> Grade:
-    """The grade in a model's folder.
+def grade_of(folder: Path, model: str) -> Grade:
+    """The grade in the folder of a model with this hash.
 
     Raises:
         ModelError: there is none, or it is another model's.
@@ -56,7 +56,7 @@ def grade_of(folder: Path) -> Grade:
             " (`dvc repro grade`)",
             reason="no-grade",
         )
-    return open_grade(path, model_hash(Path(folder)))
+    return open_grade(path, model)
 
 
 def similarities(vectors: Vectors, caption_ids: Ids, normalize: bool, name: str) -> tuple[Scorer, str]:

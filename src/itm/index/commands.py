@@ -32,17 +32,16 @@ def index(
     from itm.index.gallery import cores, embed_gallery, open_gallery
     from itm.index.vectors import Facts, write_index
     from itm.model import open_searchable
-    from itm.vectors import model_hash
 
     threads = threads or cores()
     gallery = open_gallery(images, split)
-    opened, digest = open_searchable(model, threads), model_hash(model)
+    opened = open_searchable(model, threads)
     with counted("embed") as progress:
         rows, vectors, broken = embed_gallery(gallery, opened, threads, progress)
     for name, fault in broken:
         typer.echo(printable(f"left out: {name}: {fault}"), err=True)
     names = [gallery.names[row] for row in rows]
-    facts = Facts(digest, opened.name, opened.kind, gallery.source, str(model))
+    facts = Facts(opened.hash, opened.name, opened.kind, gallery.source, str(model))
     with counted("index") as progress:
         write_index(out, names, vectors, facts, threads, progress)
     left = f", {len(broken)} left out" if broken else ""
@@ -72,24 +71,22 @@ def search(
     from itm.grading.texts import describe
     from itm.index.vectors import open_index
     from itm.model import open_searchable
-    from itm.vectors import model_hash
 
     found = open_index(index)
     folder = model or Path(found.facts.folder)
     if not folder.is_dir():
         raise_missing(folder, index)
-    found.facts.check_model(model_hash(folder), str(index))
-    grade = None if specificity is None else grade_of(folder)
-    (query,) = open_searchable(folder).encode_texts([text]).vectors
+    opened = open_searchable(folder)
+    found.facts.check_model(opened.hash, str(index))
+    grade = None if specificity is None else grade_of(folder, opened.hash)
+    (query,) = opened.encode_texts([text]).vectors
     rows, similarities = found.search(query, k, exact)
     shown = [f"{similarity:7.4f}" for similarity in similarities.tolist()]
     if grade is not None and specificity is not None:
         d = describe([text], grade.idf)
-        grades, chances = (
-            grade.calibrator.grade(similarities, d, specificity),
-            grade.calibrator.probability(similarities, d),
-        )
-        shown = [f"{each:7.3f}  {chance:6.1%}" for each, chance in zip(grades.tolist(), chances.tolist(), strict=True)]
+        grades = grade.calibrator.grade(similarities, d, specificity).tolist()
+        chances = grade.calibrator.probability(similarities, d).tolist()
+        shown = [f"{each:7.3f}  {chance:6.1%}" for each, chance in zip(grades, chances, strict=True)]
     for rank, (row, value) in enumerate(zip(rows.tolist(), shown, strict=True), start=1):
         typer.echo(f"{rank:>4}  {value}  {printable(found.names[row])}")
 

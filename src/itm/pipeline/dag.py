@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +32,13 @@ class Job:
     name: str
     command: str
     inputs: tuple[str, ...]
+    own: tuple[str, ...]
+    """The user's own photos, where it reads them."""
     outputs: tuple[str, ...]
     tracked: tuple[str, ...]
     """The tracked parameters as "section.key = JSON value", one an entry."""
     code: str
-    """A short hash of the inputs that no job writes: code, and data that git keeps."""
+    """A short hash of the inputs that no job writes: code, data that git keeps, the user's own photos."""
 
     @property
     def stage(self) -> str:
@@ -174,7 +178,8 @@ def _read(repo: Any) -> Pipeline:
             entry["matrix"] = {axis: [f"{{{axis}}}"] for axis in axes[name]}
     templates = DataResolver(repo, repo.root_dir, text).resolve()["stages"]
 
-    expand = _Expansion(repo, [path for entry in resolved.values() for path in _outputs(entry)])
+    own = own_photos(files)
+    expand = _Expansion(repo, own, [path for entry in resolved.values() for path in _outputs(entry)])
     code = _Contents(folder, {path for entry in resolved.values() for path in _outputs(entry)})
     jobs = {
         name: Job(
@@ -183,7 +188,8 @@ def _read(repo: Any) -> Pipeline:
             inputs=expand(entry.get("deps", ())),
             outputs=_outputs(entry),
             tracked=_tracked(files, name, entry),
-            code=code(expand(entry.get("deps", ()))),
+            own=(mine := tuple(path for path in entry.get("deps", ()) if path == own)),
+            code=code([*expand(entry.get("deps", ())), *mine]),
         )
         for name, entry in resolved.items()
     }
@@ -228,15 +234,18 @@ class _Expansion:
 
     Snakemake neither sees a change inside a directory nor links a directory to what other rules write into
     it. So a directory stands for the outputs below it, or, when it holds code, for the files that DVC sees.
+    The user's own photos are none of its inputs: they may be many, with names that mean something to it. `Job.code`
+    tells when they change.
     """
 
-    def __init__(self, repo: Any, outputs: Iterable[str]) -> None:
+    def __init__(self, repo: Any, own: str, outputs: Iterable[str]) -> None:
         self._repo = repo
+        self._own = own
         self._outputs = sorted(outputs)
         self._known: dict[str, list[str]] = {}
 
     def __call__(self, paths: Iterable[str]) -> tuple[str, ...]:
-        return tuple(file for path in paths for file in self._files(path))
+        return tuple(file for path in paths if path != self._own for file in self._files(path))
 
     def _files(self, path: str) -> list[str]:
         if path not in self._known:
@@ -267,8 +276,31 @@ class _Contents:
     def _content(self, path: str) -> str:
         if path not in self._known:
             file = self._folder / path  # a missing one is for the runner to complain of
-            self._known[path] = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+            if file.is_dir():
+                self._known[path] = photo_times(file)
+            else:
+                self._known[path] = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
         return self._known[path]
+
+
+def own_photos(files: Files) -> str:
+    """The path of the user's own photos, "" where another data set runs."""
+    data = files.read(PARAMETERS).get("data")
+    return str(data["path"]) if isinstance(data, Mapping) and data.get("name") == "folder" and "path" in data else ""
+
+
+def photo_times(path: Path) -> str:
+    """A hash of the names, sizes and times of a file, or of all in a folder: a change is noticed without reading it."""
+    facts = []
+    if path.is_file():
+        facts.append(f"{path.stat().st_size} {path.stat().st_mtime_ns}")
+    for where, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            with suppress(OSError):  # a link that leads nowhere
+                state = (Path(where) / name).stat()
+                facts.append(f"{os.path.relpath(where, path)}/{name} {state.st_size} {state.st_mtime_ns}")
+    return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _causes(error: BaseException) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, ProjectError, first_few
-from itm.pipeline.dag import Job, Pipeline, read_pipeline
+from itm.pipeline.dag import Job, Pipeline, photo_times, read_pipeline
 from itm.pipeline.lockfile import replace_as_a_whole, with_entry
 from itm.pipeline.presence import present
 
@@ -82,10 +82,11 @@ def _as_planned(name: str, fingerprint: str, root: Path, when: str) -> Pipeline:
     return pipeline
 
 
-def _times(job: Job, root: Path) -> dict[str, tuple[int, int]]:
+def _times(job: Job, root: Path) -> dict[str, object]:
     """Time and size of each input, by which a change is noticed without reading it."""
     states = {path: (root / path).stat() for path in job.inputs}
-    return {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
+    times: dict[str, object] = {path: (state.st_mtime_ns, state.st_size) for path, state in states.items()}
+    return times | {path: photo_times(root / path) for path in job.own}
 
 
 class _Recorder:

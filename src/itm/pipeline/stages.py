@@ -32,7 +32,9 @@ class JobEntry:
     outputs: tuple[str, ...]
     """Without metrics and plots."""
     metrics: tuple[str, ...]
+    """Metrics files: those of dvc.yaml's `metrics`, and the JSON files of its `plots`."""
     plots: tuple[str, ...]
+    """Its other plots."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -105,14 +107,16 @@ class Stages:
         def paths(kind: str) -> tuple[str, ...]:
             return tuple(filled(path) for path in names_in(entry.get(kind) or ()))
 
+        plots = paths("plots")
+        figures = tuple(path for path in plots if path.endswith(".json"))
         return JobEntry(
             name,
             filled(entry["cmd"]),
             paths("deps"),
             tuple(sorted((file, filled(key)) for file, key in keys_in(entry.get("params") or ()))),
             paths("outs"),
-            paths("metrics"),
-            paths("plots"),
+            (*paths("metrics"), *figures),
+            tuple(path for path in plots if path not in figures),
         )
 
     def jobs(self, stage: str) -> Iterator[JobEntry]:

@@ -52,6 +52,12 @@ def columns(benchmark: str, keys: list[str], table: dict[str, tuple[Column, ...]
     return known or [column(key) for key in keys[:8]]
 
 
+def headline_columns(benchmark: str, keys: list[str]) -> list[Column]:
+    """The columns of a benchmark that stand for it where few figures are shown: at most three."""
+    chosen = columns(benchmark, keys)
+    return [each for each in chosen if each.headline] or chosen[:3]
+
+
 def column(key: str) -> Column:
     """A column for any metric key, with what its name tells of unit and direction.
 
@@ -111,8 +117,8 @@ KEY_COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "false_negatives": (
         Column("t2i/map_at_r", "t2i mAP@R", "percent", headline=True),
-        Column("i2t/map_at_r", "i2t mAP@R", "percent"),
-        Column("t2i/unlabelled_recall", "t2i unlabelled found", "percent", headline=True),
+        Column("i2t/map_at_r", "i2t mAP@R", "percent", headline=True),
+        Column("t2i/unlabelled_recall", "t2i unlabelled found", "percent"),
         Column("i2t/unlabelled_recall", "i2t unlabelled found", "percent"),
         Column("threshold/average_precision", "all-pairs AP", "percent"),
         Column("order/level", "order τ", "correlation", headline=True),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.files import read_npz
 from itm.data.layout import CAPTIONS, IMAGES, SPLITS, TRUTH
 from itm.errors import DataError
 from itm.evaluation.tables import positions, read_columns
@@ -53,12 +54,12 @@ class Dataset:
         path = self.clean / TRUTH
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as stored:
-            name = f"{self.split}_grade"
-            if name not in stored.files or stored[name].size == 0:
-                return None
-            images, captions = stored[f"{self.split}_image_ids"], stored[f"{self.split}_caption_ids"]
-            true = np.asarray(stored[name] == TRUE)
+        names = [f"{self.split}_{name}" for name in ("image_ids", "caption_ids", "grade")]
+        stored = read_npz(path, "run `dvc repro clean`", names)
+        if len(stored) < len(names) or stored[names[2]].size == 0:
+            return None
+        images, captions, grade = (stored[name] for name in names)
+        true = np.asarray(grade == TRUE)
         rows = positions(images, np.array(self.image_ids), "images", str(path))
         columns = positions(captions, self.captions.ids, "captions", str(path))
         return true[np.ix_(rows, columns)]

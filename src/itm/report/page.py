@@ -12,7 +12,7 @@ from itm.config import Parameters
 from itm.data.files import read_json
 from itm.report import data_quality, gallery, order, plots, provenance, series, training
 from itm.report.chance import chance_levels
-from itm.report.columns import Column, column, columns
+from itm.report.columns import Column, column, columns, headline_columns
 from itm.report.compare import compare
 from itm.report.dataset import Dataset, load_dataset
 from itm.report.headline import claims, featured_method, headline
@@ -88,11 +88,11 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
     baseline, featured = results.methods[0], featured_method(parameters)
     verdicts = compare(results, baseline)
     parts = []
-    headline_columns: list[tuple[str, Column]] = []
+    leading: list[tuple[str, Column]] = []
     for benchmark in results.benchmarks:
         keys, title = results.keys(benchmark), TITLES.get(benchmark, benchmark)
         chosen = [(benchmark, each) for each in columns(benchmark, keys)]
-        headline_columns += [pair for pair in chosen if pair[1].headline] or chosen[:3]
+        leading += [(benchmark, each) for each in headline_columns(benchmark, keys)]
         quoted = quoted_rows(data.name, benchmark, [each for _, each in chosen], results.protocol(benchmark))
         table = results_table(title, chosen, results.methods, summaries, chance, verdicts, quoted)
         everything = full_table(title, benchmark, [column(key) for key in keys], results.methods, summaries, chance)
@@ -101,7 +101,7 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
                 benchmark, title, ABOUT.get(benchmark, ""), table, everything, protocol_lines(results, benchmark)
             )
         )
-    summary = results_table("Headline", headline_columns, results.methods, summaries, chance, verdicts)
+    summary = results_table("Headline", leading, results.methods, summaries, chance, verdicts)
     top = _first_seed_tops(results)
     embed = data.name == "scenes" or report.embed_photos
     agreement, order_part = _order(results, data)
@@ -112,7 +112,7 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
     return Page(
         title=report.title,
         headline=headline(results, parameters, data),
-        claims=claims(results, headline_columns, summaries, chance, agreement, shares, featured, baseline),
+        claims=claims(results, leading, summaries, chance, agreement, shares, featured, baseline),
         methods=list(results.methods),
         summary=summary,
         baseline=baseline,

@@ -16,6 +16,7 @@ from itm.data.files import read_json, read_npz
 from itm.errors import DataError, first_few
 from itm.evaluation.keys import flat_metrics
 from itm.parse import parse_json
+from itm.report.columns import headline_columns
 
 NOT_A_BENCHMARK = frozenset({"train"})
 """JSON files of a run's folder that are not metrics of a benchmark."""
@@ -182,20 +183,16 @@ def aggregate(results: Results, digits: int) -> dict[str, dict[str, dict[str, Su
     }
 
 
-def as_metrics(
-    summaries: dict[str, dict[str, dict[str, Summary]]],
-) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
-    """The content of results/metrics.json; ``std`` only with two seeds or more, null where undefined."""
+def as_metrics(summaries: Mapping[str, Mapping[str, Mapping[str, Summary]]]) -> dict[str, dict[str, float | None]]:
+    """The content of results/metrics.json: the headline figures of each method, means over seeds, null where undefined.
 
-    def plain(summary: Summary) -> dict[str, float | None]:
-        found: dict[str, float | None] = {"mean": summary.mean if summary.defined else None}
-        if summary.std is not None:
-            found["std"] = summary.std
-        return found
-
+    It is all that `dvc metrics diff` and `dvc exp show` list; every figure of every run stands in results/runs.
+    """
     return {
         method: {
-            benchmark: {key: plain(value) for key, value in keys.items()} for benchmark, keys in benchmarks.items()
+            f"{benchmark}/{each.key}": keys[each.key].mean if keys[each.key].defined else None
+            for benchmark, keys in benchmarks.items()
+            for each in headline_columns(benchmark, list(keys))
         }
         for method, benchmarks in summaries.items()
     }

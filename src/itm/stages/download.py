@@ -25,6 +25,12 @@ def download(
 
     name = name or load(params).data.name
     entry = find_file(load_catalogue(), name, file)
+    if name == "folder":
+        from itm.data.files import atomic_path
+
+        with atomic_path(out / file) as temporary:
+            temporary.write_text("Photos of the user's own: the clean stage reads them where data.path says.\n")
+        return
     if entry.generated:
         from itm.data.scenes import write_images, write_scenes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import os
@@ -17,8 +16,8 @@ from typing import Any, Self
 import typer
 
 from itm.config import load
-from itm.data.files import WRITING
 from itm.errors import ConfigError, ProjectError
+from itm.faults import disk_fault
 from itm.pipeline.presence import present
 from itm.pipeline.processes import end_with_runner
 from itm.pipeline.provenance import write_record
@@ -103,40 +102,6 @@ def filled(options: Mapping[str, Any]) -> dict[str, Any]:
                     f"--{name} {value}: in braces stands one of {', '.join(sorted({*known, 'data'}))}", reason="braces"
                 ) from None
     return found
-
-
-REFUSALS = {
-    errno.ENOSPC: "the disk is full; free some space there",
-    errno.EDQUOT: "your quota of the disk is used up; free some space there",
-    errno.EFBIG: "the file is larger than allowed (`ulimit -f`); raise the limit",
-    errno.EROFS: "the file system is read-only; mount it writable",
-    errno.EACCES: "permission denied; make it accessible to you",
-    errno.EPERM: "operation not permitted; make it writable for you (`lsattr` shows files that nobody may change)",
-    errno.EIO: "the disk reports an error; check it, or work on another one",
-}
-
-
-def disk_fault(error: BaseException) -> str | None:
-    """What to do about an error of the disk, also of one that a library wrapped; None for any other error.
-
-    >>> disk_fault(OSError(errno.ENOSPC, "No space left on device", "models/model.bin"))
-    'models/model.bin: the disk is full; free some space there, and run the same command again'
-    >>> disk_fault(ValueError("no such thing")) is None
-    True
-    """
-    causes = [error]
-    while following := (causes[-1].__cause__ or causes[-1].__context__):
-        causes.append(following)
-    for cause in causes:
-        number = cause.errno if isinstance(cause, OSError) else None
-        if number not in REFUSALS:  # libraries that write by themselves give the number in the text only, or not at all
-            texts = {os.strerror(number): number for number in REFUSALS} | {"inline_container.cc": errno.ENOSPC}
-            number = next((number for text, number in texts.items() if text in str(cause)), None)
-        if number is not None:
-            notes = [note.removeprefix(WRITING) for note in getattr(cause, "__notes__", ()) if note.startswith(WRITING)]
-            where = notes[0] if notes else getattr(cause, "filename", None) or str(cause).strip()
-            return f"{where}: {REFUSALS[number]}, and run the same command again"
-    return None
 
 
 def machine() -> str:

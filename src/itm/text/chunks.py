@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from itm.data.files import readable
 from itm.errors import DataError, first_few
 from itm.text.counts import DocumentFrequencies, WordCounts, count_words, document_frequencies, select
 
@@ -40,12 +41,8 @@ def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK
         DataError: a file is missing, is not parquet, or lacks a column.
     """
     for path in paths:
-        try:
+        with readable(path, "give a Parquet file"):
             file = pq.ParquetFile(path)
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file", reason="missing-file") from None
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: not a parquet file: {error}", reason="not-parquet") from None
         held = file.schema_arrow.names
         needed = ["text"] + ["image_id"] * by_image
         if missing := [name for name in needed if name not in held]:
@@ -54,7 +51,12 @@ def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK
             )
         columns = needed + ["split"] * ("split" in held)
         rest: pa.Table | None = None
-        for batch in file.iter_batches(size, columns=columns):
+        batches = file.iter_batches(size, columns=columns)
+        while True:
+            with readable(path, "write it anew"):
+                batch = next(batches, None)
+            if batch is None:
+                break
             table = pa.Table.from_batches([batch])
             if by_image:
                 table = pa.concat_tables([rest, table]).combine_chunks() if rest is not None else table

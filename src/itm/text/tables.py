@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itm.config.data import ScoreParameters
-from itm.data.files import atomic_path, write_npz
+from itm.data.files import atomic_path, readable, write_npz
 from itm.errors import DataError, first_few
 from itm.text.counts import DocumentFrequencies
 from itm.text.idf import IdfTable, idf_table
@@ -23,7 +23,7 @@ def read_columns(path: Path, columns: list[str]) -> pa.Table:
     Raises:
         DataError: the file is missing, is not parquet, or lacks a column.
     """
-    try:
+    with readable(path):
         file = pq.ParquetFile(path)  # pq.read_table would load pyarrow.dataset: 0.2 s
         held = file.schema_arrow.names
         missing = [name for name in columns if name not in held]
@@ -32,12 +32,6 @@ def read_columns(path: Path, columns: list[str]) -> pa.Table:
                 f"{path}: no column {first_few(missing)}; it has {', '.join(held)}", reason="missing-column"
             )
         return file.read(columns)
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; run the stage that writes it (`dvc repro`)", reason="missing-file"
-        ) from None
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a parquet file: {error}", reason="not-parquet") from None
 
 
 def strings(column: pa.ChunkedArray) -> np.ndarray:

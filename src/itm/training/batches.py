@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 
 from itm.errors import TrainingError, first_few
 
+log = logging.getLogger(__name__)
+
+_FEWEST = 2
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -20,6 +24,28 @@ class BatchRows:
     images: Rows
     captions: Rows
     owner: Rows
+
+
+def largest_batch(owner: Rows, batch_images: int, shares: int = 1) -> int:
+    """`batch_images`, or as many as there are where there are fewer: a number that `shares` processes can share.
+
+    Raises:
+        TrainingError: that is less than two images: there is nothing to compare.
+    """
+    images = int(owner.max()) + 1 if len(owner) else 0
+    if images >= batch_images:
+        return batch_images
+    size = images - images % shares
+    if size < _FEWEST:
+        raise TrainingError(
+            f"the training split has {images} images, and a batch needs {_FEWEST} for {shares} processes; give more "
+            "images",
+            reason="few-images",
+        )
+    log.warning(
+        "train.batch_images is %d, and the training split has %d images: %d a batch", batch_images, images, size
+    )
+    return size
 
 
 class Sampler:

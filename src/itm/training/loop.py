@@ -20,7 +20,7 @@ from itm.methods.method import Context
 from itm.methods.scoring import all_scores
 from itm.metrics.scorer import DotProduct, Matrix, Scorer
 from itm.training.average import WeightAverage
-from itm.training.batches import Sampler
+from itm.training.batches import Sampler, largest_batch
 from itm.training.checkpoint import Checkpoint, random_state, set_random_state
 from itm.training.distributed import Group
 from itm.training.figures import EpochFigures
@@ -75,8 +75,10 @@ class Trainer:
         group: Group | None = None,
     ) -> None:
         self.encoder, self.train, self.dev = encoder, train, dev
-        self.parameters, self.dev_figures, self.batch_size = parameters, dev_figures, batch_size
         self.checkpoint, self.progress, self.group = checkpoint, progress, group or Group()
+        size = largest_batch(train.owner, parameters.batch_images, self.group.size)
+        parameters = parameters.model_copy(update={"batch_images": size})
+        self.parameters, self.dev_figures, self.batch_size = parameters, dev_figures, batch_size
         self.sampler = Sampler(train.owner, parameters.batch_images, parameters.captions_per_image, seed)
         trained_towers = encoder.towers if train.images.features is None else None
         self.modules: dict[str, nn.Module] = {"method": encoder.method}

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.archives import Archive
+from itm.data.archives import Archive, Folder
 from itm.data.clean.fingerprints import SIDE, fingerprints, halve, thumbnail
 from itm.data.decode import Header, examine, rewrite, shrink
 from itm.data.files import atomic_path
@@ -81,7 +81,7 @@ def store_images(
     rewritten: dict[str, int] = {}
     looks = _Looks()
     with ExitStack() as stack:
-        archives = {name: stack.enter_context(Archive(raw / name)) for name in images["archive"].unique()}
+        archives = {name: _open(stack, raw / name) for name in images["archive"].unique()}
         writers = {
             name: stack.enter_context(ShardWriter(stack.enter_context(atomic_path(out / name))))
             for name in dict.fromkeys(shard(split) for split in SPLITS)
@@ -139,7 +139,11 @@ class _Looks:
             self._small.append(halve(block))
 
 
-def _inspect(archives: dict[str, Archive], record: Sequence[str], train_side: int) -> _Image | DataError:
+def _open(stack: ExitStack, path: Path) -> Archive | Folder:
+    return stack.enter_context(Folder(path)) if path.is_dir() else stack.enter_context(Archive(path))
+
+
+def _inspect(archives: dict[str, Archive | Folder], record: Sequence[str], train_side: int) -> _Image | DataError:
     _, split, _, archive, member = record
     if not member:
         return DataError("the archive has no such photo", reason="photo-missing")

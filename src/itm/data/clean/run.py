@@ -16,9 +16,9 @@ from itm.data.clean.pictures import StoredImages, store_images
 from itm.data.clean.quality import quality_report
 from itm.data.clean.write import build_texts, typed, write_table, write_truth
 from itm.data.files import write_json
-from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS, TRUTH
+from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, SPLITS, TEXTS, TRUTH
 from itm.data.readers import read
-from itm.data.readers.base import QUARANTINE_COLUMNS
+from itm.data.readers.base import FEWEST_PHOTOS, QUARANTINE_COLUMNS
 from itm.data.schemas import check_clean
 from itm.errors import DataError, first_few
 
@@ -45,8 +45,11 @@ def clean_data_set(
     images, silent = _with_captions(source.images, captions.table)
     done = iter(range(1, len(images) + 1))
     side = parameters.clean.train_side
-    stored = store_images(images, raw, out, side, lambda: progress(next(done), len(images)))
-    _check_evaluation_photos(stored)
+    stored = store_images(images, source.root or raw, out, side, lambda: progress(next(done), len(images)))
+    if source.root is None:
+        _check_evaluation_photos(stored)
+    else:
+        _check_splits(stored)
     kept, photoless = _with_photos(captions, stored)
     by_name = named_in_training(stored.table, source.ratings, source.hierarchies) | source.shared_by_name
     leaks = find_leaks(stored.table, stored.fingerprints, stored.thumbnails, by_name)
@@ -102,6 +105,18 @@ def _check_evaluation_photos(stored: StoredImages) -> None:
             "Check their archive with `itm data verify`",
             reason="evaluation-photo",
         )
+
+
+def _check_splits(stored: StoredImages) -> None:
+    """Stop when too few photos of a split can be used."""
+    for split in SPLITS:
+        bad, left = stored.rejected[stored.rejected["split"] == split], int((stored.table["split"] == split).sum())
+        if left < FEWEST_PHOTOS:
+            shown = first_few([f"{row.image_id}: {row.text}"[:200] for row in bad.itertuples()])
+            raise DataError(
+                f"{left} photos of the split {split} can be used, and it needs {FEWEST_PHOTOS}; not used: {shown}",
+                reason="few-photos",
+            )
 
 
 def _with_photos(captions: CleanCaptions, stored: StoredImages) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -23,9 +23,12 @@ READERS = {
     "rsicd": "karpathy",
     "rsitmd": "karpathy",
     "n24news": "n24news",
+    "folder": "folder",
 }
 """The module of `itm.data.readers` that reads each data set."""
 
+FEWEST_PHOTOS = 2
+"""Photos that a split of the user's own needs: with one there is nothing to compare."""
 CAPTIONS_AN_IMAGE = 5
 """How many captions of an image published evaluations take; COCO's images have up to seven."""
 
@@ -58,13 +61,15 @@ class RawData:
 
     Attributes:
         captions: CAPTION_COLUMNS; `source` and `row` (1-based line or record) say where a row was read.
-        images: IMAGE_COLUMNS; `archive` is a file of the raw folder, `member` the photo in it ("" = it has none).
+        images: IMAGE_COLUMNS; `archive` is a file or folder in the raw folder, `member` the photo in it ("" = none).
         hierarchies: HIERARCHY_COLUMNS, four rows a chain, generic to specific.
         ratings: RATING_COLUMNS.
         truth: arrays of truth.npz, for generated data.
         rejected: QUARANTINE_COLUMNS; rows that belong to no split or have no photo.
         notes: counts worth telling that lead to no rejection, for the quality report.
         shared_by_name: evaluation images that the training split also holds, told by their names, by benchmark.
+        root: the folder that archives lie in, where it is the user's own and not the raw folder. No published list says
+            then which photos count: unusable ones are rejected in every split.
     """
 
     captions: pd.DataFrame
@@ -75,6 +80,7 @@ class RawData:
     rejected: pd.DataFrame = field(default_factory=lambda: _empty(QUARANTINE_COLUMNS))
     notes: dict[str, Any] = field(default_factory=dict)
     shared_by_name: dict[str, list[str]] = field(default_factory=dict)
+    root: Path | None = None
 
 
 def read(name: str, raw: Path, parameters: Parameters) -> RawData:

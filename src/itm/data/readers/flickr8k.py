@@ -24,7 +24,6 @@ from itm.errors import DataError, first_few
 PHOTOS, TEXTS = "flickr8k-images.zip", "flickr8k-text.zip"
 TOKENS = "Flickr8k.token.txt"
 EXPERT, CROWD = "ExpertAnnotations.txt", "CrowdFlowerAnnotations.txt"
-SUBSETS = Path("data/subsets")
 SUBSET_SIZES = {"train": 1500, "dev": 500, "test": 500}
 
 
@@ -38,7 +37,7 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
         photos = archive.by_name({n for split in SPLITS for n in names[split]})
     official = names
     if subset != "all":
-        names = _subset(SUBSETS / f"flickr8k-{subset}.txt", names)
+        names = _subset(Path(parameters.data.path) / f"flickr8k-{subset}.txt", names)
     images = pd.DataFrame(
         [(_stem(n), split, "flickr8k", PHOTOS, photos.get(n, "")) for split in SPLITS for n in names[split]],
         columns=list(IMAGE_COLUMNS),

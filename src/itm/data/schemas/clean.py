@@ -59,6 +59,9 @@ REASONS = (
     "extra-caption",
     "other-language",
     "repeated-photo",
+    "malformed",
+    "outside",
+    "other-split",
 )
 
 

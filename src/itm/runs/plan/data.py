@@ -76,7 +76,7 @@ def split_sizes(parameters: Parameters) -> dict[str, int] | None:
     options = getattr(parameters.datasets, name)
     if name == "scenes":
         return {split: getattr(options, f"{split}_images") for split in ("train", "dev", "test")}
-    protocol = PROTOCOLS.get(f"{name}-{options.subset if name == 'flickr8k' else options.captions}")
+    protocol = PROTOCOLS.get(f"{name}-{options.subset if name == 'flickr8k' else getattr(options, 'captions', '')}")
     if protocol is None:
         return None
     found = {split: each.images for split, each in protocol.items()}

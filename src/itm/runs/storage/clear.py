@@ -70,7 +70,13 @@ def _alone(root: Path) -> Iterator[None]:
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if not isinstance(error, BlockingIOError):
+                raise PipelineError(
+                    f"{path}: cannot be locked ({error.strerror}), so whether a stage is running is not known; work on "
+                    "a file system with locks: nothing was deleted",
+                    reason="no-locks",
+                ) from None
             raise PipelineError(
                 f"a stage is running in {root.resolve()}; wait for it to end: nothing was deleted", reason="running"
             ) from None

@@ -1,0 +1,161 @@
+"""What machines do to commands: signals, file systems without locks, files that cannot be read or written."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from itm import cli
+from itm.errors import PipelineError, ProjectError
+from itm.evaluation.result import read_per_query
+from itm.faults import message_of
+from itm.runs.storage.clear import _alone
+
+ROOT = Path(__file__).parents[2]
+FAULTS = [
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.csv"), "a.csv: no such file or directory"),
+    (IsADirectoryError(errno.EISDIR, "Is a directory", "out"), "out: is a directory"),
+    (PermissionError(errno.EACCES, "Permission denied", "x"), "x: permission denied; make it accessible to you"),
+    (OSError(errno.ENOSPC, "No space left on device", "x"), "x: the disk is full"),
+    (OSError(errno.ENOLCK, "No locks available"), "no locks available"),
+    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "not in the encoding that it should have"),
+    (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), "not in the encoding"),
+    (zipfile.BadZipFile("Bad magic number"), "a damaged file: Bad magic number"),
+    (zlib.error("Error -3"), "a damaged file: Error -3"),
+    (EOFError(), "a damaged file: it ends too soon"),
+    (FileNotFoundError(errno.ENOENT, "No such file", "a" * 3000), "aaaa"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), FAULTS, ids=lambda each: type(each).__name__)
+def test_no_command_ends_in_a_traceback_for_it(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["itm", "runs"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert told.startswith("itm: ")
+    assert said in told
+    assert len(told) < 1000
+
+
+@pytest.mark.parametrize("error", [KeyError("a"), ValueError("x"), ModuleNotFoundError("no", name="itm.nothing")])
+def test_a_fault_of_the_code_keeps_its_traceback(error: Exception) -> None:
+    assert message_of(error) is None
+
+
+def test_without_locks_nothing_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(PipelineError, match=r"cannot be locked .*nothing was deleted"), _alone(tmp_path):
+        pytest.fail("deleted")
+
+
+KILLED = """
+import os, pathlib, signal
+pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+from itm.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_command_that_is_ended_leaves_what_was_there(tmp_path: Path) -> None:
+    """At the worst moment: when all is written, and takes its name."""
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "params.yaml").write_text("seeds: [0]")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-c", KILLED, "preset", "scenes-smoke"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGTERM
+    assert (tmp_path / "params.yaml").read_text() == "seeds: [0]"
+    (left,) = (path.name for path in tmp_path.iterdir() if path.name not in ("conf", "params.yaml"))
+    assert left.startswith(".params.")  # git and DVC ignore it
+    command = [sys.executable, "-m", "itm.cli", "preset", "scenes-smoke"]
+    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["conf", "params.yaml"]
+
+
+# files that are written in place: beside the final one, or where nothing stands yet
+IN_PLACE = {
+    "config/document.py": "the page that a developer regenerates",
+    "config/project.py": "a new folder",
+    "data/download.py": "beside the file: a copy in .incomplete",
+    "data/http.py": "beside the file: a download that goes on",
+    "data/images.py": "a shard, under its temporary name",
+    "data/files.py": "what gives the temporary names",
+    "runs/storage/clear.py": "a lock, of which nothing is written",
+    "pipeline/doctor.py": "dvc.lock from git, which the doctor can write again",
+    "pipeline/presence.py": "a record under its temporary name",
+    "pipeline/run.py": "dvc.lock, under its temporary name",
+    "descriptions/journal.py": "a journal that only grows",
+    "text/stream.py": "a scratch file",
+}
+WRITES = re.compile(r"\.write_(?:text|bytes)\(|\.open\(\"(?:w|r\+|a)|open\([^)]*\"[wa]b?\"")
+
+
+def test_everything_else_is_written_under_a_temporary_name() -> None:
+    found = {}
+    for path in sorted((ROOT / "src/itm").rglob("*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        bad = [line.strip() for line in lines if WRITES.search(line) and "temporary" not in line]
+        if bad and path.relative_to(ROOT / "src/itm").as_posix() not in IN_PLACE:
+            found[path.name] = bad
+    assert found == {}
+
+
+def _damaged(content: bytes, count: int) -> list[bytes]:
+    """Flipped bytes, zeroed stretches, cuts; the same ones each time."""
+    random = Random(0)
+    found = []
+    for number in range(count):
+        place, length = random.randrange(len(content)), random.randrange(1, 64)
+        other = bytes([content[place] ^ (1 << random.randrange(8))])
+        found.append(
+            [
+                content[:place] + other + content[place + 1 :],
+                content[:place] + bytes(min(length, len(content) - place)) + content[place + length :],
+                content[:place],
+            ][number % 3]
+        )
+    return found
+
+
+def test_a_damaged_parquet_file_is_one_message_or_the_right_rows(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "ranks.parquet"
+    columns = ("benchmark", "task", "metric", "query_id", "group_id", "value")
+    rows = 40
+    names = [["retrieval"] * rows, ["i2t"] * rows, ["rank"] * rows, *[[str(n) for n in range(rows)]] * 2]
+    pq.write_table(pa.table(dict(zip(columns, [*names, [float(n) for n in range(rows)]], strict=True))), path)
+    whole = path.read_bytes()
+    refused = []
+    for content in _damaged(whole, 240):
+        path.write_bytes(content)
+        try:
+            read_per_query(path)
+        except ProjectError as error:
+            refused.append(len(str(error)))
+    assert len(refused) > 100
+    assert max(refused) < 1000

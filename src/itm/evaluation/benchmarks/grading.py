@@ -175,6 +175,7 @@ def _probability(
         "probability_set_f1": f1,
         "predicted_multiplicity": predicted,
         "true_multiplicity": real,
+        "true_captions": truth.sum(axis=1),
         "group_descriptiveness": np.array([value for value, _ in groups]),
     }
     return metrics, arrays

@@ -179,7 +179,7 @@ def test_photos_of_public_data_sets_stay_out_unless_asked_for(workspace):
     np.savez(workspace.clean / "truth.npz")
     files = ["flickr8k-images.zip", "flickr8k-text.zip", "hierarcaps.csv", "hierarcaps-images.zip"]
     keys = {
-        "data": {"name": "flickr8k", "path": "", "files": files},
+        "data": {"name": "flickr8k", "path": "data/subsets", "files": files},
         "benchmarks": ["retrieval", "judgements", "hierarcaps"],
     }
     page = page_of(workspace, **keys)

@@ -84,7 +84,8 @@ def reliability_series(runs: dict[str, list[dict[str, Any]]]) -> list[Series]:
 
 
 def example(arrays: dict[str, Any], data: Dataset) -> tuple[int, dict[str, list[Told]]]:
-    """The image of median mAP@R at specificity 0 (else the first), and its first captions by each of `LISTS`."""
+    """The image of median mAP@R at specificity 0 (else the first), and its first captions by each of `LISTS`,
+    each text once."""
     if "specificity_0_top" not in arrays:
         return 0, {}
     image = 0
@@ -92,12 +93,12 @@ def example(arrays: dict[str, Any], data: Dataset) -> tuple[int, dict[str, list[
         quality = arrays["specificity_0_map_at_r"]
         known = np.flatnonzero(np.isfinite(quality))
         image = int(known[np.argsort(quality[known], kind="stable")[len(known) // 2]]) if len(known) else 0
-    return image, {
-        title: [
-            Told(row, data.kind(image, row), chance)
-            for row, chance in zip(
-                arrays[f"{name}_top"][image].tolist(), arrays[f"{name}_top_probability"][image].tolist(), strict=True
-            )
-        ]
-        for name, title in LISTS.items()
-    }
+    found = {}
+    for name, title in LISTS.items():
+        first: dict[str, Told] = {}
+        for row, chance in zip(
+            *(arrays[f"{name}_{key}"][image].tolist() for key in ("top", "top_probability")), strict=True
+        ):
+            first.setdefault(data.captions.texts[row], Told(row, data.kind(image, row), chance))
+        found[title] = list(first.values())
+    return image, found

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from itm.errors import ProjectError
+from itm.evaluation.commands import evaluate_app
 from itm.grading import Calibrator
 from itm.grading.commands import app
 from itm.grading.texts import idf_hash
@@ -214,3 +216,40 @@ def test_a_fit_that_fails_leaves_nothing(data, tmp_path, words, message):
     with pytest.raises(ProjectError, match=message):
         raise found.exception
     assert not list(tmp_path.iterdir())
+
+
+def test_benchmarks_rank_by_grades(data, tmp_path):
+    """`itm evaluate --grade`: image-to-text ranks are those of the grades, text-to-image ranks do not move."""
+    owners = np.array([int(row["image_id"]) for row in read(data.folder / "captions.csv")])
+    arrays = {**data.arrays, "caption_image_ids": owners}
+    save_file({name: np.ascontiguousarray(each) for name, each in arrays.items()}, tmp_path / "pairs.safetensors")
+    folder = data.folder
+    given = ["--benchmark", "pairs", "--embeddings", str(tmp_path / "pairs.safetensors"), "--normalize"]
+    how = ["--grade", str(folder / "grade.json"), "--captions", str(folder / "captions.csv")]
+
+    def figures(*words, out="metrics.json"):
+        done = CliRunner().invoke(evaluate_app, [*given, *words, "--out", str(tmp_path / out)])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return json.loads((tmp_path / out).read_text())
+
+    plain = figures()
+    found = {at: figures(*how, "--specificity", at) for at in ("0", "1")}
+    owner = dict(zip(data.arrays["caption_ids"].tolist(), owners.tolist(), strict=True))
+    for at, graded in found.items():
+        assert graded["protocol"]["grade"] == {"file": "grade.json", "specificity": float(at)}
+        apply(data, "--top", "10", "--specificity", at)
+        lists = read(folder / "out.csv")
+        hits = [owner[int(row["caption_id"])] == int(row["image_id"]) for row in lists]
+        assert graded["pairs/i2t/r10"] == pytest.approx(np.reshape(hits, (-1, 10)).any(axis=1).mean())
+    assert found["0"]["pairs/i2t/r10"] != found["1"]["pairs/i2t/r10"]
+    for k in (1, 5, 10):
+        assert found["1"][f"pairs/t2i/r{k}"] == plain[f"pairs/t2i/r{k}"]
+    with pytest.raises(ProjectError, match="--grade needs --captions"):
+        figures(*how[:2], out="none.json")
+    with pytest.raises(ProjectError, match="was fitted for the model"):
+        figures(*how, "--model", "another", out="none.json")
+    (tmp_path / "few.csv").write_text("caption_id,text\n50000,a thing\n")
+    with pytest.raises(ProjectError, match=r"few\.csv: 359 caption ids are not in the table"):
+        figures(*how[:3], str(tmp_path / "few.csv"), out="none.json")
+    assert not (tmp_path / "none.json").exists()

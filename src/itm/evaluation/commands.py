@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from itm.vectors import Vectors
+
 evaluate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 compare_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 ensemble_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -57,6 +59,14 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the benchmarks' own files; else ITM_MIRROR and data/raw.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
+    grade: Annotated[Path | None, typer.Option(help="Rank by the grades of this calibrator (`itm grade fit`).")] = None,
+    captions: Annotated[Path | None, typer.Option(help="With --grade: CSV with the columns caption_id, text.")] = None,
+    specificity: Annotated[
+        float, typer.Option(help="With --grade: 0 = what is true; 1 = what says most about the image.")
+    ] = 0.0,
+    grade_model: Annotated[
+        str, typer.Option(help="With --grade: the --model that `itm grade fit` was given.", metavar="NAME")
+    ] = "",
 ) -> None:
     """Evaluate any model, or its embeddings, on published benchmarks.
 
@@ -68,7 +78,7 @@ def evaluate(
 
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
-    from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model
+    from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model, evaluate_vectors
 
     console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]
@@ -86,9 +96,19 @@ def evaluate(
         raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
     options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
     options["protocols"] = protocol or ()
+    if grade is not None and (embeddings is None or captions is None):
+        raise ConfigError(
+            "--grade needs --embeddings FILE and --captions FILE: grades depend on the texts", reason="missing-option"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
-        if embeddings is not None:
+        if grade is not None:
+            assert embeddings is not None
+            assert captions is not None
+            graded = _graded(embeddings, captions, grade, specificity, normalize, grade_model)
+            report = evaluate_vectors(lambda _: graded, names, **{**options, "normalize": False})
+            report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
+        elif embeddings is not None:
             report = evaluate_file(embeddings, names, **options)
         else:
             report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
@@ -100,6 +120,16 @@ def evaluate(
         console.print(f"{name} differs in", *lines, sep="\n  ", markup=False)
     for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
         typer.echo(f"note: {sentence}", err=True)
+
+
+def _graded(embeddings: Path, captions: Path, grade: Path, specificity: float, normalize: bool, model: str) -> Vectors:
+    """Grades in place of the similarities of a file."""
+    from itm.grading.files import graded_vectors
+    from itm.grading.texts import read_captions
+    from itm.vectors import read_vectors
+
+    table = read_captions(captions, images=False)
+    return graded_vectors(read_vectors(embeddings), table, captions, grade, specificity, normalize, model)
 
 
 @compare_app.command()

@@ -83,6 +83,15 @@ def id_hash(ids: NDArray[Any]) -> str:
 Doubles = NDArray[np.float64]
 RECALL_AT = (1, 5, 10)
 _BY_IMAGE = {
+    "grading": (
+        *(
+            f"{at}/{key}"
+            for at in ("specificity_0", "specificity_05", "specificity_1")
+            for key in ("map_at_r", "order")
+        ),
+        *(f"half_truth/{at}" for at in ("similarity", "specificity_0", "specificity_05", "specificity_1")),
+        "probability/set_f1",
+    ),
     "false_negatives": ("order/level", "order/descriptiveness"),
     "hierarcaps": (
         "tau_d",

@@ -10,9 +10,6 @@ import typer
 
 if TYPE_CHECKING:
     from itm.config.data import ScoreParameters
-    from itm.grading.texts import Ids
-    from itm.metrics.scorer import Scorer
-    from itm.vectors import Vectors
 
 app = typer.Typer(
     add_completion=False,
@@ -46,10 +43,11 @@ def fit(
     model: Model = "",
     anchor: Annotated[
         float, typer.Option(help="Quantile of own similarities at which a caption counts as certainly true.")
-    ] = 0.5,
+    ] = 0.9,
     seed: Annotated[int, typer.Option(help="Seed of the sample of pairs.", min=0)] = 0,
 ) -> None:
     """Fit a calibrator on images and their captions: dev data, never what is reported."""
+    from itm.grading.files import beside, similarities
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import describe, fit_idf, idf_hash, read_captions
     from itm.text.tables import read_idf, write_idf
@@ -59,7 +57,7 @@ def fit(
     vectors = read_vectors(embeddings)
     words = read_idf(idf) if idf is not None else fit_idf(table, _score_parameters(params))
     d = describe(table.texts, words)
-    scorer, identity = _scorer(vectors, table.caption_ids, normalize, model)
+    scorer, identity = similarities(vectors, table.caption_ids, normalize, model)
     assert table.image_ids is not None
     owners = vectors.places("image", table.image_ids)
     found = fit_calibrator(scorer, owners, d, model=identity, idf=idf_hash(words), anchor=anchor, seed=seed)
@@ -100,19 +98,17 @@ def apply(
     import numpy as np
 
     from itm.data.files import atomic_path
-    from itm.grading.calibrator import Calibrator
+    from itm.grading.files import open_grade, similarities
     from itm.grading.scorer import Graded
-    from itm.grading.texts import describe, idf_hash, read_captions, read_pairs
+    from itm.grading.texts import describe, read_captions, read_pairs
     from itm.metrics.top import top_items
-    from itm.text.tables import read_idf
     from itm.vectors import read_vectors
 
-    found = Calibrator.load(grade)
+    found, words = open_grade(grade, idf=idf)
     table = read_captions(captions, images=False)
-    words = read_idf(idf or beside(grade))
     vectors = read_vectors(embeddings)
-    scorer, identity = _scorer(vectors, table.caption_ids, normalize, model)
-    found.check(identity, idf_hash(words), str(grade))
+    scorer, identity = similarities(vectors, table.caption_ids, normalize, model)
+    found.check(identity, found.idf, str(grade))
     d = describe(table.texts, words)
     graded = Graded(scorer, found, d, specificity)
     image_ids = vectors.ids("image")
@@ -141,31 +137,7 @@ def apply(
     typer.echo(f"{out}: {len(rows)} pairs of {scorer.shape[0]} images and {scorer.shape[1]} captions")
 
 
-def beside(grade: Path) -> Path:
-    """Where the idf table of a calibrator lies."""
-    return grade.with_suffix(".idf.parquet")
-
-
 def _score_parameters(path: Path) -> ScoreParameters:
     from itm.config import load
 
     return load(path).score
-
-
-def _scorer(vectors: Vectors, caption_ids: Ids, normalize: bool, name: str) -> tuple[Scorer, str]:
-    """The similarities of all images of a file with these captions, and what they are called in a calibrator."""
-    import numpy as np
-
-    from itm.vectors import Gallery, read_similarity
-
-    gallery = Gallery(vectors.ids("image"), caption_ids, np.zeros(len(caption_ids), np.int64))
-    similarity = read_similarity(vectors, gallery, normalize)
-    for each in ("image", "caption"):
-        vectors.count(each)  # says which is missing
-    for sentence in vectors.assumed:
-        typer.echo(f"note: {sentence}", err=True)
-    kind = "scores of pairs"
-    if similarity.image is not None:
-        width = similarity.image.shape[1]
-        kind = f"{width} dimensions {'scaled to unit length' if normalize else 'as given'}"
-    return similarity.pairs(), f"{name}: {kind}" if name else kind

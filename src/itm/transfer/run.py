@@ -13,7 +13,7 @@ from typing import Any
 from itm.config import BENCHMARK_NAMES, Parameters
 from itm.config.model import TowersParameters
 from itm.data.files import read_json, write_json
-from itm.data.layout import DESCRIPTION_VECTORS, IMAGE_FEATURES, IMAGES, MODEL_CARD, TEXT_FEATURES
+from itm.data.layout import DESCRIPTION_VECTORS, EMBEDDINGS, IMAGE_FEATURES, IMAGES, MODEL_CARD, TEXT_FEATURES
 from itm.descriptions.vectors import write_description_vectors
 from itm.encode import compute_features, encode_split, write_embeddings
 from itm.errors import ConfigError, ModelError, nearest
@@ -99,7 +99,7 @@ class Transfer:
         options = self.parameters.encode.model_copy(update={"split": self.split})
         threads = self.parameters.train.threads
         found = encode_split(model, self.clean, features, place, options, threads, self.device)
-        write_embeddings(place, found, {"method": card["name"], "seed": card["seed"], "split": self.split})
+        write_embeddings(place / EMBEDDINGS, found, {"method": card["name"], "seed": card["seed"], "split": self.split})
         return read_embeddings(place)
 
     def _features_of(self, towers: TowersParameters, card: dict[str, Any]) -> Path:

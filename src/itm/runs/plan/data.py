@@ -135,8 +135,10 @@ def _arrays(parameters: Parameters, models: Models, images: int | None, runs: in
     if sizes is None:
         yield Line("embeddings", None, "the number of images is unknown")
         return
-    shown = sum(
-        size for split, size in sizes.items() if split not in {"train", "dev", "test"} - {parameters.encode.split}
+    evaluated = parameters.encode.split
+    # dev by itself as well, for the grade
+    shown = sizes.get("dev", 0) + sum(
+        size for split, size in sizes.items() if split not in {"train", "dev", "test"} - {evaluated}
     )
     rows = shown * (1 + CAPTIONS_AN_IMAGE)
     width = parameters.embedding.dimension
@@ -144,7 +146,7 @@ def _arrays(parameters: Parameters, models: Models, images: int | None, runs: in
     pairwise = [name for name in parameters.methods if parameters.method[name].similarity.type == "esl_token"]
     size = 4 * runs * rows * width
     if pairwise:
-        pairs = sizes[parameters.encode.split] ** 2 * CAPTIONS_AN_IMAGE
+        pairs = (sizes[evaluated] ** 2 + sizes.get("dev", 0) ** 2) * CAPTIONS_AN_IMAGE
         size += 4 * pairs * len(pairwise) * len(parameters.seeds)
         basis += f"; scores of {pairs:,} pairs for {', '.join(pairwise)}"
     yield Line("embeddings", size, basis)

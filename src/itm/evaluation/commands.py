@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,11 +21,36 @@ def evaluate(
         list[str], typer.Option(help="Benchmark; may be given several times. `list` shows what exists.", metavar="NAME")
     ],
     embeddings: Annotated[
-        Path | None, typer.Option(help="Embeddings with ids, .safetensors or .npz; docs/metrics.md has the format.")
+        Path | None,
+        typer.Option(
+            help="Embeddings: .safetensors, .npz, .parquet, a folder of .npy; docs/metrics.md has the format."
+        ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model instead: open_clip:NAME:TAG, hf:PATH, st:PATH, or a trained model's folder."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder or archive of the photos, for --model.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder where a model's embeddings are kept. Default: .itm/embeddings")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where a model computes: cpu, cuda, mps.")] = "cpu",
+    items: Annotated[
+        bool, typer.Option("--items", help="Only list ids, photos and texts of the benchmarks, in order, as CSV.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write metrics.json here.")] = None,
     ranks: Annotated[
         Path | None, typer.Option(help="Write per-query values (Parquet) here, for `itm compare`.")
+    ] = None,
+    trec: Annotated[
+        Path | None, typer.Option(help="Write TREC runs and judgements into this folder, for other evaluators.")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also the figures of another evaluation of COCO and Flickr30K, and why they differ: clip_benchmark, "
+            "mteb, karpathy; may be given several times."
+        ),
     ] = None,
     normalize: Annotated[bool, typer.Option(help="Scale embeddings to unit length first.")] = False,
     annotations: Annotated[
@@ -33,12 +58,17 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
 ) -> None:
-    """Evaluate embeddings of any model on published benchmarks."""
+    """Evaluate any model, or its embeddings, on published benchmarks.
+
+    Example: `itm evaluate --model open_clip:ViT-B-32:openai --benchmark hierarcaps --images photos`.
+    """
+    import warnings
+
     from rich.console import Console
 
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
-    from itm.evaluation.published import BENCHMARKS, evaluate_file
+    from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model
 
     console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]
@@ -47,11 +77,29 @@ def evaluate(
             console.print(f"[bold]{name}[/bold]  {text}")
         console.print(_quoted_table())
         return
-    if embeddings is None:
-        raise ConfigError("--embeddings FILE is needed", reason="missing-option")
-    report = evaluate_file(embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
+    if items:
+        _print_items(names, annotations)
+        return
+    if (embeddings is None) == (model is None):
+        raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
+    if model is None and (images, keep, device) != (None, None, "cpu"):
+        raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
+    options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
+    options["protocols"] = protocol or ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
+        if embeddings is not None:
+            report = evaluate_file(embeddings, names, **options)
+        else:
+            report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
+    if trec is not None:
+        report.write_trec(trec)
     report.write(out, ranks)
     console.print(*metric_lines(report.metrics), sep="\n", markup=False)
+    for name, lines in report.protocol.get("other_protocols", {}).items():
+        console.print(f"{name} differs in", *lines, sep="\n  ", markup=False)
+    for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
+        typer.echo(f"note: {sentence}", err=True)
 
 
 @compare_app.command()
@@ -138,6 +186,20 @@ def ensemble(
     )
     console = Console(highlight=False)
     console.print(*metric_lines(metrics), sep="\n", markup=False)
+
+
+def _print_items(names: list[str], annotations: Path | None) -> None:
+    """The items of each gallery once, as CSV."""
+    import csv
+    import sys
+
+    from itm.evaluation.published.items import read_items
+
+    found = {items.gallery: items for items in (read_items(name, annotations) for name in names)}
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(("gallery", "kind", "id", "item"))
+    for gallery, items in found.items():
+        table.writerows((gallery, *row) for row in items.rows())
 
 
 def _quoted_table() -> Table:

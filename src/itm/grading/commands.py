@@ -154,11 +154,18 @@ def _score_parameters(path: Path) -> ScoreParameters:
 
 def _scorer(vectors: Vectors, caption_ids: Ids, normalize: bool, name: str) -> tuple[Scorer, str]:
     """The similarities of all images of a file with these captions, and what they are called in a calibrator."""
-    from itm.vectors import read_similarity
+    import numpy as np
 
-    similarity = read_similarity(vectors, vectors.ids("image"), caption_ids, normalize)
+    from itm.vectors import Gallery, read_similarity
+
+    gallery = Gallery(vectors.ids("image"), caption_ids, np.zeros(len(caption_ids), np.int64))
+    similarity = read_similarity(vectors, gallery, normalize)
+    for each in ("image", "caption"):
+        vectors.count(each)  # says which is missing
+    for sentence in vectors.assumed:
+        typer.echo(f"note: {sentence}", err=True)
     kind = "scores of pairs"
-    if similarity.embeddings is not None:
-        width = similarity.embeddings[0].shape[1]
+    if similarity.image is not None:
+        width = similarity.image.shape[1]
         kind = f"{width} dimensions {'scaled to unit length' if normalize else 'as given'}"
     return similarity.pairs(), f"{name}: {kind}" if name else kind

@@ -138,7 +138,7 @@ def test_subset_list(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "data/subsets/flickr8k-mini.txt"
     file.parent.mkdir(parents=True)
-    with pytest.raises(DataError, match=r"flickr8k-mini.txt: no such subset list; restore it from git"):
+    with pytest.raises(DataError, match=r"flickr8k-mini.txt: no such file; restore it from git"):
         read("flickr8k", tmp_path, mini)
     file.write_text("train 0_x.jpg\ndev 9_x.jpg\nnonsense\n")
     with pytest.raises(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itm.data.annotations import text_of
 from itm.data.archives import Archive
 from itm.data.decode import SUFFIXES
 from itm.errors import DataError, first_few
@@ -199,19 +200,6 @@ def _no_columns(path: Path, names: list[str]) -> DataError:
 
 
 def _text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 where it begins so.
-
-    Raises:
-        DataError: it is in neither.
-    """
-    content = path.read_bytes()
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return content.decode(encoding).replace("\0", "")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}, line {line}: not {encoding.removesuffix('-sig').upper()}; save the table as UTF-8 (in Excel: CSV "
-            "UTF-8)",
-            reason="encoding",
-        ) from None
+    """The text of a table, without the null characters that no caption needs."""
+    remedy = "save the table as UTF-8 (in Excel: CSV UTF-8)"
+    return text_of(path.read_bytes(), str(path), remedy).replace("\0", "")

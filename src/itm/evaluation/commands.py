@@ -34,24 +34,22 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
 ) -> None:
     """Evaluate embeddings of any model on published benchmarks."""
-    from rich.console import Console
-
+    from itm.console import console
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
     from itm.evaluation.published import BENCHMARKS, evaluate_file
 
-    console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]
     if names == ["list"]:
         for name, text in BENCHMARKS.items():
-            console.print(f"[bold]{name}[/bold]  {text}")
-        console.print(_quoted_table())
+            console().print(f"{name}  {text}")
+        console().print(_quoted_table())
         return
     if embeddings is None:
         raise ConfigError("--embeddings FILE is needed", reason="missing-option")
     report = evaluate_file(embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
+    console().print(*metric_lines(report.metrics), sep="\n")
     report.write(out, ranks)
-    console.print(*metric_lines(report.metrics), sep="\n", markup=False)
 
 
 @compare_app.command()
@@ -70,35 +68,32 @@ def compare(
 
     Queries are paired, and resampled image by image; with several seeds the interval draws seeds as well.
     """
-    from rich.console import Console
-    from rich.table import Table
-
+    from itm.console import console, table
     from itm.data.files import write_json
     from itm.evaluation.compare import compare as run
 
     rows = run(a, b, metric or ("*",), samples=samples, level=level, seed=seed)
-    if out is not None:
-        write_json(out, [row.to_json() for row in rows])
-    table = Table(
-        "metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p", box=None
-    )
-    for row in rows:
-        found = row.comparison
-        table.add_row(
+    shown = [
+        (
             row.metric,
             f"{row.a:.4f}",
             f"{row.b:.4f}",
-            f"{found.difference:+.4f}",
-            f"{found.low:+.4f} to {found.high:+.4f}",
-            f"{found.effect:+.2f}",
-            *("–" if p is None else f"{p:.4f}" for p in (found.p, row.holm_p, found.wilcoxon_p)),
+            f"{row.comparison.difference:+.4f}",
+            f"{row.comparison.low:+.4f} to {row.comparison.high:+.4f}",
+            f"{row.comparison.effect:+.2f}",
+            *("–" if p is None else f"{p:.4f}" for p in (row.comparison.p, row.holm_p, row.comparison.wilcoxon_p)),
         )
-    console = Console(highlight=False)
-    console.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)", markup=False)
-    console.print(table)
-    console.print(
+        for row in rows
+    ]
+    columns = ("metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p")
+    printed = console()
+    printed.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)")
+    printed.print(table(columns, shown))
+    printed.print(
         "p: two-sided sign-flip permutation by image; effect: mean difference in its standard deviations (d_z)"
     )
+    if out is not None:
+        write_json(out, [row.to_json() for row in rows])
 
 
 @ensemble_app.command()
@@ -121,9 +116,8 @@ def ensemble(
 
     Example: `itm ensemble embeddings/esl-global/seed0 embeddings/esl-global-adaptive/seed0`.
     """
-    from rich.console import Console
-
     from itm.config import load
+    from itm.console import console
     from itm.evaluation.ensemble import evaluate_runs
     from itm.evaluation.keys import metric_lines
 
@@ -136,16 +130,14 @@ def ensemble(
         evaluations=evaluations,
         out=out,
     )
-    console = Console(highlight=False)
-    console.print(*metric_lines(metrics), sep="\n", markup=False)
+    console().print(*metric_lines(metrics), sep="\n")
 
 
 def _quoted_table() -> Table:
-    from rich.table import Table
-
+    from itm.console import table
     from itm.evaluation.published.quoted import QUOTED
 
-    table = Table("benchmark", "model", "numbers as printed", "source", title="quoted, not measured here", box=None)
+    rows = []
     for row in QUOTED:
         recalls: dict[str, list[tuple[str, str]]] = {}
         for key, value in row.values.items():
@@ -159,5 +151,5 @@ def _quoted_table() -> Table:
             for name, pairs in recalls.items()
         ]
         numbers = "\n".join(lines)
-        table.add_row(row.benchmark, row.model, numbers, f"quoted: {row.source}")
-    return table
+        rows.append((row.benchmark, row.model, numbers, f"quoted: {row.source}"))
+    return table(("benchmark", "model", "numbers as printed", "source"), rows, title="quoted, not measured here")

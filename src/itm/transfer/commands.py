@@ -33,9 +33,8 @@ def transfer(
 
     Example: `itm transfer models/clip/seed0 models/vsd/seed0 --data ../scenes/data --benchmark false_negatives`.
     """
-    from rich.console import Console
-
     from itm.config import load
+    from itm.console import console
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
     from itm.pipeline.devices import device as pick_device
@@ -56,12 +55,9 @@ def transfer(
             evaluations=evaluations,
             out=out,
         )
-    console = Console(highlight=False)
+    printed = console()
     seen = "not known" if found["seen_in_training"] is None else found["seen_in_training"]
-    console.print(
-        f"{data}, {split}: {found['images']} images, {found['captions']} captions; seen in training: {seen}",
-        markup=False,
-    )
+    printed.print(f"{data}, {split}: {found['images']} images, {found['captions']} captions; seen in training: {seen}")
     for model, metrics in found["runs"].items():
-        console.print(f"\n{model}", markup=False)
-        console.print(*metric_lines(metrics), sep="\n", markup=False)
+        printed.print(f"\n{model}")
+        printed.print(*metric_lines(metrics), sep="\n")

@@ -35,9 +35,10 @@ def report(
     from itm.comparison.page import data_claim, to_html
     from itm.config.presets import project_root
     from itm.console import console
-    from itm.data.files import atomic_path
+    from itm.data.files import atomic_path, check_outputs
     from itm.pipeline.revisions import changed_code, read_revision
 
+    check_outputs(out)
     root = project_root()
     first, second = (read_revision(root, name) for name in compare)
     changes = compare_revisions(first, second, samples=samples)

@@ -39,11 +39,12 @@ def diagnose(
     from itm.config import load
     from itm.config.losses import DitmParameters
     from itm.console import console
-    from itm.data.files import write_json
+    from itm.data.files import check_outputs, write_json
     from itm.diagnosis.pairs import diagnose as run
     from itm.errors import ConfigError
     from itm.training.dataset import describe_split
 
+    check_outputs(out)
     parameters = load(params)
     found: list[Diagnosis] = []
     for name in methods:

@@ -35,6 +35,7 @@ def evaluate(
 ) -> None:
     """Evaluate embeddings of any model on published benchmarks."""
     from itm.console import console
+    from itm.data.files import check_outputs, mirror_folder
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
     from itm.evaluation.published import BENCHMARKS, evaluate_file
@@ -47,6 +48,9 @@ def evaluate(
         return
     if embeddings is None:
         raise ConfigError("--embeddings FILE is needed", reason="missing-option")
+    check_outputs(out, ranks)
+    if annotations is None:
+        mirror_folder()  # one that cannot be read is said before the work
     report = evaluate_file(embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
     console().print(*metric_lines(report.metrics), sep="\n")
     report.write(out, ranks)
@@ -69,9 +73,10 @@ def compare(
     Queries are paired, and resampled image by image; with several seeds the interval draws seeds as well.
     """
     from itm.console import console, table
-    from itm.data.files import write_json
+    from itm.data.files import check_outputs, write_json
     from itm.evaluation.compare import compare as run
 
+    check_outputs(out)
     rows = run(a, b, metric or ("*",), samples=samples, level=level, seed=seed)
     shown = [
         (
@@ -118,19 +123,22 @@ def ensemble(
     """
     from itm.config import load
     from itm.console import console
+    from itm.data.files import check_outputs
     from itm.evaluation.ensemble import evaluate_runs
     from itm.evaluation.keys import metric_lines
+    from itm.evaluation.result import write_together
 
-    metrics = evaluate_runs(
+    check_outputs(out, evaluations and evaluations / "seed")
+    metrics, results = evaluate_runs(
         runs,
         load(),
         benchmark or (),
         (clean, scored),
         standardise=standardise,
-        evaluations=evaluations,
-        out=out,
+        evaluations=evaluations or Path(),
     )
     console().print(*metric_lines(metrics), sep="\n")
+    write_together(results if evaluations else {}, metrics, out)
 
 
 def _quoted_table() -> Table:

@@ -7,6 +7,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import read_npz, write_json, write_npz
+from itm.data.files import atomic_path, read_npz, write_json, write_npz
 from itm.errors import DataError, first_few
 from itm.parse import parse_json
 
@@ -39,6 +40,15 @@ def write_result(result: Result, metrics: Path, per_query: Path, digits: int) ->
     """Write the metrics as JSON, rounded, and the per-query arrays with the protocol as .npz."""
     write_per_query(result, per_query)
     write_json(metrics, rounded(result.metrics, digits))
+
+
+def write_together(results: Mapping[Path, Result], metrics: Any = None, out: Path | None = None) -> None:
+    """Write per-query values by file, and metrics where `out` names one: all of them, or none where one cannot be."""
+    with ExitStack() as files:
+        for path, result in results.items():
+            write_per_query(result, files.enter_context(atomic_path(path)))
+        if out is not None:
+            write_json(files.enter_context(atomic_path(out)), metrics)
 
 
 def write_per_query(result: Result, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,11 +51,13 @@ def fit(
     seed: Annotated[int, typer.Option(help="Seed of the sample of pairs.", min=0)] = 0,
 ) -> None:
     """Fit a calibrator on images and their captions: dev data, never what is reported."""
+    from itm.data.files import atomic_path, check_outputs
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import describe, fit_idf, idf_hash, read_captions
     from itm.text.tables import read_idf, write_idf
     from itm.vectors import read_vectors
 
+    check_outputs(out, beside(out) if idf is None else None)
     table = read_captions(captions, images=True)
     vectors = read_vectors(embeddings)
     words = read_idf(idf) if idf is not None else fit_idf(table, _score_parameters(params))
@@ -63,14 +66,15 @@ def fit(
     assert table.image_ids is not None
     owners = vectors.places("image", table.image_ids)
     found = fit_calibrator(scorer, owners, d, model=identity, idf=idf_hash(words), anchor=anchor, seed=seed)
-    if idf is None:
-        write_idf(beside(out), words, words.words)
-        typer.echo(f"{beside(out)}: idf of {len(words.words)} words of these captions")
-    found.save(out)
     typer.echo(f"{out}: fitted on {found.facts['captions']} captions of {found.facts['images']} images")
     typer.echo("descriptiveness: share of images that such a caption fits")
     for knot, share in zip(found.knots.tolist(), found.prior(found.knots).tolist(), strict=True):
         typer.echo(f"{knot:15.2f}: {share:.2%}")
+    with ExitStack() as files:
+        if idf is None:
+            write_idf(files.enter_context(atomic_path(beside(out))), words, words.words)
+            typer.echo(f"{beside(out)}: idf of {len(words.words)} words of these captions")
+        found.save(files.enter_context(atomic_path(out)))
 
 
 @app.command()
@@ -99,7 +103,7 @@ def apply(
     """
     import numpy as np
 
-    from itm.data.files import atomic_path
+    from itm.data.files import atomic_path, check_outputs
     from itm.grading.calibrator import Calibrator
     from itm.grading.scorer import Graded
     from itm.grading.texts import describe, idf_hash, read_captions, read_pairs
@@ -107,6 +111,7 @@ def apply(
     from itm.text.tables import read_idf
     from itm.vectors import read_vectors
 
+    check_outputs(out)
     found = Calibrator.load(grade)
     table = read_captions(captions, images=False)
     words = read_idf(idf or beside(grade))

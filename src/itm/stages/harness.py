@@ -16,8 +16,8 @@ from typing import Any, Self
 import typer
 
 from itm.config import load
-from itm.errors import ConfigError, ProjectError
-from itm.faults import disk_fault
+from itm.errors import ConfigError
+from itm.faults import message_of
 from itm.pipeline.presence import present
 from itm.pipeline.processes import end_with_runner
 from itm.pipeline.provenance import write_record
@@ -48,7 +48,7 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
 
 @contextmanager
 def guarded(name: str) -> Iterator[None]:
-    """End the process with status 1 and one message on a `ProjectError`, and when the disk refuses a file.
+    """End the process with status 1 and one message on what a user or the machine can mend.
 
     The process also ends when the runner that started it is gone: see `itm.pipeline.processes`.
     """
@@ -57,8 +57,7 @@ def guarded(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        message = str(error) if isinstance(error, ProjectError) else disk_fault(error)
-        if message is None:
+        if (message := message_of(error)) is None:
             raise
         logging.getLogger(name).debug("stopped", exc_info=True)
         print(f"itm {name}: {message}", file=sys.stderr)

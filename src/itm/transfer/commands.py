@@ -35,16 +35,19 @@ def transfer(
     """
     from itm.config import load
     from itm.console import console
+    from itm.data.files import check_outputs
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
+    from itm.evaluation.result import write_together
     from itm.pipeline.devices import device as pick_device
     from itm.transfer.run import transfer as run
 
     if split not in ("test", "dev"):
         raise ConfigError(f"--split {split}: must be test or dev", reason="unknown-split")
+    check_outputs(out, evaluations and evaluations / "seed")
     parameters = load(params)
     with pick_device(parameters.device) as device:
-        found = run(
+        found, results = run(
             models,
             data,
             source,
@@ -52,8 +55,7 @@ def transfer(
             benchmark or ["retrieval"],
             device,
             split=split,
-            evaluations=evaluations,
-            out=out,
+            evaluations=evaluations or Path(),
         )
     printed = console()
     seen = "not known" if found["seen_in_training"] is None else found["seen_in_training"]
@@ -61,3 +63,4 @@ def transfer(
     for model, metrics in found["runs"].items():
         printed.print(f"\n{model}")
         printed.print(*metric_lines(metrics), sep="\n")
+    write_together(results if evaluations else {}, found, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,19 +56,22 @@ class Report:
         return {**values, "protocol": self.protocol}
 
     def write(self, metrics: Path | None, ranks: Path | None) -> None:
-        """Write metrics.json and ranks.parquet, where a path is given."""
-        if metrics is not None:
-            write_json(metrics, self.to_json())
-        if ranks is not None:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+        """Write metrics.json and ranks.parquet, where a path is given: both, or neither where one cannot be."""
+        with ExitStack() as files:
+            if metrics is not None:
+                write_json(files.enter_context(atomic_path(metrics)), self.to_json())
+            if ranks is not None:
+                self._write_ranks(files.enter_context(atomic_path(ranks)))
 
-            sizes = [len(values) for *_, values in self.columns]
-            table = {
-                name: pa.array(np.repeat([column[at] for column in self.columns], sizes)).dictionary_encode()
-                for at, name in enumerate(("benchmark", "task", "metric"))
-            }
-            for at, name in ((3, "query_id"), (4, "group_id"), (5, "value")):
-                table[name] = pa.array(np.concatenate([column[at] for column in self.columns]))
-            with atomic_path(ranks) as temporary:
-                pq.write_table(pa.table(table), temporary, compression="zstd")
+    def _write_ranks(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sizes = [len(values) for *_, values in self.columns]
+        table = {
+            name: pa.array(np.repeat([column[at] for column in self.columns], sizes)).dictionary_encode()
+            for at, name in enumerate(("benchmark", "task", "metric"))
+        }
+        for at, name in ((3, "query_id"), (4, "group_id"), (5, "value")):
+            table[name] = pa.array(np.concatenate([column[at] for column in self.columns]))
+        pq.write_table(pa.table(table), path, compression="zstd")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from itm.console import write_anything
 from itm.errors import ConfigError, ProjectError, nearest
 from itm.faults import message_of
 
@@ -243,6 +244,7 @@ _forward("explore", "itm.explore.commands", "explore_app", "See graded matches i
 
 def main() -> None:
     """Run the command line; what a user or the machine can mend is one message without a traceback, and status 1."""
+    write_anything()
     try:
         app()
     except Exception as error:
@@ -260,25 +262,19 @@ def _print_names(names: dict[str, str]) -> None:
 
 
 def _print_changes(changed: list[Any], name: str, check: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from itm.console import console, table
 
-    console = Console(highlight=False)
     if not changed:
-        console.print(f"params.yaml holds preset {name} already; no parameter changed")
+        console().print(f"params.yaml holds preset {name} already; no parameter changed")
         return
-    table = Table("parameter", "old", "new", title=None, box=None, pad_edge=False)
-    for change in changed:
-        table.add_row(change.key, *(_shown(value) for value in (change.old, change.new)))
-    console.print(table, markup=False)
+    rows = [(change.key, _shown(change.old), _shown(change.new)) for change in changed]
+    console().print(table(("parameter", "old", "new"), rows))
     verb = "would change" if check else "changed"
-    console.print(f"{len(changed)} parameter{'s' * (len(changed) > 1)} {verb} in params.yaml")
+    console().print(f"{len(changed)} parameter{'s' * (len(changed) > 1)} {verb} in params.yaml")
 
 
-def _shown(value: Any) -> Any:
-    from rich.text import Text
-
-    return Text("-" if value is None else f"[{', '.join(map(str, value))}]" if isinstance(value, list) else repr(value))
+def _shown(value: Any) -> str:
+    return "-" if value is None else f"[{', '.join(map(str, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _raw_parameters(path: Path) -> dict[str, Any]:

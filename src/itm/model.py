@@ -173,7 +173,7 @@ class Model:
 
     @cached_property
     def _grade(self) -> Grade:
-        return grade_of(self.folder, self.hash)
+        return grade_of(Path(self.folder), self.hash)
 
     @torch.inference_mode()
     def _encode(

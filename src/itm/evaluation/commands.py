@@ -74,18 +74,17 @@ def evaluate(
     """
     import warnings
 
-    from rich.console import Console
-
+    from itm.console import console
+    from itm.data.files import check_outputs, mirror_folder
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
     from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model, evaluate_vectors
 
-    console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]
     if names == ["list"]:
         for name, text in BENCHMARKS.items():
-            console.print(f"[bold]{name}[/bold]  {text}")
-        console.print(_quoted_table())
+            console().print(f"{name}  {text}")
+        console().print(_quoted_table())
         return
     if items:
         _print_items(names, annotations)
@@ -94,6 +93,9 @@ def evaluate(
         raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
     if model is None and (images, keep, device) != (None, None, "cpu"):
         raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
+    check_outputs(out, ranks)
+    if annotations is None:
+        mirror_folder()  # one that cannot be read is said before the work
     options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
     options["protocols"] = protocol or ()
     if grade is not None and (embeddings is None or captions is None):
@@ -112,14 +114,14 @@ def evaluate(
             report = evaluate_file(embeddings, names, **options)
         else:
             report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
-    if trec is not None:
-        report.write_trec(trec)
-    report.write(out, ranks)
-    console.print(*metric_lines(report.metrics), sep="\n", markup=False)
+    console().print(*metric_lines(report.metrics), sep="\n")
     for name, lines in report.protocol.get("other_protocols", {}).items():
-        console.print(f"{name} differs in", *lines, sep="\n  ", markup=False)
+        console().print(f"{name} differs in", *lines, sep="\n  ")
     for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
         typer.echo(f"note: {sentence}", err=True)
+    report.write(out, ranks)
+    if trec is not None:
+        report.write_trec(trec)
 
 
 def _graded(embeddings: Path, captions: Path, grade: Path, specificity: float, normalize: bool, model: str) -> Vectors:
@@ -148,35 +150,33 @@ def compare(
 
     Queries are paired, and resampled image by image; with several seeds the interval draws seeds as well.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    from itm.data.files import write_json
+    from itm.console import console, table
+    from itm.data.files import check_outputs, write_json
     from itm.evaluation.compare import compare as run
 
+    check_outputs(out)
     rows = run(a, b, metric or ("*",), samples=samples, level=level, seed=seed)
-    if out is not None:
-        write_json(out, [row.to_json() for row in rows])
-    table = Table(
-        "metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p", box=None
-    )
-    for row in rows:
-        found = row.comparison
-        table.add_row(
+    shown = [
+        (
             row.metric,
             f"{row.a:.4f}",
             f"{row.b:.4f}",
-            f"{found.difference:+.4f}",
-            f"{found.low:+.4f} to {found.high:+.4f}",
-            f"{found.effect:+.2f}",
-            *("–" if p is None else f"{p:.4f}" for p in (found.p, row.holm_p, found.wilcoxon_p)),
+            f"{row.comparison.difference:+.4f}",
+            f"{row.comparison.low:+.4f} to {row.comparison.high:+.4f}",
+            f"{row.comparison.effect:+.2f}",
+            *("–" if p is None else f"{p:.4f}" for p in (row.comparison.p, row.holm_p, row.comparison.wilcoxon_p)),
         )
-    console = Console(highlight=False)
-    console.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)", markup=False)
-    console.print(table)
-    console.print(
+        for row in rows
+    ]
+    columns = ("metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p")
+    printed = console()
+    printed.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)")
+    printed.print(table(columns, shown))
+    printed.print(
         "p: two-sided sign-flip permutation by image; effect: mean difference in its standard deviations (d_z)"
     )
+    if out is not None:
+        write_json(out, [row.to_json() for row in rows])
 
 
 @ensemble_app.command()
@@ -199,23 +199,24 @@ def ensemble(
 
     Example: `itm ensemble embeddings/esl-global/seed0 embeddings/esl-global-adaptive/seed0`.
     """
-    from rich.console import Console
-
     from itm.config import load
+    from itm.console import console
+    from itm.data.files import check_outputs
     from itm.evaluation.ensemble import evaluate_runs
     from itm.evaluation.keys import metric_lines
+    from itm.evaluation.result import write_together
 
-    metrics = evaluate_runs(
+    check_outputs(out, evaluations and evaluations / "seed")
+    metrics, results = evaluate_runs(
         runs,
         load(),
         benchmark or (),
         (clean, scored),
         standardise=standardise,
-        evaluations=evaluations,
-        out=out,
+        evaluations=evaluations or Path(),
     )
-    console = Console(highlight=False)
-    console.print(*metric_lines(metrics), sep="\n", markup=False)
+    console().print(*metric_lines(metrics), sep="\n")
+    write_together(results if evaluations else {}, metrics, out)
 
 
 def _print_items(names: list[str], annotations: Path | None) -> None:
@@ -233,11 +234,10 @@ def _print_items(names: list[str], annotations: Path | None) -> None:
 
 
 def _quoted_table() -> Table:
-    from rich.table import Table
-
+    from itm.console import table
     from itm.evaluation.published.quoted import QUOTED
 
-    table = Table("benchmark", "model", "numbers as printed", "source", title="quoted, not measured here", box=None)
+    rows = []
     for row in QUOTED:
         recalls: dict[str, list[tuple[str, str]]] = {}
         for key, value in row.values.items():
@@ -251,5 +251,5 @@ def _quoted_table() -> Table:
             for name, pairs in recalls.items()
         ]
         numbers = "\n".join(lines)
-        table.add_row(row.benchmark, row.model, numbers, f"quoted: {row.source}")
-    return table
+        rows.append((row.benchmark, row.model, numbers, f"quoted: {row.source}"))
+    return table(("benchmark", "model", "numbers as printed", "source"), rows, title="quoted, not measured here")

@@ -47,12 +47,14 @@ def fit(
     seed: Annotated[int, typer.Option(help="Seed of the sample of pairs.", min=0)] = 0,
 ) -> None:
     """Fit a calibrator on images and their captions: dev data, never what is reported."""
+    from itm.data.files import check_outputs, together
     from itm.grading.files import beside, similarities
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import describe, fit_idf, idf_hash, read_captions
     from itm.text.tables import read_idf, write_idf
     from itm.vectors import read_vectors
 
+    check_outputs(out, beside(out) if idf is None else None)
     table = read_captions(captions, images=True)
     vectors = read_vectors(embeddings)
     words = read_idf(idf) if idf is not None else fit_idf(table, _score_parameters(params))
@@ -61,14 +63,15 @@ def fit(
     assert table.image_ids is not None
     owners = vectors.places("image", table.image_ids)
     found = fit_calibrator(scorer, owners, d, model=identity, idf=idf_hash(words), anchor=anchor, seed=seed)
-    if idf is None:
-        write_idf(beside(out), words, words.words)
-        typer.echo(f"{beside(out)}: idf of {len(words.words)} words of these captions")
-    found.save(out)
     typer.echo(f"{out}: fitted on {found.facts['captions']} captions of {found.facts['images']} images")
     typer.echo("descriptiveness: share of images that such a caption fits")
     for knot, share in zip(found.knots.tolist(), found.prior(found.knots).tolist(), strict=True):
         typer.echo(f"{knot:15.2f}: {share:.2%}")
+    with together():
+        if idf is None:
+            write_idf(beside(out), words, words.words)
+            typer.echo(f"{beside(out)}: idf of {len(words.words)} words of these captions")
+        found.save(out)
 
 
 @app.command()
@@ -97,13 +100,14 @@ def apply(
     """
     import numpy as np
 
-    from itm.data.files import atomic_path
+    from itm.data.files import atomic_path, check_outputs
     from itm.grading.files import open_grade, similarities
     from itm.grading.scorer import Graded
     from itm.grading.texts import describe, read_captions, read_pairs
     from itm.metrics.top import top_items
     from itm.vectors import read_vectors
 
+    check_outputs(out)
     found, words = open_grade(grade, idf=idf)
     table = read_captions(captions, images=False)
     vectors = read_vectors(embeddings)

@@ -27,12 +27,14 @@ def index(
 
     Linked folders are followed. Broken photos are listed and left out; whatever else lies there is counted.
     """
+    from itm.data.files import check_outputs
     from itm.data.progress import counted
     from itm.errors import printable
     from itm.index.gallery import cores, counts_text, embed_gallery, open_gallery
     from itm.index.vectors import Facts, write_index
     from itm.model import open_searchable
 
+    check_outputs(out)
     threads = threads or cores()
     gallery = open_gallery(images, split)
     opened = open_searchable(model, threads)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from itm.config import Parameters
 from itm.data.catalogue import SourceFile, load_catalogue
+from itm.data.files import mirror_folder
 from itm.data.schemas.protocols import PROTOCOLS
 from itm.runs.plan.lines import Line
 from itm.runs.plan.models import REGION_WIDTH, Models
@@ -20,7 +20,7 @@ def downloads_of(root: Path, parameters: Parameters) -> Iterator[Line]:
     """The source files, weights and region features, with what is still to fetch of them."""
     name = parameters.data.name
     files = load_catalogue(root / "data/catalogue.yaml")[name].files
-    mirror = Path(os.environ["ITM_MIRROR"]) if os.environ.get("ITM_MIRROR") else None
+    mirror = mirror_folder()
     known, unknown = 0, 0
     for file in parameters.data.files:
         entry = files.get(file)

@@ -31,7 +31,7 @@ def evaluate(
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of the benchmarks' own files; else ITM_MIRROR and data/raw.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.", min=0)] = 0,
 ) -> None:
     """Evaluate embeddings of any model on published benchmarks."""
     from itm.console import console
@@ -65,7 +65,7 @@ def compare(
     ] = None,
     samples: Annotated[int, typer.Option(help="Bootstrap samples, and as many permutations.", min=1)] = 10_000,
     level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the comparison as JSON here.")] = None,
 ) -> None:
     """Compare two methods query by query: difference, interval, effect size, p-values with Holm's correction.

@@ -7,13 +7,13 @@ import os
 import re
 import secrets
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from itm.errors import DataError, ProjectError
+from itm.errors import DataError, ProjectError, first_few, printable
 from itm.faults import WRITING
 from itm.parse import beginning, parse_json
 
@@ -173,6 +173,22 @@ def readable(path: str | Path, remedy: str = "run the stage that writes it (`dvc
     except Exception as error:  # libraries raise what they happen to meet in the bytes
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: cannot be read ({said}); {remedy}", reason="damaged") from None
+
+
+def check_columns(path: str | Path, held: Sequence[str], needed: Iterable[str]) -> None:
+    """Refuse a table that lacks a column, or has it twice: nobody knows which is meant.
+
+    Raises:
+        DataError: one is missing ("missing-column") or comes twice ("repeated-column").
+    """
+    needed = list(needed)
+    if missing := [name for name in needed if name not in held]:
+        raise DataError(
+            f"{path}: no column {first_few(missing)}; it has {printable(first_few(held, limit=9))[:500] or 'nothing'}",
+            reason="missing-column",
+        )
+    if twice := [name for name in needed if list(held).count(name) > 1]:
+        raise DataError(f"{path}: the column {first_few(twice)} comes more than once", reason="repeated-column")
 
 
 def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, Any]:

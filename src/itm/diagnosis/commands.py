@@ -20,7 +20,7 @@ diagnose_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def diagnose(
     methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Entries of `method` in params.yaml.")],
     split: Annotated[Literal["train", "dev", "test"], typer.Option(help="Where the batches come from.")] = "dev",
-    seed: Annotated[int, typer.Option(help="Training seed: it decides the batches and the controls.")] = 0,
+    seed: Annotated[int, typer.Option(help="Training seed: it decides the batches and the controls.", min=0)] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the split.", min=1)] = 1,
     examples: Annotated[int, typer.Option(help="Pairs of each kind to print.", min=0)] = 5,
     keep: Annotated[int, typer.Option(help="Pairs of each kind to write.", min=0)] = 200,

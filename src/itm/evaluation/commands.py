@@ -58,7 +58,7 @@ def evaluate(
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of the benchmarks' own files; else ITM_MIRROR and data/raw.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.", min=0)] = 0,
     grade: Annotated[Path | None, typer.Option(help="Rank by the grades of this calibrator (`itm grade fit`).")] = None,
     captions: Annotated[Path | None, typer.Option(help="With --grade: CSV with the columns caption_id, text.")] = None,
     specificity: Annotated[
@@ -143,7 +143,7 @@ def compare(
     ] = None,
     samples: Annotated[int, typer.Option(help="Bootstrap samples, and as many permutations.", min=1)] = 10_000,
     level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the comparison as JSON here.")] = None,
 ) -> None:
     """Compare two methods query by query: difference, interval, effect size, p-values with Holm's correction.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import warm
+from command_lines import parse
 from presets import hydra_once
 from ruamel.yaml import YAML
 
@@ -63,13 +64,15 @@ def test_paths_in_the_prose_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_commands_of_ours_exist(page):
-    known = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    known = {command.name for command in cli.app.registered_commands}
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     for line in [*commands(page), *re.findall(r"`((?:itm|make) [^`]+)`", page.read_text())]:
         for part in re.split(r"&&|;|\|", line):
             words = [word for word in part.split() if "=" not in word or word.startswith("-")]
             if words[:1] == ["itm"] and len(words) > 1 and not words[1].startswith("-"):
                 assert words[1] in known, line
+                if cli.resolve(words[1:])[2]:  # more than a name
+                    parse(shlex.split(part, comments=True)[1:])
             if words[:1] == ["make"] and len(words) > 1:
                 assert words[1] in targets, line
 

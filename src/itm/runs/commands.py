@@ -160,7 +160,7 @@ def gc(
 
 @plan_app.command()
 def plan(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm presets` lists them.")],
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm list presets` lists them.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for `itm preset`.")
     ] = None,

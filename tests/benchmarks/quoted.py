@@ -76,7 +76,7 @@ def _module(script: Path):
 
 
 def _itm(words: list[str]) -> str:
-    if words[0] not in {command.name or command.callback.__name__ for command in cli.app.registered_commands}:
+    if words[0] not in {command.name for command in cli.app.registered_commands}:
         return f"no command itm {words[0]}"
     if words[0] == "preset":
         try:

@@ -1,4 +1,4 @@
-"""`itm report --compare A B`: two git revisions or DVC experiments against each other."""
+"""`itm compare revisions A B`: two git revisions or DVC experiments against each other."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def report(
-    compare: Annotated[
-        tuple[str, str],
-        typer.Option(metavar="A B", help="Two git revisions or DVC experiments; `workspace` is what lies here."),
-    ],
+def revisions(
+    a: Annotated[str, typer.Argument(help="A git revision or DVC experiment; `workspace` is what lies here.")],
+    b: Annotated[str, typer.Argument(help="The other, in the same form.")],
     out: Annotated[Path, typer.Option(help="Write the page here.")] = Path("comparison.html"),
     samples: Annotated[int, typer.Option(help="Bootstrap samples, and as many permutations.", min=1)] = 2000,
 ) -> None:
     """Compare the results of two revisions: differences with pictures, tests and what led to them.
 
-    `itm report --compare HEAD workspace`, `itm report --compare main my-experiment`. The report of the workspace
+    `itm compare revisions HEAD workspace`, `itm compare revisions main my-experiment`. The report of the workspace
     itself, report.html, is made by `dvc repro report`.
     """
     from itm.comparison.changes import TESTS, compare_revisions
@@ -40,7 +38,7 @@ def report(
 
     check_outputs(out)
     root = project_root()
-    first, second = (read_revision(root, name) for name in compare)
+    first, second = (read_revision(root, name) for name in (a, b))
     changes = compare_revisions(first, second, samples=samples)
     html = to_html(first, second, changes, _parameters(first, second), changed_code(root, first, second))
     printed = console()

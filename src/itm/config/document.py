@@ -52,10 +52,10 @@ that names the key, the value, what is allowed and the nearest known name. Every
 has no defaults of its own. Of the methods it states those in use; to use another, name it when a preset is composed.
 
 ```
-itm presets                               # what there is
+itm list presets                          # what there is
 itm preset flickr8k                       # compose a preset into params.yaml, and see what changed
 itm preset scenes train.epochs=20         # the same with single parameters changed
-itm preset scenes 'methods=[clip,aahr]'   # ... or other methods; `itm methods` lists them
+itm preset scenes 'methods=[clip,aahr]'   # ... or other methods; `itm list methods` names them
 itm preset scenes model=offline           # ... or a whole group of conf/
 itm check                                 # is params.yaml valid?
 dvc exp run -S train.epochs=20            # change single keys for one experiment

@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set; `itm data list` names them.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set; `itm list data` names them.")]
 Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Only these of its files.")]
 Folder = Annotated[Path | None, typer.Option("--out", help="Folder of the files; without it data/raw/NAME.")]
 
@@ -33,7 +33,7 @@ def _catalogue() -> Catalogue:
     return load_catalogue(definitions() / CATALOGUE)
 
 
-@app.command("list")
+@app.command("list", hidden=True)
 def list_sets() -> None:
     """Name every data set with its size and what it is for, one a line."""
     catalogue = _catalogue()

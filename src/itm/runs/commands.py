@@ -1,4 +1,4 @@
-"""`itm runs`, `itm verify`, `itm du`, `itm gc` and `itm plan`."""
+"""`itm runs` and, below it, verify, du, gc and export; `itm plan`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from itm.runs.verify import Item
 
 OPTIONS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False}
-runs_app, verify_app, du_app, gc_app, plan_app = (typer.Typer(**OPTIONS) for _ in range(5))
+runs_app, verify_app, du_app, gc_app, plan_app, export_app = (typer.Typer(**OPTIONS) for _ in range(6))
 
 
 @runs_app.command()
@@ -163,9 +164,24 @@ def gc(
         out.print(f"{total} could be deleted; nothing was. `itm gc --apply` deletes it")
 
 
+@export_app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, models/METHOD/seedN.")],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+) -> None:
+    """Write a trained model as two ONNX graphs, photos to vectors and token ids to vectors, checked in onnxruntime.
+
+    The inner product of two vectors is the similarity; export.json beside them says what goes in.
+    """
+    from itm.runs.export import export_onnx
+
+    for name, difference in export_onnx(model, out).items():
+        typer.echo(f"{out / name}: largest difference to the model {difference:.1e}")
+
+
 @plan_app.command()
 def plan(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm presets` lists them.")],
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm list presets` lists them.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for `itm preset`.")
     ] = None,

@@ -178,7 +178,8 @@ def load(command: Command, name: Sequence[str]) -> Any:
     listed = ["Below it, each with its own --help:", *lines, ""] if lines else []
     if command.example:
         built.epilog = "\n".join([*listed, "Example:", f"  {command.example}"])
-        built.rich_markup_mode = "rich"  # keeps the lines as they are
+        # click's type knows no such attribute; with it the lines stay as they are
+        setattr(built, "rich_markup_mode", "rich")  # noqa: B010
     built.context_settings.setdefault("help_option_names", ["-h", "--help"])
     return built
 

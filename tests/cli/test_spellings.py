@@ -32,6 +32,7 @@ OLD = {
     "verify ditm/seed0 --no-evaluate": "runs verify",
     "du --json": "runs du",
     "gc --apply --days 3": "runs gc",
+    "export models/ditm/seed0 --out graphs": "runs export",
     "import vsd-arrays f30k --out data/vsd": "data import vsd-arrays",
     "ensemble embeddings/a/seed0 embeddings/b/seed0 --standardise": "evaluate ensemble",
     "transfer models/clip/seed0 --data ../scenes/data": "evaluate transfer",

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from itm import cli
-from itm.data.files import atomic_path, check_outputs, mirror_folder, write_json
+from itm.data.files import check_outputs, mirror_folder, write_json
 from itm.errors import DataError
 from itm.evaluation.result import Result, write_together
-from itm.faults import disk_fault
 from itm.text import bulk
 
 # the inputs are nowhere: what is told first is the output
@@ -136,12 +135,6 @@ def test_files_of_several_results_appear_together(tmp_path: Path) -> None:
     assert list((tmp_path / "x").iterdir()) == []
     write_together({tmp_path / "x/a.npz": good}, {"b": 1}, tmp_path / "m.json")
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["a.npz"]
-
-
-def test_the_message_names_the_file_not_its_temporary_name(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="left") as error, atomic_path(tmp_path / "a") as outer, atomic_path(outer):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert str(disk_fault(error.value)).startswith(f"{tmp_path / 'a'}: the disk is full")
 
 
 @pytest.mark.parametrize(("value", "said"), [("nowhere", "no such folder"), ("file", "no such folder")])

@@ -60,6 +60,8 @@ def fit(
     words = read_idf(idf) if idf is not None else fit_idf(table, _score_parameters(params))
     d = describe(table.texts, words)
     scorer, identity = similarities(vectors, table.caption_ids, normalize, model)
+    for sentence in vectors.assumed:
+        typer.echo(f"note: {sentence}", err=True)
     assert table.image_ids is not None
     owners = vectors.places("image", table.image_ids)
     found = fit_calibrator(scorer, owners, d, model=identity, idf=idf_hash(words), anchor=anchor, seed=seed)
@@ -112,6 +114,8 @@ def apply(
     table = read_captions(captions, images=False)
     vectors = read_vectors(embeddings)
     scorer, identity = similarities(vectors, table.caption_ids, normalize, model)
+    for sentence in vectors.assumed:
+        typer.echo(f"note: {sentence}", err=True)
     found.check(identity, found.idf, str(grade))
     d = describe(table.texts, words)
     graded = Graded(scorer, found, d, specificity)

@@ -50,7 +50,9 @@ STAGES: dict[str, Callable[[Path], object]] = {
     "describe": lambda out: describe("clip", TABLES[0], TABLES[2], out),
     "train": lambda out: train("clip", 0, *TABLES, out, out),
     "encode": lambda out: encode("clip", 0, DATA / "models/clip/seed0", TABLES[0], TABLES[2], TABLES[3], out),
-    "evaluate": lambda out: evaluate("retrieval", "clip", 0, *TABLES[:2], DATA / "embeddings/clip/seed0", out, out),
+    "evaluate": lambda out: evaluate(
+        "retrieval", "clip", 0, *TABLES[:2], DATA / "embeddings/clip/seed0", DATA / "none.json", out, out
+    ),
     "report": lambda out: report(DATA / "results", DATA / "evaluations", *TABLES[:2], out),
 }
 

@@ -86,7 +86,7 @@ def of_project(project: Path, methods: list[str], seed: int = 0) -> Iterator[tup
             owners = np.cumsum(images)[tables.owners[captions]] - 1
             truth = tables.grades[np.ix_(images, captions)] == TRUE
             halves.append((s[np.ix_(images, captions)], owners, tables.descriptiveness[captions], truth))
-        yield name, *halves
+        yield name, halves[0], halves[1]
 
 
 def line(name: str, fitted: World, measured: World, anchor: float) -> str:

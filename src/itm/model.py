@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import torch
@@ -21,9 +21,12 @@ from itm.grading.texts import describe
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
-from itm.vectors import model_hash
+from itm.vectors.model import model_hash
 
-Photo = str | Path | bytes | NDArray[np.uint8]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Photo = Union[str, Path, bytes, NDArray[np.uint8], "Image"]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
@@ -71,8 +74,8 @@ class Model:
                 f"{folder}: written anew while it was read (a training has ended?); run the command again",
                 reason="changing",
             )
-        assert towers is not None
         self.folder = Path(folder)
+        assert towers is not None
         self.device, self.batch_size = torch.device(device), batch_size
         self.method, self.towers = method.to(self.device), towers.to(self.device)
         self.name, self.kind = f"{self.card['name']}, seed {self.card['seed']}", method.kind
@@ -80,7 +83,8 @@ class Model:
             log.warning("%s adds descriptions; photos and texts are encoded here without any", folder)
 
     def encode_images(self, photos: Sequence[Photo]) -> Encoded:
-        """Encoded photos: each a path, a file's bytes, or pixels (height, width, 3) uint8. The centre square counts.
+        """Encoded photos: each a path, a file's bytes, Pillow's image, or pixels (height, width, 3) uint8. The centre
+        square counts.
 
         Raises:
             DataError: a photo cannot be decoded, or pixels have another shape; the message says which.
@@ -104,6 +108,32 @@ class Model:
 
         found = self._encode(texts, run, self.method.index_text)
         return Encoded(found.vectors, found.batches, tuple(texts))
+
+    def encode_image(self, photos: Sequence[Photo]) -> Floats:
+        """The vectors (n, width) of photos as `encode_images` takes them; their dot products are the similarities.
+
+        Raises:
+            ModelError: the model scores pairs, and has no vectors ("no-index"). DataError: as `encode_images`.
+        """
+        self._need_vectors()
+        return self.encode_images(photos).vectors
+
+    def encode_text(self, texts: Sequence[str]) -> Floats:
+        """The vectors (n, width) of texts.
+
+        Raises:
+            ModelError: as `encode_image`.
+        """
+        self._need_vectors()
+        return self.text_vectors(texts)
+
+    def _need_vectors(self) -> None:
+        if self.kind != "dot":
+            raise ModelError(
+                f"{self.folder}: scores pairs of an image and a text together ({self.card['name']}), so it has no "
+                'vectors that could be searched or compared; take a model whose similarity is "dot"',
+                reason="no-index",
+            )
 
     def text_vectors(self, texts: Sequence[str]) -> Floats:
         """The vectors (n, width) of many texts, encoded in batches of similar length: little time goes into padding."""
@@ -160,7 +190,7 @@ class Model:
         return Encoded(np.concatenate(parts) if parts else np.zeros((0, 0), np.float32), tuple(kept))
 
 
-def open_searchable(folder: Path, threads: int = 1) -> Model:
+def open_searchable(folder: Path, threads: int = 1, device: str = "cpu") -> Model:
     """A model whose vectors can be searched; torch computes with so many threads from here on.
 
     Raises:
@@ -168,13 +198,8 @@ def open_searchable(folder: Path, threads: int = 1) -> Model:
         DataError: a file is missing.
     """
     torch.set_num_threads(threads)
-    model = Model(folder)
-    if model.kind != "dot":
-        raise ModelError(
-            f"{folder}: scores pairs of an image and a text together ({model.card['name']}), so it has no vectors that "
-            'could be searched; take a model whose similarity is "dot"',
-            reason="no-index",
-        )
+    model = Model(folder, device)
+    model._need_vectors()
     return model
 
 
@@ -194,6 +219,8 @@ def _square(photo: Photo, row: int, size: int) -> Pixels:
                 reason="pixels",
             )
         return fit(photo, size)
+    if hasattr(photo, "convert"):  # Pillow's
+        return fit(np.asarray(photo.convert("RGB")), size)
     name = f"image {row}" if isinstance(photo, bytes) else str(photo)
     try:
         return square(photo if isinstance(photo, bytes) else read_photo(Path(photo)), size)

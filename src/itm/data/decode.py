@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +30,11 @@ MAXIMUM_PIXELS = 100_000_000
 MAXIMUM_BYTES = 256 * 2**20
 """A file larger than this is no photo: it is refused before it is read."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What is decoded. Few on purpose: Pillow starts programs for some others (EPS)."""
+
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+"""How names of such files end."""
 
 PLAIN = frozenset({("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L")})
 """Formats and modes that every decoder reads in the same way; everything else is rewritten by the clean stage."""
@@ -103,17 +108,26 @@ def _open(content: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(content), formats=_formats())
     except Image.DecompressionBombError:
         raise DataError(_many("the photo has far"), reason="too-many-pixels") from None
     except Exception:  # Pillow's plug-ins raise many kinds
         raise DataError(
-            f"this is no photo that can be read; known formats: {', '.join(FORMATS)}", reason="not-an-image"
+            f"this is no photo that can be read; known formats: {', '.join(_formats())}", reason="not-an-image"
         ) from None
     width, height = image.size
     if width * height > MAXIMUM_PIXELS:
         raise DataError(_many(f"the photo has {width:,} x {height:,} pixels,"), reason="too-many-pixels")
     return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """FORMATS without AVIF where Pillow is older than 11.3 or was built without it."""
+    from PIL import features
+
+    avif = find_spec("PIL.AvifImagePlugin") is not None and features.check("avif")
+    return FORMATS if avif else tuple(each for each in FORMATS if each != "AVIF")
 
 
 def _orientation(image: Any) -> int:

@@ -1,7 +1,8 @@
-"""Writing files so that a reader sees the whole file or none of it."""
+"""Writing files so that a reader sees whole files or none, and all files of a result or none."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +18,63 @@ from itm.errors import DataError, ProjectError
 from itm.faults import WRITING
 from itm.parse import beginning, parse_json
 
+_WAITING: ContextVar[dict[Path, Path] | None] = ContextVar("waiting", default=None)
+"""Whole files of a block of `together` under temporary names, by the names that they will have."""
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """A block whose files (`atomic_path`) take their names when it ends without an error: all of them, or none.
+
+    Blocks inside a block belong to it, other threads do not. A function may be decorated with it.
+    """
+    if _WAITING.get() is not None:
+        yield
+        return
+    waiting: dict[Path, Path] = {}
+    token = _WAITING.set(waiting)
+    try:
+        yield
+        for path, temporary in waiting.items():
+            temporary.replace(path)
+    finally:
+        _WAITING.reset(token)
+        for temporary in waiting.values():
+            temporary.unlink(missing_ok=True)
+
+
+def whereabouts(path: Path) -> Path:
+    """Where the bytes of a file are that may wait for its name (`together`)."""
+    return (_WAITING.get() or {}).get(path.absolute(), path)
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name when the block ends without an error.
+    """A temporary path beside `path` that takes its name when the block (that of `together`) ends without an error.
 
     The temporary file keeps the suffix, so that libraries which look at it behave the same. Those that killed
     processes left of the same file are removed. DVC and git ignore the names (.dvcignore, .gitignore): else one that
     lies in a folder on which a stage depends would be taken for data.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in leftovers(path.parent, path):
         left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
-        temporary.replace(path)
-    except Exception as error:
+        if (waiting := _WAITING.get()) is None:
+            temporary.replace(path)
+        else:
+            if (earlier := waiting.get(path.absolute())) is not None:
+                earlier.unlink()
+            waiting[path.absolute()] = temporary.resolve(strict=True)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
         error.add_note(f"{WRITING}{path}")  # a full disk, and most libraries, do not say which file it was
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def leftovers(folder: Path, of: Path | None = None) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,11 +21,36 @@ def evaluate(
         list[str], typer.Option(help="Benchmark; may be given several times. `list` shows what exists.", metavar="NAME")
     ],
     embeddings: Annotated[
-        Path | None, typer.Option(help="Embeddings with ids, .safetensors or .npz; docs/metrics.md has the format.")
+        Path | None,
+        typer.Option(
+            help="Embeddings: .safetensors, .npz, .parquet, a folder of .npy; docs/metrics.md has the format."
+        ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model instead: open_clip:NAME:TAG, hf:PATH, st:PATH, or a trained model's folder."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder or archive of the photos, for --model.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder where a model's embeddings are kept. Default: .itm/embeddings")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where a model computes: cpu, cuda, mps.")] = "cpu",
+    items: Annotated[
+        bool, typer.Option("--items", help="Only list ids, photos and texts of the benchmarks, in order, as CSV.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write metrics.json here.")] = None,
     ranks: Annotated[
         Path | None, typer.Option(help="Write per-query values (Parquet) here, for `itm compare`.")
+    ] = None,
+    trec: Annotated[
+        Path | None, typer.Option(help="Write TREC runs and judgements into this folder, for other evaluators.")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also the figures of another evaluation of COCO and Flickr30K, and why they differ: clip_benchmark, "
+            "mteb, karpathy; may be given several times."
+        ),
     ] = None,
     normalize: Annotated[bool, typer.Option(help="Scale embeddings to unit length first.")] = False,
     annotations: Annotated[
@@ -37,16 +62,18 @@ def evaluate(
     specificity: Annotated[
         float, typer.Option(help="With --grade: 0 = what is true; 1 = what says most about the image.")
     ] = 0.0,
-    model: Annotated[
-        str, typer.Option(help="With --grade: the name that the calibrator was fitted with.", metavar="NAME")
-    ] = "",
 ) -> None:
-    """Evaluate embeddings of any model on published benchmarks."""
+    """Evaluate any model, or its embeddings, on published benchmarks.
+
+    Example: `itm evaluate --model open_clip:ViT-B-32:openai --benchmark hierarcaps --images photos`.
+    """
+    import warnings
+
     from rich.console import Console
 
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
-    from itm.evaluation.published import BENCHMARKS, evaluate_file
+    from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model
 
     console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]
@@ -55,24 +82,40 @@ def evaluate(
             console.print(f"[bold]{name}[/bold]  {text}")
         console.print(_quoted_table())
         return
-    if embeddings is None:
-        raise ConfigError("--embeddings FILE is needed", reason="missing-option")
-    vectors = None
-    if grade is not None:
-        from itm.grading.files import graded_vectors
-        from itm.grading.texts import read_captions
-        from itm.vectors import read_vectors
+    if items:
+        _print_items(names, annotations)
+        return
+    if (embeddings is None) == (model is None):
+        raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
+    if model is None and (images, keep, device) != (None, None, "cpu"):
+        raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
+    if grade is not None and (captions is None or embeddings is None):
+        raise ConfigError(
+            "--grade needs --embeddings and --captions: grades depend on the texts", reason="missing-option"
+        )
+    options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
+    options["protocols"] = protocol or ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
+        if embeddings is not None and grade is not None and captions is not None:
+            from itm.evaluation.published.run import evaluate_vectors
+            from itm.grading.files import graded_vectors
 
-        if captions is None:
-            raise ConfigError("--grade needs --captions FILE: grades depend on the texts", reason="missing-option")
-        table, vectors = read_captions(captions, images=False), read_vectors(embeddings)
-        vectors = graded_vectors(vectors, table, captions, grade, specificity, normalize, model)
-        normalize = False
-    report = evaluate_file(vectors or embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
-    if grade is not None:
-        report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
+            graded = graded_vectors(embeddings, captions, grade, specificity, normalize)
+            report = evaluate_vectors(lambda _: graded, names, **{**options, "normalize": False})
+            report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
+        elif embeddings is not None:
+            report = evaluate_file(embeddings, names, **options)
+        else:
+            report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
+    if trec is not None:
+        report.write_trec(trec)
     report.write(out, ranks)
     console.print(*metric_lines(report.metrics), sep="\n", markup=False)
+    for name, lines in report.protocol.get("other_protocols", {}).items():
+        console.print(f"{name} differs in", *lines, sep="\n  ", markup=False)
+    for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
+        typer.echo(f"note: {sentence}", err=True)
 
 
 @compare_app.command()
@@ -159,6 +202,20 @@ def ensemble(
     )
     console = Console(highlight=False)
     console.print(*metric_lines(metrics), sep="\n", markup=False)
+
+
+def _print_items(names: list[str], annotations: Path | None) -> None:
+    """The items of each gallery once, as CSV."""
+    import csv
+    import sys
+
+    from itm.evaluation.published.items import read_items
+
+    found = {items.gallery: items for items in (read_items(name, annotations) for name in names)}
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(("gallery", "kind", "id", "item"))
+    for gallery, items in found.items():
+        table.writerows((gallery, *row) for row in items.rows())
 
 
 def _quoted_table() -> Table:

@@ -25,11 +25,11 @@ def index(
 ) -> None:
     """Embed images with a trained model and write an index that `itm search` searches.
 
-    Broken photos are listed and left out.
+    Linked folders are followed. Broken photos are listed and left out; whatever else lies there is counted.
     """
     from itm.data.progress import counted
     from itm.errors import printable
-    from itm.index.gallery import cores, embed_gallery, open_gallery
+    from itm.index.gallery import cores, counts_text, embed_gallery, open_gallery
     from itm.index.vectors import Facts, write_index
     from itm.model import open_searchable
 
@@ -44,7 +44,8 @@ def index(
     facts = Facts(opened.hash, opened.name, opened.kind, gallery.source, str(model))
     with counted("index") as progress:
         write_index(out, names, vectors, facts, threads, progress)
-    left = f", {len(broken)} left out" if broken else ""
+    missing = {**gallery.left_out, **({"that cannot be read": len(broken)} if broken else {})}
+    left = f"; left out: {counts_text(missing)}" if missing else ""
     typer.echo(printable(f"{out}: {len(names)} images of {gallery.source} by {opened.name}{left}"))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from itm.config import load
-from itm.stages.harness import Progress, run
+from itm.stages.harness import Progress, outputs, run
 
 
 def encode(
@@ -26,9 +26,10 @@ def encode(
     from itm.encode import encode_split, write_embeddings
     from itm.pipeline.devices import device as pick_device
 
+    splits = {EMBEDDINGS: parameters.encode.split, DEV_EMBEDDINGS: "dev"}
     with pick_device(parameters.device) as device, Progress(f"encode {method} seed {seed}") as progress:
-        for name, split, alone in ((EMBEDDINGS, parameters.encode.split, False), (DEV_EMBEDDINGS, "dev", True)):
-            found = encode_split(
+        found = {
+            name: encode_split(
                 model,
                 clean,
                 features,
@@ -37,9 +38,13 @@ def encode(
                 parameters.train.threads,
                 device,
                 progress.update,
-                alone,
+                alone=name == DEV_EMBEDDINGS,
             )
-            write_embeddings(out / name, found, {"method": method, "seed": seed, "split": split})
+            for name, split in splits.items()
+        }
+    with outputs():
+        for name, split in splits.items():
+            write_embeddings(out / name, found[name], {"method": method, "seed": seed, "split": split})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import typer
 
 from itm.config import BENCHMARKS, load
 from itm.errors import ConfigError, DataError, nearest
-from itm.stages.harness import run
+from itm.stages.harness import outputs, run
 
 
 def evaluate(
@@ -58,12 +58,13 @@ def evaluate(
         "seed": seed,
         **{key: value for key, value in found.protocol.items() if key not in ("method", "seed", "split")},
     }
-    write_result(
-        Result(result.metrics, result.per_query, protocol),
-        metrics / f"{benchmark}.json",
-        per_query / f"{benchmark}.npz",
-        parameters.evaluate.digits,
-    )
+    with outputs():
+        write_result(
+            Result(result.metrics, result.per_query, protocol),
+            metrics / f"{benchmark}.json",
+            per_query / f"{benchmark}.npz",
+            parameters.evaluate.digits,
+        )
 
 
 if __name__ == "__main__":

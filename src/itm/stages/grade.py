@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from itm.config import load
-from itm.stages.harness import run
+from itm.stages.harness import outputs, run
 
 NO_GRADE = frozenset({"collapsed", "no-better-than-chance", "not-finite", "too-few"})
 """Reasons why similarities cannot be calibrated: a property of the model or of the data, and no fault of the run."""
@@ -34,33 +34,32 @@ def grade(
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import idf_hash
     from itm.text.tables import read_idf
-    from itm.vectors import model_hash
+    from itm.vectors.model import model_hash
 
     found, tables = read_embeddings(embeddings, DEV_EMBEDDINGS), Tables(clean, scored, "dev")
-    words = idf_hash(read_idf(scored / IDF))
-    with atomic_path(model / GRADE_IDF) as temporary:
-        shutil.copyfile(scored / IDF, temporary)
-    if "shortlist" in found.protocol:
-        why = "encode.shortlist leaves most pairs without a score; set it to 0 and run `dvc repro grade`"
-        write_no_grade(model / GRADE, why)
-        return
-    scorer = found.scorer(tables.images["image_id"], tables.captions["row"])
-    try:
-        fitted = fit_calibrator(
-            scorer,
-            tables.owners,
-            tables.descriptiveness,
-            model=model_hash(model),
-            idf=words,
-            anchor=parameters.grade.anchor,
-        )
-    except DataError as error:
-        if error.reason not in NO_GRADE:
-            raise
-        logging.getLogger(__name__).warning("%s seed %d has no grade: %s", method, seed, error)
-        write_no_grade(model / GRADE, str(error))
-    else:
-        fitted.save(model / GRADE)
+    fitted, why = None, "encode.shortlist leaves most pairs without a score; set it to 0 and run `dvc repro grade`"
+    if "shortlist" not in found.protocol:
+        try:
+            fitted = fit_calibrator(
+                found.scorer(tables.images["image_id"], tables.captions["row"]),
+                tables.owners,
+                tables.descriptiveness,
+                model=model_hash(model),
+                idf=idf_hash(read_idf(scored / IDF)),
+                anchor=parameters.grade.anchor,
+            )
+        except DataError as error:
+            if error.reason not in NO_GRADE:
+                raise
+            why = str(error)
+    with outputs():
+        with atomic_path(model / GRADE_IDF) as temporary:
+            shutil.copyfile(scored / IDF, temporary)
+        if fitted is not None:
+            fitted.save(model / GRADE)
+        else:
+            logging.getLogger(__name__).warning("%s seed %d has no grade: %s", method, seed, why)
+            write_no_grade(model / GRADE, why)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.data.archives import Archive
-from itm.data.readers.karpathy import PHOTO_SUFFIXES
+from itm.data.decode import SUFFIXES
 from itm.errors import DataError, first_few
 
 FILE = ("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "path")
@@ -20,7 +20,6 @@ SPLIT = ("split",)
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 TAR = ".tar"
 _DELIMITERS = {".csv": ",\t;", ".tsv": "\t"}
-_MORE_PHOTOS = (*PHOTO_SUFFIXES, ".webp", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def _tar(path: Path) -> list[Row]:
 
 
 def _sample(archive: Archive, number: int, members: dict[str, str]) -> Iterable[Row]:
-    photo = next((members[suffix] for suffix in _MORE_PHOTOS if suffix in members), "")
+    photo = next((members[suffix] for suffix in SUFFIXES if suffix in members), "")
     if not photo:
         return [Row(number, "", f"no photo with {first_few(members.values())}", fault="malformed")]
     if ".txt" in members:

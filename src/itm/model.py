@@ -21,7 +21,7 @@ from itm.grading.texts import describe
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
-from itm.vectors import model_hash
+from itm.vectors.model import model_hash
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,9 +74,8 @@ class Model:
                 f"{folder}: written anew while it was read (a training has ended?); run the command again",
                 reason="changing",
             )
-        self.folder = folder
-        assert towers is not None
         self.folder = Path(folder)
+        assert towers is not None
         self.device, self.batch_size = torch.device(device), batch_size
         self.method, self.towers = method.to(self.device), towers.to(self.device)
         self.name, self.kind = f"{self.card['name']}, seed {self.card['seed']}", method.kind

@@ -19,12 +19,13 @@ NO_GRADE = frozenset({"collapsed", "no-better-than-chance", "not-finite", "too-f
 def grade(
     method: Annotated[str, typer.Option(help="entry of `method` in params.yaml")],
     seed: Annotated[int, typer.Option(help="training seed")],
-    model: Annotated[Path, typer.Option(help="folder of the trained model; the calibrator is written into it")],
+    model: Annotated[Path, typer.Option(help="folder of the trained model")],
     clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
     scored: Annotated[Path, typer.Option(help="folder of the scored captions")],
     embeddings: Annotated[Path, typer.Option(help="folder of the embeddings")],
+    out: Annotated[Path, typer.Option(help="folder for the calibrator and its idf table")],
 ) -> None:
-    """Fit the calibrator on dev images and their captions, and put it beside the model with its idf table."""
+    """Fit the calibrator on dev images and their captions, and write it with the idf table behind it."""
     parameters = load()
     from itm.data.files import atomic_path
     from itm.data.layout import DEV_EMBEDDINGS, GRADE, GRADE_IDF, IDF
@@ -34,10 +35,9 @@ def grade(
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import idf_hash
     from itm.text.tables import read_idf
-    from itm.vectors import model_hash
+    from itm.vectors.model import model_hash
 
     found, tables = read_embeddings(embeddings, DEV_EMBEDDINGS), Tables(clean, scored, "dev")
-    words = idf_hash(read_idf(scored / IDF))
     fitted, why = None, "encode.shortlist leaves most pairs without a score; set it to 0 and run `dvc repro grade`"
     if "shortlist" not in found.protocol:
         try:
@@ -46,21 +46,21 @@ def grade(
                 tables.owners,
                 tables.descriptiveness,
                 model=model_hash(model),
-                idf=words,
+                idf=idf_hash(read_idf(scored / IDF)),
                 anchor=parameters.grade.anchor,
             )
         except DataError as error:
             if error.reason not in NO_GRADE:
                 raise
-            logging.getLogger(__name__).warning("%s seed %d has no grade: %s", method, seed, error)
             why = str(error)
     with outputs():
-        with atomic_path(model / GRADE_IDF) as temporary:
+        with atomic_path(out / GRADE_IDF) as temporary:
             shutil.copyfile(scored / IDF, temporary)
-        if fitted is None:
-            write_no_grade(model / GRADE, why)
+        if fitted is not None:
+            fitted.save(out / GRADE)
         else:
-            fitted.save(model / GRADE)
+            logging.getLogger(__name__).warning("%s seed %d has no grade: %s", method, seed, why)
+            write_no_grade(out / GRADE, why)
 
 
 if __name__ == "__main__":

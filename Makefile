@@ -5,6 +5,8 @@
 SHELL := /bin/bash
 
 JOBS ?= auto
+# TORCH=cpu makes an environment with PyTorch's CPU build (2.2 GB in place of 6); `make` remembers it
+TORCH ?= $(shell cat .venv/.torch 2>/dev/null)
 ENV := .venv
 BIN := $(ENV)/bin
 # uv from the path if it works there, else a copy of our own (a rule below fetches it, by version and hash)
@@ -21,18 +23,26 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-environment: $(ENV)/.synced ## Make .venv from the hash-locked requirements
+environment: $(ENV)/.synced ## Make .venv from the hash-locked requirements (TORCH=cpu: without CUDA)
 
 .tools/bin/uv:
 	@test -n "$(PYTHON)" || { echo 'no uv, and no python3 with pip to fetch it: install either'; exit 1; }
 	$(PYTHON) -m pip install --quiet --target .tools --require-hashes --only-binary :all: --requirement .ci/uv.txt
 
 # `uv pip sync` removes what is not locked, so the project itself is added after it, each time. What is locked as source
-# (no wheel is published) is built with the locked setuptools: build constraints hold its hashes too
+# (no wheel is published) is built with the locked setuptools: build constraints hold its hashes too. CPU builds of PyTorch
+# come from PyTorch's own index, which uv knows; they are told by version, as the lock holds no hashes of them
 $(ENV)/.synced: requirements.lock pyproject.toml
 	$(if $(filter .tools/bin/uv,$(UV)),@$(MAKE) --silent .tools/bin/uv)
 	$(UV) venv --quiet --allow-existing --python 3.11 $(ENV)
+ifeq ($(TORCH),cpu)
+	awk '/^[a-z]/ {skip = /^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==/} !skip' requirements.lock > .tools/cpu.lock
+	$(UV) pip sync --quiet --require-hashes --build-constraints requirements.lock .tools/cpu.lock
+	$(UV) pip install --quiet --no-deps --torch-backend cpu $$(grep -oE '^torch(vision)?==[^ ]+' requirements.lock)
+	@echo cpu > $(ENV)/.torch
+else
 	$(UV) pip sync --quiet --require-hashes --build-constraints requirements.lock requirements.lock
+endif
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -77,7 +87,7 @@ docs-site: environment ## Make the pages of docs/ a site in site/; every link is
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: | $(filter .tools/bin/uv,$(UV)) ## Resolve requirements.in to requirements.lock anew
-	$(UV) pip compile --quiet --generate-hashes --no-header --upgrade --python-version 3.11 requirements.in -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 requirements.in -o requirements.lock
 	echo uv | $(UV) pip compile --quiet --generate-hashes --no-header --upgrade --python-version 3.11 - -o .ci/uv.txt
 
 licences: environment ## List the licences of what is locked, and write a bill of materials to sbom.json (CycloneDX)

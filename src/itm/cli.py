@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from itm.console import write_anything
 from itm.faults import message_of
 
 app = typer.Typer(
@@ -24,7 +25,9 @@ app = typer.Typer(
 )
 
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-EXTRAS = {"index": "explore", "search": "explore", "explore": "explore", "transfer": "train", "diagnose": "train"}
+EXTRAS = {"index": "explore", "search": "explore", "explore": "explore", "transfer": "train", "diagnose": "train"} | {
+    "export": "export"
+}
 """Commands whose packages several extras hold, and the one that holds them all."""
 
 
@@ -53,6 +56,7 @@ UPKEEP = {
     "doctor": Command("Find and clear stale locks and damaged results.", "itm.commands:doctor"),
     "du": Command("Show what takes disk space.", "itm.runs.commands:du_app"),
     "gc": Command("Delete what nothing needs; a dry run by default.", "itm.runs.commands:gc_app"),
+    "export": Command("Write a trained model as ONNX graphs.", "itm.runs.commands:export_app"),
     "migrate": Command("Rewrite files of an older version.", "itm.commands:migrate"),
 }
 REVISIONS = Command("Compare two git revisions or DVC experiments.", "itm.comparison.commands:app")
@@ -88,7 +92,7 @@ COMMANDS = {
             "itm grade fit --embeddings dev.npz --captions dev.csv --out mine.json",
         ),
         "evaluate": Command(
-            "Evaluate embeddings of any model on the benchmarks.",
+            "Evaluate any model, or its embeddings, on the benchmarks.",
             "itm.evaluation.commands:evaluate_app",
             "itm evaluate --embeddings mine.npz --benchmark pairs",
             EVALUATIONS,
@@ -174,7 +178,8 @@ def load(command: Command, name: Sequence[str]) -> Any:
     listed = ["Below it, each with its own --help:", *lines, ""] if lines else []
     if command.example:
         built.epilog = "\n".join([*listed, "Example:", f"  {command.example}"])
-        built.rich_markup_mode = "rich"  # keeps the lines as they are
+        # click's type knows no such attribute; with it the lines stay as they are
+        setattr(built, "rich_markup_mode", "rich")  # noqa: B010
     built.context_settings.setdefault("help_option_names", ["-h", "--help"])
     return built
 
@@ -202,6 +207,7 @@ for name, meant in ALIASES.items():
 
 def main() -> None:
     """Run the command line; what a user or the machine can mend is one message without a traceback, and status 1."""
+    write_anything()
     try:
         app()
     except Exception as error:

@@ -197,25 +197,19 @@ def _print_names(names: dict[str, str]) -> None:
 
 
 def _print_changes(changed: list[Any], name: str, check: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from itm.console import console, table
 
-    console = Console(highlight=False)
     if not changed:
-        console.print(f"params.yaml holds preset {name} already; no parameter changed")
+        console().print(f"params.yaml holds preset {name} already; no parameter changed")
         return
-    table = Table("parameter", "old", "new", title=None, box=None, pad_edge=False)
-    for change in changed:
-        table.add_row(change.key, *(_shown(value) for value in (change.old, change.new)))
-    console.print(table, markup=False)
+    rows = [(change.key, _shown(change.old), _shown(change.new)) for change in changed]
+    console().print(table(("parameter", "old", "new"), rows))
     verb = "would change" if check else "changed"
-    console.print(f"{len(changed)} parameter{'s' * (len(changed) > 1)} {verb} in params.yaml")
+    console().print(f"{len(changed)} parameter{'s' * (len(changed) > 1)} {verb} in params.yaml")
 
 
-def _shown(value: Any) -> Any:
-    from rich.text import Text
-
-    return Text("-" if value is None else f"[{', '.join(map(str, value))}]" if isinstance(value, list) else repr(value))
+def _shown(value: Any) -> str:
+    return "-" if value is None else f"[{', '.join(map(str, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _raw_parameters(path: Path) -> dict[str, Any]:

@@ -75,9 +75,23 @@ def first_few(items: Iterable[object], total: int | None = None, limit: int = 3)
     if total is None:
         items = list(items)
         total = len(items)
-    shown = [str(item) for item in islice(items, limit)]
-    more = total - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    first = [cut(str(item), max(40, 600 // limit)) for item in islice(items, limit)]
+    more = total - len(first)
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+
+
+def cut(text: str, longest: int = 200) -> str:
+    """The text, or its beginning where it is longer than a message may have it."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def shown(value: object, longest: int = 60) -> str:
+    """A value from elsewhere as Python writes it, on one line and not too long.
+
+    >>> shown("abcdef", 4)
+    "'abc..."
+    """
+    return cut(repr(value), longest)
 
 
 def printable(text: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import torch
@@ -15,14 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from itm.data.decode import Pixels, fit, read_photo, square
-from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, ModelError
+from itm.grading.files import Grade, grade_of
+from itm.grading.texts import describe
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
+from itm.vectors import model_hash
 
-Photo = str | Path | bytes | NDArray[np.uint8]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Photo = Union[str, Path, bytes, NDArray[np.uint8], "Image"]
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 
 log = logging.getLogger(__name__)
@@ -38,6 +44,8 @@ class Encoded:
 
     vectors: Floats
     batches: tuple[Embedded, ...]
+    texts: tuple[str, ...] = ()
+    """The texts themselves; what a grade needs beside their vectors."""
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -66,7 +74,9 @@ class Model:
                 f"{folder}: written anew while it was read (a training has ended?); run the command again",
                 reason="changing",
             )
+        self.folder = folder
         assert towers is not None
+        self.folder = Path(folder)
         self.device, self.batch_size = torch.device(device), batch_size
         self.method, self.towers = method.to(self.device), towers.to(self.device)
         self.name, self.kind = f"{self.card['name']}, seed {self.card['seed']}", method.kind
@@ -74,7 +84,8 @@ class Model:
             log.warning("%s adds descriptions; photos and texts are encoded here without any", folder)
 
     def encode_images(self, photos: Sequence[Photo]) -> Encoded:
-        """Encoded photos: each a path, a file's bytes, or pixels (height, width, 3) uint8. The centre square counts.
+        """Encoded photos: each a path, a file's bytes, Pillow's image, or pixels (height, width, 3) uint8. The centre
+        square counts.
 
         Raises:
             DataError: a photo cannot be decoded, or pixels have another shape; the message says which.
@@ -96,7 +107,34 @@ class Model:
             ids = torch.from_numpy(self.towers.tokenize(list(batch)))
             return self.method.encode_text(self.towers.text(ids.to(self.device)))
 
-        return self._encode(texts, run, self.method.index_text)
+        found = self._encode(texts, run, self.method.index_text)
+        return Encoded(found.vectors, found.batches, tuple(texts))
+
+    def encode_image(self, photos: Sequence[Photo]) -> Floats:
+        """The vectors (n, width) of photos as `encode_images` takes them; their dot products are the similarities.
+
+        Raises:
+            ModelError: the model scores pairs, and has no vectors ("no-index"). DataError: as `encode_images`.
+        """
+        self._need_vectors()
+        return self.encode_images(photos).vectors
+
+    def encode_text(self, texts: Sequence[str]) -> Floats:
+        """The vectors (n, width) of texts.
+
+        Raises:
+            ModelError: as `encode_image`.
+        """
+        self._need_vectors()
+        return self.text_vectors(texts)
+
+    def _need_vectors(self) -> None:
+        if self.kind != "dot":
+            raise ModelError(
+                f"{self.folder}: scores pairs of an image and a text together ({self.card['name']}), so it has no "
+                'vectors that could be searched or compared; take a model whose similarity is "dot"',
+                reason="no-index",
+            )
 
     def text_vectors(self, texts: Sequence[str]) -> Floats:
         """The vectors (n, width) of many texts, encoded in batches of similar length: little time goes into padding."""
@@ -114,6 +152,29 @@ class Model:
             return images.vectors @ texts.vectors.T
         return all_scores(self.method, images.batches, texts.batches).values
 
+    def probability(self, images: Encoded, texts: Encoded) -> Doubles:
+        """The probability that each text is true of each image (images, texts), 0..1; docs/grade.md.
+
+        Raises:
+            ModelError: the model's folder has no grade, or another model's; there are no images, or no encoded texts.
+        """
+        return np.exp(self.grade(images, texts))
+
+    def grade(self, images: Encoded, texts: Encoded, specificity: float = 0.0) -> Doubles:
+        """log probability - specificity x log prior (images, texts): 0 asks what is true, 1 what says most.
+
+        Raises:
+            ModelError: as `probability`.
+        """
+        if not len(images) or not texts.texts or len(texts.texts) != len(texts):
+            raise ModelError("grades are of images and texts: give what encode_images and encode_texts returned")
+        calibrator, idf = self._grade
+        return calibrator.grade(self.similarity(images, texts), describe(list(texts.texts), idf), specificity)
+
+    @cached_property
+    def _grade(self) -> Grade:
+        return grade_of(Path(self.folder), self.hash)
+
     @torch.inference_mode()
     def _encode(
         self, items: Sequence[Any], run: Callable[[Any, int], Embedded], index: Callable[[Embedded], Tensor]
@@ -130,7 +191,7 @@ class Model:
         return Encoded(np.concatenate(parts) if parts else np.zeros((0, 0), np.float32), tuple(kept))
 
 
-def open_searchable(folder: Path, threads: int = 1) -> Model:
+def open_searchable(folder: Path, threads: int = 1, device: str = "cpu") -> Model:
     """A model whose vectors can be searched; torch computes with so many threads from here on.
 
     Raises:
@@ -138,26 +199,17 @@ def open_searchable(folder: Path, threads: int = 1) -> Model:
         DataError: a file is missing.
     """
     torch.set_num_threads(threads)
-    model = Model(folder)
-    if model.kind != "dot":
-        raise ModelError(
-            f"{folder}: scores pairs of an image and a text together ({model.card['name']}), so it has no vectors that "
-            'could be searched; take a model whose similarity is "dot"',
-            reason="no-index",
-        )
+    model = Model(folder, device)
+    model._need_vectors()
     return model
 
 
 def _hash(folder: Path) -> str:
-    """SHA-256 over the card and the weights of a saved model; '' where one is missing, which its reader says."""
-    digest = hashlib.sha256()
-    for name in (MODEL_CARD, MODEL_WEIGHTS):
-        try:
-            with (folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError:
-            return ""
-    return digest.hexdigest()
+    """`model_hash`; '' where a file is missing, which its reader says."""
+    try:
+        return model_hash(folder)
+    except OSError:
+        return ""
 
 
 def _square(photo: Photo, row: int, size: int) -> Pixels:
@@ -168,6 +220,8 @@ def _square(photo: Photo, row: int, size: int) -> Pixels:
                 reason="pixels",
             )
         return fit(photo, size)
+    if hasattr(photo, "convert"):  # Pillow's
+        return fit(np.asarray(photo.convert("RGB")), size)
     name = f"image {row}" if isinstance(photo, bytes) else str(photo)
     try:
         return square(photo if isinstance(photo, bytes) else read_photo(Path(photo)), size)

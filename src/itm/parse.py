@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from itm.errors import DataError, ProjectError, size_text
+from itm.errors import DataError, ProjectError, cut, size_text
 
 LARGEST = 64 << 20
 """Bytes of a text."""
@@ -129,6 +129,28 @@ def _event_fault(text: str) -> str:
     return ""
 
 
+def _whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _place(values: Any, wanted: str) -> str:
+    """Where a text stands, as `images[3].sentences[0].raw`."""
+    waiting = [("", values)]
+    while waiting:
+        place, value = waiting.pop()
+        if value is wanted:
+            return place.removeprefix(".") or "its beginning"
+        if isinstance(value, dict):
+            waiting += ((f"{place}.{cut(key, 40)}", each) for key, each in value.items())
+        elif isinstance(value, list):
+            waiting += ((f"{place}[{number}]", each) for number, each in enumerate(value))
+    return "a key"
+
+
 def _value_fault(values: Any) -> str:
     """What is not plain among values, or too deep."""
     level = [values]
@@ -139,12 +161,16 @@ def _value_fault(values: Any) -> str:
                 if not all(isinstance(key, str) for key in value):
                     return f"the key {next(key for key in value if not isinstance(key, str))!r:.40} is no text"
                 below += value.values()
+                below += (key for key in value if not key.isascii())
             elif isinstance(value, list):
                 below += value
             elif isinstance(value, int):
                 if value.bit_length() > 64:
                     return f"a whole number of {value.bit_length()} bits"
-            elif value is not None and not isinstance(value, str | float):
+            elif isinstance(value, str):
+                if not (value.isascii() or _whole(value)):
+                    return f"half a character in {cut(repr(value), 60)}, at {_place(values, value)}"
+            elif value is not None and not isinstance(value, float):
                 return f"a {type(value).__name__} is neither text nor number"
         if not below:
             return ""

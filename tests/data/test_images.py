@@ -23,7 +23,8 @@ from PIL import Image
 from itm.data import decode as decoding
 from itm.data.clean.fingerprints import difference, fingerprints, near_pairs, near_pairs_within, thumbnail
 from itm.data.clean.pictures import store_images
-from itm.data.decode import decode, examine, fit, read_header, rewrite
+from itm.data.decode import decode, examine, fit, read_header, rewrite, shrink, square
+from itm.data.decode import picture as as_picture
 from itm.data.images import ImageStore, ShardWriter
 from itm.errors import DataError
 
@@ -97,6 +98,46 @@ def test_bad_image(content, reason, message):
 def test_a_cut_jpeg_is_never_taken_for_whole(at):
     with pytest.raises(DataError):
         examine(JPEG[:at])
+
+
+def with_strays(jpeg: bytes, strays: bytes = bytes(40)) -> bytes:
+    """The JPEG with bytes before its end mark, as some cameras and servers leave them."""
+    return jpeg[:-2] + strays + jpeg[-2:]
+
+
+WARNED = {
+    "40 zeros": (JPEG, with_strays(JPEG)),
+    "a text": (JPEG, with_strays(JPEG, b"made by a camera")),
+    "grey": (grey := encoded(picture(mode="L")), with_strays(grey)),
+    "progressive": (slow := encoded(picture(), progressive=True), with_strays(slow)),
+    "before the picture": (JPEG, JPEG[:20] + bytes(9) + JPEG[20:]),
+    "turned": (turned(6), with_strays(turned(6))),
+}
+DOORS = (lambda content: examine(content)[1], decode, as_picture)
+
+
+@pytest.mark.parametrize("case", WARNED)
+def test_what_libjpeg_only_warns_of_is_no_fault(case):
+    clean, content = WARNED[case]
+    header, _ = examine(content)
+    assert header.warned == (case != "turned")
+    assert not header.plain
+    for door in DOORS:
+        difference = np.asarray(door(content)).astype(int) - np.asarray(door(clean)).astype(int)
+        assert np.abs(difference).max() <= 3
+    stored, anew = rewrite(content)
+    assert anew.plain
+    assert (decode(stored) == decode(content)).all()
+
+
+@pytest.mark.parametrize("content", [JPEG, encoded(picture(), progressive=True), turned(6), turned(3)])
+@pytest.mark.parametrize("share", [0.7, 0.9])
+def test_a_jpeg_that_ends_too_soon_is_refused_behind_each_door_though_its_end_mark_is_there(content, share):
+    cut = content[: int(len(content) * share)] + content[-2:]
+    for door in (*DOORS, rewrite, lambda content: shrink(content, 16), lambda content: square(content, 16)):
+        with pytest.raises(DataError, match="damaged image") as caught:
+            door(cut)
+        assert caught.value.reason == "damaged-image"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -208,14 +249,16 @@ def test_store_keeps_plain_bytes_and_mends_the_rest(tmp_path):
         "alpha.png": encoded(picture(3, mode="RGBA"), "PNG"),
         "cut.jpg": good[:-50],
         "photo.gif": encoded(picture(4), "GIF"),
+        "strays.jpg": with_strays(good),
     }
     images = make_raw(tmp_path, contents)
     images.loc[len(images)] = ["lost", "train", "made", "photos.zip", ""]
     stored = store_images(images, tmp_path, tmp_path)
-    assert stored.table["image_id"].tolist() == ["plain", "grey", "turned", "alpha", "photo"]
-    assert stored.table["mode"].tolist() == ["RGB", "L", "RGB", "RGB", "RGB"]
-    assert stored.table[["width", "height"]].values.tolist() == [[40, 30], [40, 30], [30, 40], [40, 30], [40, 30]]
-    assert stored.rewritten == {"format": 1, "mode": 1, "turned": 1}
+    assert stored.table["image_id"].tolist() == ["plain", "grey", "turned", "alpha", "photo", "strays"]
+    assert stored.table["mode"].tolist() == ["RGB", "L", "RGB", "RGB", "RGB", "RGB"]
+    sides = stored.table[["width", "height"]].values.tolist()
+    assert sides == [[40, 30], [40, 30], [30, 40], [40, 30], [40, 30], [40, 30]]
+    assert stored.rewritten == {"format": 1, "mode": 1, "turned": 1, "warned": 1}
     assert stored.rejected[["image_id", "reason", "row"]].values.tolist() == [
         ["cut", "damaged-image", 5],
         ["lost", "photo-missing", 0],
@@ -225,7 +268,7 @@ def test_store_keeps_plain_bytes_and_mends_the_rest(tmp_path):
     assert store.arrays([2, 0], 16).shape == (2, 16, 16, 3)
     with tarfile.open(tmp_path / "images-train.tar") as tar:
         names = tar.getnames()
-    assert names == ["plain.jpg", "grey.jpg", "turned.png", "alpha.png", "photo.png"]
+    assert names == ["plain.jpg", "grey.jpg", "turned.png", "alpha.png", "photo.png", "strays.png"]
 
 
 def test_large_training_photos_may_be_shrunk(tmp_path):

@@ -134,16 +134,18 @@ def test_missing_source_file(file, tmp_path):
 
 def test_subset_list(tmp_path, monkeypatch):
     write_flickr8k(tmp_path, texts())
-    monkeypatch.setattr(flickr8k, "SUBSETS", tmp_path)
     mini = preset("flickr8k-mini")
-    with pytest.raises(DataError, match=r"flickr8k-mini.txt: no such subset list; restore it from git"):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "data/subsets/flickr8k-mini.txt"
+    file.parent.mkdir(parents=True)
+    with pytest.raises(DataError, match=r"flickr8k-mini.txt: no such file; restore it from git"):
         read("flickr8k", tmp_path, mini)
-    (tmp_path / "flickr8k-mini.txt").write_text("train 0_x.jpg\ndev 9_x.jpg\nnonsense\n")
+    file.write_text("train 0_x.jpg\ndev 9_x.jpg\nnonsense\n")
     with pytest.raises(
         DataError, match=r"2 lines are not `split name` of the official splits \(dev 9_x.jpg, nonsense\)"
     ):
         read("flickr8k", tmp_path, mini)
-    (tmp_path / "flickr8k-mini.txt").write_text("train 1_x.jpg\ndev 4_x.jpg\ntest 6_x.jpg\n")
+    file.write_text("train 1_x.jpg\ndev 4_x.jpg\ntest 6_x.jpg\n")
     found = read("flickr8k", tmp_path, mini)
     assert found.images["image_id"].tolist()[:3] == ["1_x", "4_x", "6_x"]
     assert found.ratings["caption_id_1"].tolist() == [32, 32, 32]

@@ -114,3 +114,71 @@ def test_what_cannot_be_compared_is_refused(ranks, tmp_path):
     other.write(None, tmp_path / "small.parquet")
     with pytest.raises(DataError, match="6 metrics were computed on different queries"):
         compare(good, tmp_path / "small.parquet")
+
+
+def shuffled(path, seed=0):
+    """The same file with its rows in another order."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    order = np.random.default_rng(seed).permutation(len(table))
+    other = path.with_stem(f"{path.stem}-shuffled")
+    pq.write_table(table.take(order), other)
+    return other
+
+
+def test_the_same_queries_in_another_order_are_the_same(ranks):
+    good, bad = ranks / "good.parquet", ranks / "bad.parquet"
+    expected = {row.metric: row for row in compare(bad, good, samples=200)}
+    found = compare(bad, shuffled(good), samples=200)
+    assert {row.metric: row for row in found} == expected
+    assert {row.comparison.difference for row in compare(good, shuffled(good), samples=20)} == {0.0}
+
+
+def rated(path, ids, groups, scores, ratings, order=slice(None)):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [("model_score", *each) for each in zip(ids, groups, scores, strict=True)]
+    rows += [("rating", *each) for each in list(zip(ids, groups, ratings, strict=True))[order]]
+    metric, query, group, value = zip(*rows, strict=True)
+    columns = {"metric": metric, "query_id": query, "group_id": group, "value": value}
+    fixed = {"benchmark": ["cxc"] * len(rows), "task": ["sits"] * len(rows)}
+    pq.write_table(pa.table(fixed | columns), path)
+    return path
+
+
+def test_ratings_belong_to_the_query_of_their_row(tmp_path):
+    """Four pairs whose scores rise as their ratings do; in one file the ratings lie in the opposite order."""
+    columns = [1, 2, 3, 4], [7, 7, 8, 8], [0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]
+    paths = [rated(tmp_path / f"{n}.parquet", *columns, slice(None, None, step)) for n, step in enumerate((1, -1))]
+    (row,) = compare(*paths, samples=5)
+    assert (row.a, row.b) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ids": [1, 2, 3, 3]}, "0.parquet: cxc/sits/model_score: a query comes twice"),
+        ({"ids": [1, 2, 3, 9]}, "1 metrics were computed on different queries"),
+        ({"groups": [7, 8, 8, 8]}, "1 metrics were computed on different queries"),
+        ({"ratings": [1.0, 2.0, 4.0, 3.0]}, "1 metrics were computed on different queries"),
+    ],
+)
+def test_what_is_not_the_same_is_no_pair(tmp_path, change, message):
+    columns = {"ids": [1, 2, 3, 4], "groups": [7, 7, 8, 8], "scores": [0.1, 0.2, 0.3, 0.4], "ratings": [1.0, 2, 3, 4]}
+    paths = rated(tmp_path / "0.parquet", **columns | change), rated(tmp_path / "1.parquet", **columns)
+    with pytest.raises(DataError, match=message):
+        compare(*paths, samples=5)
+
+
+def test_captions_of_the_pipeline_are_paired_by_id(tmp_path):
+    """Two methods that saw the same three captions in opposite orders."""
+    captions = {"caption_ids": np.array([5, 6, 7]), "owners": np.array([0, 0, 1]), "t2i_rank": np.array([0, 9, 9])}
+    for name, step in (("a", 1), ("b", -1)):
+        (tmp_path / name / "seed0").mkdir(parents=True)
+        arrays = {key: values[::step] for key, values in captions.items()}
+        np.savez(tmp_path / name / "seed0/retrieval.npz", image_ids=np.array(["x", "y"]), protocol="{}", **arrays)
+    rows = compare(tmp_path / "a", tmp_path / "b", samples=20)
+    assert [row.metric for row in rows] == [f"retrieval/t2i/r{k}" for k in (1, 5, 10)]
+    assert {(row.comparison.low, row.comparison.high) for row in rows} == {(0.0, 0.0)}

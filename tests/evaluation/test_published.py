@@ -134,6 +134,18 @@ def test_cxc_retrieval_and_counts(small_coco):
     )
 
 
+@pytest.mark.parametrize(("kind", "found"), [("caption", {"t2t", "sts"}), ("image", {"i2i", "sis"})])
+def test_one_kind_of_embeddings_measures_its_part_of_cxc(small_coco, kind, found):
+    whole = evaluate_file(small_coco.file, ["cxc"], annotations=small_coco.folder, trials=5)
+    arrays = {name: values for name, values in small_coco.arrays.items() if name.startswith(kind)}
+    save_file(arrays, small_coco.folder / "one.safetensors")
+    part = evaluate_file(
+        small_coco.folder / "one.safetensors", ["cxc", "eccv"], annotations=small_coco.folder, trials=5
+    )
+    assert part.metrics == {"cxc": {name: whole.metrics["cxc"][name] for name in found}}
+    assert [sentence.split(" ")[0] for sentence in part.left_out] == ["cxc", "eccv:"]
+
+
 def test_eccv_with_an_answer_outside_the_gallery(small_coco):
     metrics = evaluate_file(small_coco.file, ["eccv"], annotations=small_coco.folder).to_json()
     for task, answers, queries, items, scores in (
@@ -204,21 +216,36 @@ def _set(place, value):
     ("change", "message"),
     [
         (
-            _with(image_ids=None),
+            _with(image_embeddings=None, caption_embeddings=None),
+            "no array `image_embeddings`; the file holds caption_ids, image_ids",
+        ),
+        (
+            lambda arrays: {**_with(image_ids=None)(arrays), "image_embeddings": arrays["image_embeddings"][:-1]},
             "no array `image_ids`; the file holds caption_embeddings, caption_ids, image_embeddings",
         ),
-        (_edit("caption_ids", lambda ids: ids[:-1]), "99 caption_ids for 100 caption_embeddings"),
+        (_edit("caption_ids", lambda ids: ids[:-1]), "caption_ids: 99 ids for 100 rows"),
         (_edit("image_ids", _set(3, 123)), "1 of the 20 image ids asked for are missing"),
         (
-            _edit("image_ids", lambda ids: np.arange(len(ids))),
-            r"20 image ids asked for are .*positions 0, 1, 2",
+            lambda arrays: {
+                **arrays,
+                "image_ids": np.arange(21),
+                "image_embeddings": np.ones((21, DIMENSION), np.float32),
+            },
+            r"20 image ids asked for are missing .*positions 0, 1, 2",
         ),
         (_edit("caption_ids", lambda ids: ids + 10**7), "only 0 of the file's 100 ids are among them"),
         (
             _edit("caption_ids", lambda ids: np.where(np.arange(100) == 7, ids[0], ids)),
-            "1 caption ids occur more than once",
+            "caption_ids: 1 ids occur more than once",
         ),
-        (_edit("image_ids", lambda ids: ids.astype(np.float32)), "image_ids is float32 of shape"),
+        (
+            _edit("image_ids", lambda ids: (ids + 2**24).astype(np.float32)),
+            r"image_ids: 20 of 20 may have been rounded by float32 \(rows 0, 1, 2 and 17 more\); save ids as int64",
+        ),
+        (_edit("image_ids", lambda ids: np.where(ids > 0, ids + 0.5, 0)), "image_ids: 20 of 20 are no whole numbers"),
+        (_edit("caption_ids", lambda ids: np.full(len(ids), np.nan)), "caption_ids: 100 of 100 are NaN or infinite"),
+        (_edit("caption_ids", lambda ids: ids > 7), "caption_ids is bool; expected whole numbers"),
+        (_edit("caption_ids", lambda ids: ids[:, None]), r"caption_ids has shape \(100, 1\); expected \[rows\]"),
         (
             _edit("image_embeddings", _set((2, 3), np.nan)),
             r"image_embeddings: 1 of 20 rows hold NaN or infinity \(rows 2\)",
@@ -226,10 +253,7 @@ def _set(place, value):
         (_edit("caption_embeddings", _set((5, 0), np.inf)), r"caption_embeddings: 1 of 100 rows hold NaN or infinity"),
         (_edit("image_embeddings", _set(4, 0.0)), r"1 of 20 rows are zero vectors \(rows 4\)"),
         (_edit("image_embeddings", lambda v: v[:, :5]), "differ in dimension: 5 for rows, 12 for columns"),
-        (
-            _edit("image_embeddings", lambda v: v.astype(np.float16)),
-            "float16; expected float32 or float64; half precision",
-        ),
+        (_edit("image_embeddings", lambda v: v.astype(np.int32)), "int32; expected float32 or float64"),
         (_edit("image_embeddings", lambda v: v[0]), r"has shape \(12,\); expected \[rows, dimension\], not empty"),
         (_edit("image_embeddings", lambda v: v[:0]), r"has shape \(0, 12\)"),
     ],
@@ -470,7 +494,7 @@ def test_scores_of_own_pairs(tmp_path):
         ),
         ({"image_embeddings": np.ones((2, 2), np.float32)}, {}, "holds scores and image_embeddings; which is meant"),
         ({}, {"normalize": True}, "scores have no length to normalize"),
-        ({"scores": np.zeros((20, 100), np.float16)}, {}, "scores is float16; expected float32 or float64"),
+        ({"scores": np.zeros((20, 100), np.int16)}, {}, "scores is int16; expected float32 or float64"),
     ],
 )
 def test_wrong_scores_are_refused(small_coco, changes, options, message):

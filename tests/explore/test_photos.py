@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from small_model import KINDS, picture
 from starlette.testclient import TestClient
 
@@ -48,6 +48,10 @@ PHOTOS = {
     "CMYK.tiff": PLAIN.convert("CMYK"),
     "CMYK.jpg": PLAIN.convert("CMYK"),
     "YCbCr.tiff": PLAIN.convert("YCbCr"),
+    "YCbCr.jfif": PLAIN,
+    "I16L.tiff": grey("<u2", 65535),
+    "LA one.webp": CLEAR.convert("LA"),
+    **({"RGBA.avif": CLEAR, "L.avif": PLAIN.convert("L")} if features.check("avif") else {}),
     "thin.png": Image.new("L", (4, 70_000), 99),
 }
 
@@ -61,7 +65,7 @@ def test_every_photo_that_is_listed_is_shown(
     small: SimpleNamespace, tmp_path: Path, enter: Callable[[Explorer], TestClient]
 ) -> None:
     for name, photo in PHOTOS.items():
-        photo.save(tmp_path / name)
+        photo.save(tmp_path / name, "JPEG" if name.endswith("jfif") else None)
     frames = [PLAIN.convert("P"), PLAIN.rotate(90).convert("P")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     explorer = opened(small, tmp_path)

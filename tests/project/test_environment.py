@@ -1,20 +1,24 @@
 """The environment is stated once: conda's file and the lock agree with what the project asks for."""
 
 import re
+import shutil
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
-LOCKED = dict(
-    (canonicalize_name(name), number)
-    for name, number in re.findall(r"^([A-Za-z0-9_.-]+)==(\S+) \\$", (ROOT / "requirements.lock").read_text(), re.M)
+ENTRIES = re.findall(
+    r"^([A-Za-z0-9_.-]+)==(\S+)(?: ; (.+?))? \\$", (ROOT / "requirements.lock").read_text(), re.MULTILINE
 )
+LOCKED = {canonicalize_name(name): number for name, number, _ in ENTRIES}
+HERE = {canonicalize_name(name) for name, _, marker in ENTRIES if not marker or Marker(marker).evaluate()}
 WANTED = [
     Requirement(line)
     for line in (ROOT / "requirements.in").read_text().splitlines()
@@ -54,5 +58,31 @@ def test_every_locked_file_is_hashed():
 
 
 def test_this_environment_is_the_locked_one():
-    differing = {name: version(name) for name, number in LOCKED.items() if version(name) != number}
+    differing = {name: version(name) for name in HERE if version(name).split("+")[0] != LOCKED[name].split("+")[0]}
     assert differing == {}, "run `make environment`"
+
+
+@pytest.mark.parametrize("platform", [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")])
+@pytest.mark.parametrize("number", ["3.11", "3.12", "3.13"])
+def test_the_lock_is_for_every_platform(platform, number):
+    system, machine = platform
+    where = {"sys_platform": system, "platform_machine": machine, "python_full_version": f"{number}.0"}
+    where |= {"python_version": number, "platform_system": system.capitalize()}
+    named = {name for name, _, marker in ENTRIES if not marker or Marker(marker).evaluate(where)}
+    assert {"torch", "dvc", "snakemake", "open-clip-torch"} <= named
+    assert any(name.startswith("nvidia-") for name in named) == (system == "linux")
+
+
+def test_the_environment_without_cuda_is_the_lock_but_for_torch(tmp_path):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".tools").mkdir()
+    command = ["make", "--dry-run", "environment", "TORCH=cpu", "UV=uv", "PYTHON=python3"]
+    plan = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    (cut,) = [line for line in plan.splitlines() if line.startswith("awk ")]
+    subprocess.run(["/bin/sh", "-c", cut], cwd=tmp_path, check=True)
+    left = re.findall(r"^([A-Za-z0-9_.-]+)==", (tmp_path / ".tools/cpu.lock").read_text(), re.MULTILINE)
+    assert {"torch", "torchvision", "triton"} <= LOCKED.keys() - {canonicalize_name(name) for name in left}
+    assert not [name for name in left if name.startswith("nvidia")]
+    assert len(left) > 200
+    assert "--torch-backend cpu" in plan

@@ -110,6 +110,9 @@ LACKS = [
     ((), "index models/x --images photos --out y", "explore"),
     ((), "explore models/x --images photos", "explore"),
     ((), "doctor", "pipeline"),
+    ((), "evaluate --benchmark hierarcaps --model open_clip:RN50", "open.clip"),
+    ((), "evaluate --benchmark hierarcaps --model hf:x", "hub"),
+    ((), "evaluate --benchmark hierarcaps --model st:x", "model"),
     ((), "new project", "train"),
 ]
 
@@ -122,6 +125,37 @@ def test_what_a_set_is_for_works_with_it_alone(tmp_path, extras, words, printed)
     assert list(tmp_path.iterdir()) == []
 
 
+def write_chains(folder):
+    """HierarCaps with one photo: a benchmark's own file."""
+    folder.mkdir(parents=True)
+    (folder / "hierarcaps_test.csv").write_text("id,captions,image_url\n0,a => a b => a b c => a b c d,x/1.jpg\n")
+
+
+@pytest.mark.slow
+def test_the_core_is_enough_for_embeddings_and_items(tmp_path):
+    write_chains(tmp_path / "own")
+    script = """
+import itm, numpy as np
+from itm.cli import main
+class Lengths:
+    def encode_text(self, texts):
+        return np.array([[len(text) + 1.0, 1.0] for text in texts])
+print(itm.evaluate(Lengths(), "hierarcaps", annotations="own", keep="kept").metrics)
+for words in ("--items", "--embeddings kept/hierarcaps-texts.safetensors --trec trec"):
+    sys.argv = ["itm", *f"evaluate --benchmark hierarcaps --annotations own {words}".split()]
+    try:
+        main()
+    except SystemExit as done:
+        print("status", done.code)
+assert not {"torch", "pandas", "PIL"} & set(sys.modules)
+"""
+    done = alone((), script=script, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "{'hierarcaps': {'tau_d': 1.0}}" in done.stdout
+    assert "hierarcaps,text,4," in done.stdout
+    assert "no benchmark here has runs to write" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("extras", "words", "named"), LACKS, ids=lambda each: str(each))
 def test_a_command_that_lacks_a_package_names_the_extra(tmp_path, extras, words, named):
@@ -130,6 +164,7 @@ def test_a_command_that_lacks_a_package_names_the_extra(tmp_path, extras, words,
         shutil.copy(ROOT / "dvc.yaml", tmp_path)
         shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / "photos").mkdir()
+    write_chains(tmp_path / "data/raw")
     done = alone(extras, *words.split(), folder=tmp_path)
     assert done.returncode == 1
     assert re.fullmatch(
@@ -144,7 +179,8 @@ def test_a_command_that_lacks_a_package_names_the_extra(tmp_path, extras, words,
         ("model", "itm.model"),
         ("explore", "itm.model, itm.index.gallery, itm.index.graph, itm.explore.app, itm.explore.start"),
         ("train", "itm.training.loop, itm.data.clean.run, itm.text.tables, itm.encode, itm.report.page, itm.features"),
-        ("open_clip", "itm.towers.open_clip_model, open_clip"),
+        ("open_clip", "itm.towers.open_clip_model, open_clip, itm.adapters"),
+        ("hub", "itm.adapters, transformers"),
     ],
 )
 def test_what_an_extra_is_for_can_be_imported_with_it_alone(tmp_path, extra, modules):

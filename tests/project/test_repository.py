@@ -1,5 +1,6 @@
 """What the repository must not hold, and what its frame must."""
 
+import hashlib
 import re
 import subprocess
 from pathlib import Path
@@ -74,3 +75,24 @@ def test_the_citation_names_the_papers_and_the_data_sets():
         assert words in titles
     for reference in citation["references"]:
         assert {"type", "title", "authors", "year"} <= set(reference)
+
+
+def test_a_clone_with_windows_line_ends_has_the_same_bytes(tmp_path):
+    """Stages and `itm verify` go by checksums; params.yaml is written here, as a command on such a machine would."""
+    windows = ["-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    clone = tmp_path / "clone"
+    subprocess.run(["git", *windows, "clone", "-q", "--no-local", "--depth=1", f"file://{ROOT}", clone], check=True)
+
+    def git(*words):
+        return subprocess.run(["git", *windows, *words], cwd=clone, capture_output=True, check=True).stdout
+
+    (clone / "params.yaml").write_bytes((clone / "params.yaml").read_bytes())
+    assert git("status", "--porcelain") == b""
+    entries = [entry.split(b"\t") for entry in git("ls-tree", "-r", "-z", "HEAD").split(b"\0") if entry]
+    assert len(entries) > 400
+    changed = []
+    for facts, name in entries:
+        content = (clone / name.decode()).read_bytes()
+        stored = hashlib.sha1(b"blob %d\0%s" % (len(content), content)).hexdigest()
+        changed += [name] * (stored != facts.split()[2].decode())
+    assert changed == []

@@ -18,7 +18,7 @@ from itm.data.files import read_npz
 from itm.errors import DataError
 from itm.evaluation.compare import compare_queries
 from itm.evaluation.keys import flat_metrics
-from itm.evaluation.result import PerQuery, read_per_query
+from itm.evaluation.result import PerQuery, paired, read_per_query
 from itm.metrics.significance import holm
 from itm.pipeline.revisions import Revision
 from itm.report.columns import Column, columns
@@ -96,13 +96,13 @@ def _changes(first: Revision, second: Revision, benchmark: str, method: str, *, 
     values = [_by_seed(each, method, benchmark) for each in (first, second)]
     shared = [key for key in values[0] if key in values[1]]
     queries = [_per_query(each, method, benchmark) for each in (first, second)]
-    paired = all(queries) and _same_queries(first, second, method, benchmark)
+    same = all(queries) and _same_queries(first, second, method, benchmark)
     found = []
     for column in columns(benchmark, shared):
         a, b = values[0][column.key], values[1][column.key]
         both = summarise(a, DIGITS), summarise(b, DIGITS)
         plain = Change(method, benchmark, column, *both, both[1].mean - both[0].mean)
-        tested = _paired(plain, queries[0], queries[1], samples) if paired else None
+        tested = _paired(plain, queries[0], queries[1], samples) if same else None
         found.append(tested or _by_spread(plain, a, b))
     return found
 
@@ -150,8 +150,8 @@ def _paired(
     key = f"{plain.benchmark}/{plain.column.key}"
     for name in (key, f"{key}_all_pairs"):
         a, b = first.get(name), second.get(name)
-        if a and b and np.array_equal(a.queries, b.queries) and np.array_equal(a.groups, b.groups):
-            found = compare_queries(a, b, samples=samples, level=LEVEL)
+        if a and b and (pair := paired(a, b)):
+            found = compare_queries(a, pair, samples=samples, level=LEVEL)
             return replace(plain, low=found.low, high=found.high, p=found.p, test=QUERIES)
     return None
 

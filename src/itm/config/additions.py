@@ -48,7 +48,7 @@ class GraphParameters(Section):
     margin: float = Field(gt=0, description="margin of the triplets")
     sphere: int = Field(ge=2, description="dimension that the weights of distances are for (distance_weighted)")
     cutoff: float = Field(gt=0, le=2, description="distance from which negatives are not drawn (distance_weighted)")
-    reduction: Literal["sum", "mean"] = Field(description="over the triplets of a batch (distance_weighted)")
+    reduction: Literal["sum", "mean"] = Field(description="over the triplets of a batch")
 
 
 class QueueParameters(Section):

@@ -50,7 +50,11 @@ class EmbeddingParameters(Section):
     """The heads that map tower features to the shared space."""
 
     dimension: int = Field(ge=2, description="dimension of the shared embedding space")
-    layers: int = Field(ge=1, le=4, description="linear layers of a head (1 = a linear map)")
+    layers: int = Field(
+        ge=0,
+        le=4,
+        description="linear layers of a head (1 = a linear map; 0 = none: features are as wide as dimension)",
+    )
     hidden: int = Field(ge=2, description="width of the hidden layers of a head with more than one layer")
     dropout: float = Field(ge=0, lt=1, description="dropout on a head's input during training")
 

@@ -19,15 +19,15 @@ from itm.errors import ConfigError, first_few, nearest
 from itm.parse import beginning, parse_yaml
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
-    "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives"),
-    "flickr8k": ("retrieval", "judgements", "hierarcaps"),
-    "flickr30k": ("retrieval",),
-    "coco": ("retrieval", "cxc", "hierarcaps"),
+    "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives", "grading"),
+    "flickr8k": ("retrieval", "judgements", "hierarcaps", "grading"),
+    "flickr30k": ("retrieval", "grading"),
+    "coco": ("retrieval", "cxc", "hierarcaps", "grading"),
     "hierarcaps": ("retrieval", "hierarcaps"),
-    "rsicd": ("retrieval",),
-    "rsitmd": ("retrieval",),
-    "n24news": ("retrieval",),
-    "folder": ("retrieval",),
+    "rsicd": ("retrieval", "grading"),
+    "rsitmd": ("retrieval", "grading"),
+    "n24news": ("retrieval", "grading"),
+    "folder": ("retrieval", "grading"),
 }
 """The benchmarks that each data set has ground truth for."""
 
@@ -58,6 +58,7 @@ class Parameters(Section):
     train: TrainParameters
     method: dict[str, MethodParameters]
     encode: EncodeParameters
+    grade: GradeParameters
     evaluate: EvaluateParameters
     report: ReportParameters
 
@@ -220,6 +221,14 @@ def loss_models() -> list[type[Section]]:
 def similarity_models() -> list[type[Section]]:
     """The parameter models of all similarities."""
     return list(get_args(get_args(SimilarityParameters)[0]))
+
+
+class GradeParameters(Section):
+    """How similarities are calibrated, on the dev split."""
+
+    anchor: float = Field(
+        gt=0, lt=1, description="quantile of the own similarities at which a caption counts as certainly true"
+    )
 
 
 class EvaluateParameters(Section):

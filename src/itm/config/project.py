@@ -13,7 +13,8 @@ from itm.errors import ConfigError, first_few
 PACKAGE = Path(__file__).resolve().parents[1]
 _PARTS = (
     *("conf", "data/catalogue.yaml", "data/subsets", "data/regions/README.md", "workflow", "dvc.yaml"),
-    *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "pyproject.toml", "LICENSE"),
+    *(".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", ".gitattributes"),
+    *("pyproject.toml", "LICENSE"),
 )
 _README = """\
 # A project of graded-itm

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,16 +155,3 @@ def _origins(source: SourceFile) -> list[str]:
         note = f" ({copy.note})" if copy.note else ""
         lines.append(f"ITM_MIRROR/{copy.path}{note}")
     return lines
-
-
-def main() -> None:
-    """Run `itm data` on its own; a user's error is one message and status 1."""
-    try:
-        app()
-    except ProjectError as error:
-        print(f"itm data: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

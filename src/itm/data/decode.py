@@ -2,13 +2,16 @@
 
 Every door (the stages, `itm.load`, index, search, explore, transfer) comes through here, so that a photo has the same
 pixels, and so the same vector, behind each of them: upright, in RGB, transparent parts white, 16 bits brought to 8.
+What libjpeg only warns of (stray bytes, odd tables) is no fault; a JPEG that ends too soon is one behind each door.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +31,11 @@ MAXIMUM_PIXELS = 100_000_000
 MAXIMUM_BYTES = 256 * 2**20
 """A file larger than this is no photo: it is refused before it is read."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What is decoded. Few on purpose: Pillow starts programs for some others (EPS)."""
+
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+"""How names of such files end."""
 
 PLAIN = frozenset({("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L")})
 """Formats and modes that every decoder reads in the same way; everything else is rewritten by the clean stage."""
@@ -43,18 +49,19 @@ _JPEG = b"\xff\xd8\xff"
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself. orientation is EXIF's, 1 = upright."""
+    """What an image file says of itself. orientation is EXIF's, 1 = upright; warned: libjpeg warns of its bytes."""
 
     format: str
     mode: str
     width: int
     height: int
     orientation: int = 1
+    warned: bool = False
 
     @property
     def plain(self) -> bool:
         """Whether the file can be stored as it is."""
-        return (self.format, self.mode) in PLAIN and self.orientation == 1
+        return (self.format, self.mode) in PLAIN and self.orientation == 1 and not self.warned
 
 
 def read_photo(path: Path) -> bytes:
@@ -92,7 +99,10 @@ def examine(content: bytes) -> tuple[Header, Pixels]:
         DataError: as `decode`.
     """
     header = read_header(content)
-    return header, decode(content, plain=header.plain)
+    pixels = _turbo(content) if header.plain and header.format == "JPEG" else None
+    if pixels is not None:
+        return header, pixels
+    return replace(header, warned=header.plain and header.format == "JPEG"), np.asarray(picture(content))
 
 
 def _open(content: bytes) -> Any:
@@ -103,17 +113,26 @@ def _open(content: bytes) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(content), formats=_formats())
     except Image.DecompressionBombError:
         raise DataError(_many("the photo has far"), reason="too-many-pixels") from None
     except Exception:  # Pillow's plug-ins raise many kinds
         raise DataError(
-            f"this is no photo that can be read; known formats: {', '.join(FORMATS)}", reason="not-an-image"
+            f"this is no photo that can be read; known formats: {', '.join(_formats())}", reason="not-an-image"
         ) from None
     width, height = image.size
     if width * height > MAXIMUM_PIXELS:
         raise DataError(_many(f"the photo has {width:,} x {height:,} pixels,"), reason="too-many-pixels")
     return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """FORMATS without AVIF where Pillow is older than 11.3 or was built without it."""
+    from PIL import features
+
+    avif = find_spec("PIL.AvifImagePlugin") is not None and features.check("avif")
+    return FORMATS if avif else tuple(each for each in FORMATS if each != "AVIF")
 
 
 def _orientation(image: Any) -> int:
@@ -143,18 +162,27 @@ def decode(content: bytes, at_least: int = 0, *, plain: bool | None = None) -> P
     """
     if plain is None:
         plain = read_header(content).plain
-    if not (plain and content.startswith(_JPEG)):
-        return np.asarray(picture(content))
+    pixels = _turbo(content, at_least, 2.0 if at_least else 1.0) if plain and content.startswith(_JPEG) else None
+    return np.asarray(picture(content)) if pixels is None else pixels
+
+
+def _turbo(content: bytes, at_least: int = 0, factor: float = 1.0) -> Pixels | None:
+    """The pixels of a JPEG by libjpeg-turbo; None for one that it warns of or does not know: Pillow then judges.
+
+    Raises:
+        DataError: it ends too soon, which Pillow passes over where an end mark follows.
+    """
     import simplejpeg
 
     try:
-        factor = 2.0 if at_least else 1.0
         pixels: Pixels = simplejpeg.decode_jpeg(
             content, "RGB", min_height=at_least, min_width=at_least, min_factor=factor
         )
         return pixels
     except ValueError as error:
-        raise DataError(f"damaged image ({_short(error)})", reason="damaged-image") from None
+        if "premature end" in str(error).lower():
+            raise DataError(f"damaged image ({_short(error)})", reason="damaged-image") from None
+        return None
 
 
 def picture(content: bytes) -> Image:
@@ -198,6 +226,8 @@ def _upright(content: bytes) -> Image:
 
     try:
         image: Any = _open(content)
+        if image.format == "JPEG":
+            _turbo(content, at_least=1, factor=8.0)  # as small as can be: it only asks whether the file is whole
         image.load()
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):

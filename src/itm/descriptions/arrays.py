@@ -215,9 +215,11 @@ def vsd_arrays(
 
     Then set describe.captioner=file describe.file=OUT/descriptions.jsonl describe.encoder=file.
     """
+    from itm.data.files import check_outputs
     from itm.data.tables import read_captions
     from itm.descriptions.arrays import import_arrays
 
+    check_outputs(out / "descriptions.jsonl")
     found = import_arrays(folder, read_captions(clean), out, variant, an_image, condition)
     for split, count in found.images.items():
         typer.echo(f"{split}: {count} images, {found.missing[split]} of the tables are without")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from itm.vectors import Vectors
 
 evaluate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 compare_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -21,37 +23,115 @@ def evaluate(
         list[str], typer.Option(help="Benchmark; may be given several times. `list` shows what exists.", metavar="NAME")
     ],
     embeddings: Annotated[
-        Path | None, typer.Option(help="Embeddings with ids, .safetensors or .npz; docs/metrics.md has the format.")
+        Path | None,
+        typer.Option(
+            help="Embeddings: .safetensors, .npz, .parquet, a folder of .npy; docs/metrics.md has the format."
+        ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model instead: open_clip:NAME:TAG, hf:PATH, st:PATH, or a trained model's folder."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder or archive of the photos, for --model.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder where a model's embeddings are kept. Default: .itm/embeddings")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where a model computes: cpu, cuda, mps.")] = "cpu",
+    items: Annotated[
+        bool, typer.Option("--items", help="Only list ids, photos and texts of the benchmarks, in order, as CSV.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write metrics.json here.")] = None,
     ranks: Annotated[
         Path | None, typer.Option(help="Write per-query values (Parquet) here, for `itm compare`.")
+    ] = None,
+    trec: Annotated[
+        Path | None, typer.Option(help="Write TREC runs and judgements into this folder, for other evaluators.")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also the figures of another evaluation of COCO and Flickr30K, and why they differ: clip_benchmark, "
+            "mteb, karpathy; may be given several times."
+        ),
     ] = None,
     normalize: Annotated[bool, typer.Option(help="Scale embeddings to unit length first.")] = False,
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of the benchmarks' own files; else ITM_MIRROR and data/raw.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.", min=0)] = 0,
+    grade: Annotated[Path | None, typer.Option(help="Rank by the grades of this calibrator (`itm grade fit`).")] = None,
+    captions: Annotated[Path | None, typer.Option(help="With --grade: CSV with the columns caption_id, text.")] = None,
+    specificity: Annotated[
+        float, typer.Option(help="With --grade: 0 = what is true; 1 = what says most about the image.")
+    ] = 0.0,
+    grade_model: Annotated[
+        str, typer.Option(help="With --grade: the --model that `itm grade fit` was given.", metavar="NAME")
+    ] = "",
 ) -> None:
-    """Evaluate embeddings of any model on published benchmarks."""
-    from rich.console import Console
+    """Evaluate any model, or its embeddings, on published benchmarks.
 
+    Example: `itm evaluate --model open_clip:ViT-B-32:openai --benchmark hierarcaps --images photos`.
+    """
+    import warnings
+
+    from itm.console import console
+    from itm.data.files import check_outputs, mirror_folder
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
-    from itm.evaluation.published import BENCHMARKS, evaluate_file
+    from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model, evaluate_vectors
 
-    console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]
     if names == ["list"]:
         for name, text in BENCHMARKS.items():
-            console.print(f"[bold]{name}[/bold]  {text}")
-        console.print(_quoted_table())
+            console().print(f"{name}  {text}")
+        console().print(_quoted_table())
         return
-    if embeddings is None:
-        raise ConfigError("--embeddings FILE is needed", reason="missing-option")
-    report = evaluate_file(embeddings, names, normalize=normalize, annotations=annotations, seed=seed)
+    if items:
+        _print_items(names, annotations)
+        return
+    if (embeddings is None) == (model is None):
+        raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
+    if model is None and (images, keep, device) != (None, None, "cpu"):
+        raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
+    check_outputs(out, ranks)
+    if annotations is None:
+        mirror_folder()  # one that cannot be read is said before the work
+    options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
+    options["protocols"] = protocol or ()
+    if grade is not None and (embeddings is None or captions is None):
+        raise ConfigError(
+            "--grade needs --embeddings FILE and --captions FILE: grades depend on the texts", reason="missing-option"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
+        if grade is not None:
+            assert embeddings is not None
+            assert captions is not None
+            graded = _graded(embeddings, captions, grade, specificity, normalize, grade_model)
+            report = evaluate_vectors(lambda _: graded, names, **{**options, "normalize": False})
+            report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
+        elif embeddings is not None:
+            report = evaluate_file(embeddings, names, **options)
+        else:
+            report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
+    console().print(*metric_lines(report.metrics), sep="\n")
+    for name, lines in report.protocol.get("other_protocols", {}).items():
+        console().print(f"{name} differs in", *lines, sep="\n  ")
+    for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
+        typer.echo(f"note: {sentence}", err=True)
     report.write(out, ranks)
-    console.print(*metric_lines(report.metrics), sep="\n", markup=False)
+    if trec is not None:
+        report.write_trec(trec)
+
+
+def _graded(embeddings: Path, captions: Path, grade: Path, specificity: float, normalize: bool, model: str) -> Vectors:
+    """Grades in place of the similarities of a file."""
+    from itm.grading.files import graded_vectors
+    from itm.grading.texts import read_captions
+    from itm.vectors import read_vectors
+
+    table = read_captions(captions, images=False)
+    return graded_vectors(read_vectors(embeddings), table, captions, grade, specificity, normalize, model)
 
 
 @compare_app.command()
@@ -63,42 +143,40 @@ def compare(
     ] = None,
     samples: Annotated[int, typer.Option(help="Bootstrap samples, and as many permutations.", min=1)] = 10_000,
     level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the comparison as JSON here.")] = None,
 ) -> None:
     """Compare two methods query by query: difference, interval, effect size, p-values with Holm's correction.
 
     Queries are paired, and resampled image by image; with several seeds the interval draws seeds as well.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    from itm.data.files import write_json
+    from itm.console import console, table
+    from itm.data.files import check_outputs, write_json
     from itm.evaluation.compare import compare as run
 
+    check_outputs(out)
     rows = run(a, b, metric or ("*",), samples=samples, level=level, seed=seed)
-    if out is not None:
-        write_json(out, [row.to_json() for row in rows])
-    table = Table(
-        "metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p", box=None
-    )
-    for row in rows:
-        found = row.comparison
-        table.add_row(
+    shown = [
+        (
             row.metric,
             f"{row.a:.4f}",
             f"{row.b:.4f}",
-            f"{found.difference:+.4f}",
-            f"{found.low:+.4f} to {found.high:+.4f}",
-            f"{found.effect:+.2f}",
-            *("–" if p is None else f"{p:.4f}" for p in (found.p, row.holm_p, found.wilcoxon_p)),
+            f"{row.comparison.difference:+.4f}",
+            f"{row.comparison.low:+.4f} to {row.comparison.high:+.4f}",
+            f"{row.comparison.effect:+.2f}",
+            *("–" if p is None else f"{p:.4f}" for p in (row.comparison.p, row.holm_p, row.comparison.wilcoxon_p)),
         )
-    console = Console(highlight=False)
-    console.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)", markup=False)
-    console.print(table)
-    console.print(
+        for row in rows
+    ]
+    columns = ("metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p")
+    printed = console()
+    printed.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)")
+    printed.print(table(columns, shown))
+    printed.print(
         "p: two-sided sign-flip permutation by image; effect: mean difference in its standard deviations (d_z)"
     )
+    if out is not None:
+        write_json(out, [row.to_json() for row in rows])
 
 
 @ensemble_app.command()
@@ -121,31 +199,45 @@ def ensemble(
 
     Example: `itm ensemble embeddings/esl-global/seed0 embeddings/esl-global-adaptive/seed0`.
     """
-    from rich.console import Console
-
     from itm.config import load
+    from itm.console import console
+    from itm.data.files import check_outputs
     from itm.evaluation.ensemble import evaluate_runs
     from itm.evaluation.keys import metric_lines
+    from itm.evaluation.result import write_together
 
-    metrics = evaluate_runs(
+    check_outputs(out, evaluations and evaluations / "seed")
+    metrics, results = evaluate_runs(
         runs,
         load(),
         benchmark or (),
         (clean, scored),
         standardise=standardise,
-        evaluations=evaluations,
-        out=out,
+        evaluations=evaluations or Path(),
     )
-    console = Console(highlight=False)
-    console.print(*metric_lines(metrics), sep="\n", markup=False)
+    console().print(*metric_lines(metrics), sep="\n")
+    write_together(results if evaluations else {}, metrics, out)
+
+
+def _print_items(names: list[str], annotations: Path | None) -> None:
+    """The items of each gallery once, as CSV."""
+    import csv
+    import sys
+
+    from itm.evaluation.published.items import read_items
+
+    found = {items.gallery: items for items in (read_items(name, annotations) for name in names)}
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(("gallery", "kind", "id", "item"))
+    for gallery, items in found.items():
+        table.writerows((gallery, *row) for row in items.rows())
 
 
 def _quoted_table() -> Table:
-    from rich.table import Table
-
+    from itm.console import table
     from itm.evaluation.published.quoted import QUOTED
 
-    table = Table("benchmark", "model", "numbers as printed", "source", title="quoted, not measured here", box=None)
+    rows = []
     for row in QUOTED:
         recalls: dict[str, list[tuple[str, str]]] = {}
         for key, value in row.values.items():
@@ -159,5 +251,5 @@ def _quoted_table() -> Table:
             for name, pairs in recalls.items()
         ]
         numbers = "\n".join(lines)
-        table.add_row(row.benchmark, row.model, numbers, f"quoted: {row.source}")
-    return table
+        rows.append((row.benchmark, row.model, numbers, f"quoted: {row.source}"))
+    return table(("benchmark", "model", "numbers as printed", "source"), rows, title="quoted, not measured here")

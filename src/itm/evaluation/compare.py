@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.evaluation.keys import chosen_keys
-from itm.evaluation.result import PerQuery, read_per_query, shared_keys
+from itm.evaluation.result import PerQuery, read_per_query, shared
 from itm.metrics import Comparison, compare_correlations, compare_paired, holm, spearman
 
 CORRELATION_SAMPLES = 1000
@@ -47,9 +47,9 @@ def compare(
         ConfigError: a pattern stands for no metric.
     """
     first, second = (read_per_query(path, correlations=True) for path in (a, b))
-    shared = shared_keys(first, second)
-    keys = chosen_keys(patterns, shared)
-    found = [compare_queries(first[key], second[key], samples=samples, level=level, seed=seed) for key in keys]
+    both = shared(first, second)
+    keys = chosen_keys(patterns, list(both))
+    found = [compare_queries(*both[key], samples=samples, level=level, seed=seed) for key in keys]
     adjusted = holm([comparison.p for comparison in found])
     return [
         Row(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import read_npz, write_json, write_npz
+from itm.data.files import read_npz, together, write_json, write_npz
 from itm.errors import DataError, first_few
 from itm.parse import parse_json
 
@@ -39,6 +39,15 @@ def write_result(result: Result, metrics: Path, per_query: Path, digits: int) ->
     """Write the metrics as JSON, rounded, and the per-query arrays with the protocol as .npz."""
     write_per_query(result, per_query)
     write_json(metrics, rounded(result.metrics, digits))
+
+
+@together()
+def write_together(results: Mapping[Path, Result], metrics: Any = None, out: Path | None = None) -> None:
+    """Write per-query values by file, and metrics where `out` names one: all of them, or none where one cannot be."""
+    for path, result in results.items():
+        write_per_query(result, path)
+    if out is not None:
+        write_json(out, metrics)
 
 
 def write_per_query(result: Result, path: Path) -> None:
@@ -83,6 +92,15 @@ def id_hash(ids: NDArray[Any]) -> str:
 Doubles = NDArray[np.float64]
 RECALL_AT = (1, 5, 10)
 _BY_IMAGE = {
+    "grading": (
+        *(
+            f"{at}/{key}"
+            for at in ("specificity_0", "specificity_05", "specificity_1")
+            for key in ("map_at_r", "order")
+        ),
+        *(f"half_truth/{at}" for at in ("similarity", "specificity_0", "specificity_05", "specificity_1")),
+        "probability/set_f1",
+    ),
     "false_negatives": ("order/level", "order/descriptiveness"),
     "hierarcaps": (
         "tau_d",
@@ -134,28 +152,51 @@ def read_per_query(path: Path, *, correlations: bool = False) -> dict[str, PerQu
     for key, first in runs[0].items():
         if first.ratings is not None and not correlations:
             continue
-        others = [run[key] for run in runs if key in run]
-        if len(others) != len(runs) or any(not np.array_equal(other.queries, first.queries) for other in others):
+        others = [paired(first, run[key]) for run in runs if key in run]
+        if len(others) != len(runs) or None in others:
             raise DataError(f"{path}: the seeds were evaluated on different queries ({key})", reason="queries")
-        found[key] = replace(first, values=np.concatenate([other.values for other in others]))
+        found[key] = replace(first, values=np.concatenate([other.values for other in others if other]))
     return found
 
 
-def shared_keys(first: Mapping[str, PerQuery], second: Mapping[str, PerQuery]) -> list[str]:
-    """The metrics that both have, on the same queries.
+def paired(first: PerQuery, second: PerQuery) -> PerQuery | None:
+    """`second` with its queries in the order of `first`; None where they are others, or of other images or ratings."""
+    order = np.arange(len(second.queries))
+    if not np.array_equal(first.queries, second.queries):
+        here, there = (np.argsort(each.queries, kind="stable") for each in (first, second))
+        if not np.array_equal(first.queries[here], second.queries[there]):
+            return None
+        order[here] = there
+    groups = second.groups[order]
+    if not _same_partition(first.groups, groups):
+        return None
+    ratings = None if second.ratings is None else second.ratings[order]
+    if first.ratings is not None and not (ratings is not None and np.array_equal(first.ratings, ratings)):
+        return None
+    return PerQuery(second.values[:, order], first.queries, groups, ratings)
+
+
+def _same_partition(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two arrays are equal in the same places, whatever the values are called."""
+    (first, a), (second, b) = (np.unique(each, return_inverse=True) for each in (one, other))
+    return len(first) == len(second) == len(np.unique(a * max(1, len(second)) + b))
+
+
+def shared(first: Mapping[str, PerQuery], second: Mapping[str, PerQuery]) -> dict[str, tuple[PerQuery, PerQuery]]:
+    """The metrics that both have, the second's queries in the order of the first's.
 
     Raises:
         DataError: there is none, or a shared metric was computed on different queries.
     """
-    keys = [key for key in first if key in second]
-    if not keys:
+    both = {key: paired(first[key], second[key]) for key in first if key in second}
+    if not both:
         raise DataError("the two have no metric in common", reason="no-metric")
-    other = [key for key in keys if not np.array_equal(first[key].queries, second[key].queries)]
+    other = [key for key, found in both.items() if found is None]
     if other:
         raise DataError(
             f"{len(other)} metrics were computed on different queries ({first_few(other)})", reason="queries"
         )
-    return keys
+    return {key: (first[key], found) for key, found in both.items() if found is not None}
 
 
 def _from_table(path: Path) -> dict[str, PerQuery]:
@@ -168,12 +209,18 @@ def _from_table(path: Path) -> dict[str, PerQuery]:
     for name in names[np.sort(first)]:
         row = np.flatnonzero(names == name)
         query, group, value = (table[column][row] for column in ("query_id", "group_id", "value"))
+        if len(np.unique(query)) != len(query):
+            raise DataError(f"{path}: {name}: a query comes twice", reason="repeated-id")
         base, metric = str(name).rsplit("/", 1)
         if metric == "rank":
             _keep_hits(found, base, value, query, group, RECALL_AT)
         elif metric == "model_score":
-            ratings = table["value"][names == f"{base}/rating"]
-            found[f"{base}/spearman_all_pairs"] = PerQuery(value[None], query, group, ratings)
+            rated = names == f"{base}/rating"
+            ratings = PerQuery(table["value"][rated][None], table["query_id"][rated], table["group_id"][rated])
+            own = PerQuery(value[None], query, group)
+            if (fitting := paired(own, ratings)) is None:
+                raise DataError(f"{path}: {base}: scores and ratings are not of the same pairs", reason="queries")
+            found[f"{base}/spearman_all_pairs"] = replace(own, ratings=fitting.values[0])
         elif metric != "rating" and not metric.startswith("rank_"):
             found[str(name)] = PerQuery(value[None], query, group)
     return found
@@ -196,19 +243,22 @@ def _from_arrays(folder: Path) -> dict[str, PerQuery]:
 def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, Any], protocol: Any) -> None:
     """Add the per-query values of one benchmark's arrays."""
     images = len(arrays["image_ids"]) if "image_ids" in arrays else -1
+    names = {"i": arrays.get("image_ids", np.arange(images)), "t": arrays.get("caption_ids")}
     for task in ("i2t", "t2i", "t2t", "i2i"):
         by_caption = task[0] == "t"
         if by_caption and "owners" not in arrays:
             continue
         groups = arrays["owners"] if by_caption else np.arange(images)
+        ids = names[task[0]]
+        queries = np.arange(len(groups)) if ids is None or len(ids) != len(groups) else ids
         rank = arrays.get(f"{task}_rank")
         if rank is not None:
             answerable = arrays.get(f"{task}_answerable", np.ones(len(rank), dtype=bool))
             values = np.where(answerable, rank, np.nan)
             at = protocol.get("recall_at", RECALL_AT)
-            _keep_hits(found, f"{benchmark}/{task}", values, np.arange(len(rank)), groups, at)
+            _keep_hits(found, f"{benchmark}/{task}", values, queries, groups, at)
         for name in ("map_at_r", "r_precision", "unlabelled_recall", "spearman"):
-            _keep(found, f"{benchmark}/{task}/{name}", arrays.get(f"{task}_{name}"), groups)
+            _keep(found, f"{benchmark}/{task}/{name}", arrays.get(f"{task}_{name}"), queries, groups)
     for kind in ("sts", "sis", "sits", "expert", "crowdflower"):
         if f"{kind}_image" in arrays:
             groups = arrays[f"{kind}_image"]
@@ -218,15 +268,17 @@ def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, Any], 
             scores = arrays[f"{kind}_model"][kept][None]
             found[f"{benchmark}/{kind}/{name}"] = PerQuery(scores, np.flatnonzero(kept), groups[kept], ratings)
     for key in _BY_IMAGE.get(benchmark, ()):
-        _keep(found, f"{benchmark}/{key}", arrays.get(key.replace("/", "_")), np.arange(images))
+        _keep(found, f"{benchmark}/{key}", arrays.get(key.replace("/", "_")), names["i"], np.arange(images))
 
 
-def _keep(found: dict[str, PerQuery], key: str, values: NDArray[Any] | None, groups: NDArray[Any]) -> None:
+def _keep(
+    found: dict[str, PerQuery], key: str, values: NDArray[Any] | None, queries: NDArray[Any], groups: NDArray[Any]
+) -> None:
     """Keep a metric's defined values; a query that is undefined for one model is so for all (it has no answers)."""
     if values is not None and len(values) == len(groups):
         known = np.flatnonzero(np.isfinite(values))
         if len(known):
-            found[key] = PerQuery(values[known].astype(np.float64)[None], known, groups[known])
+            found[key] = PerQuery(values[known].astype(np.float64)[None], queries[known], groups[known])
 
 
 def _keep_hits(

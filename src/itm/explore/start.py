@@ -11,7 +11,7 @@ from itm.data.progress import counted
 from itm.errors import ConfigError, first_few, printable
 from itm.explore.matching import Explorer, Side, read_known_texts
 from itm.explore.walk import Words
-from itm.index.gallery import cores, open_gallery
+from itm.index.gallery import cores, counts_text, open_gallery
 from itm.model import open_searchable
 
 SPLITS = ("test", "hierarcaps")
@@ -55,6 +55,8 @@ def open_explorer(
         say(f"{model.name}: {len(gallery.names)} images, {len(texts.captions)} captions")
         with counted(model.name) as progress:
             sides.append(Side(model, gallery, texts, threads, progress))
+    if gallery.left_out:
+        say(f"left out: {counts_text(gallery.left_out)}")
     for name, fault in sides[0].broken:
         say(printable(f"left out: {name}: {fault}"))
     return Explorer(sides, gallery, texts, Words(idf))

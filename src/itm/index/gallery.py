@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,26 +13,26 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.decode import Pixels, read_photo, square
+from itm.data.decode import SUFFIXES, Pixels, read_photo, square
 from itm.data.images import ImageStore
 from itm.data.layout import IMAGES
 from itm.data.tables import read_images
-from itm.errors import ConfigError, DataError, first_few, nearest
+from itm.errors import ConfigError, DataError, first_few, nearest, printable
 
 if TYPE_CHECKING:
     from itm.model import Model
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 CLEAN = Path("data/clean")
 PARAMETERS = Path("params.yaml")
 _BATCH = 64
 
 
 class Gallery(Protocol):
-    """Images by row, each with a name."""
+    """Images by row, each with a name; `left_out` counts by reason what lies beside them and is none."""
 
     source: str
     names: Sequence[str]
+    left_out: Mapping[str, int]
 
     def read(self, row: int) -> bytes:
         """The encoded bytes of an image."""
@@ -39,23 +40,22 @@ class Gallery(Protocol):
 
 @dataclass
 class PhotoFolder:
-    """All photos below a folder, by path; names are paths relative to it, sorted."""
+    """All photos below a folder and folders that are linked there, by path; names are relative to it, sorted."""
 
     folder: Path
     names: Sequence[str] = field(init=False)
     source: str = field(init=False)
+    left_out: Mapping[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        found = sorted(
-            path.relative_to(self.folder).as_posix()
-            for path in self.folder.rglob("*")
-            if path.suffix.lower() in SUFFIXES and path.is_file()
-        )
+        found, self.left_out = _photos_below(self.folder)
         if not found:
+            here = f"; it holds {counts_text(self.left_out)}" if self.left_out else ""
             raise DataError(
-                f"{self.folder}: holds no photo ({', '.join(sorted(SUFFIXES))}), and no {IMAGES}", reason="no-photos"
+                f"{self.folder}: holds no photo ({', '.join(sorted(SUFFIXES))}), and no {IMAGES}{here}",
+                reason="no-photos",
             )
-        self.names, self.source = found, str(self.folder)
+        self.names, self.source = sorted(found), str(self.folder)
 
     def read(self, row: int) -> bytes:
         """The bytes of a photo's file."""
@@ -63,6 +63,59 @@ class PhotoFolder:
             return read_photo(self.folder / self.names[row])
         except DataError as error:
             raise DataError(f"{self.names[row]}: {error}", reason=error.reason) from None
+
+
+def _photos_below(folder: Path) -> tuple[list[str], Counter[str]]:
+    """The photos of a folder and all below it, and how often what else lies there is no photo, by reason.
+
+    Linked folders come last and each folder once: a photo has the name without links, and circles end.
+    """
+    photos: list[str] = []
+    left: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
+    folders, linked = [folder], list[Path]()
+    while folders or linked:
+        here = folders.pop() if folders else linked.pop(0)
+        try:
+            status = here.stat()
+            paths = [] if (status.st_dev, status.st_ino) in seen else sorted(here.iterdir())
+        except OSError:
+            left["unreadable folder"] += 1
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for path in paths:
+            reason = _no_photo(path)
+            if reason == "folder":
+                (linked if path.is_symlink() else folders).append(path)
+            elif reason:
+                left[reason] += 1
+            else:
+                photos.append(path.relative_to(folder).as_posix())
+    return photos, left
+
+
+def _no_photo(path: Path) -> str:
+    """Why a path is no photo; "" where it is one by its name."""
+    try:
+        if path.is_dir():
+            return "folder"
+        if path.is_file():
+            return "" if path.suffix.lower() in SUFFIXES else path.suffix.lower() or "without suffix"
+    except OSError:  # the folder may be listed, and what lies in it not be looked at
+        return "unreadable file"
+    return "broken link" if path.is_symlink() else "device"
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Counts by reason in words, the most frequent first.
+
+    >>> counts_text({"unreadable folder": 1, ".heic": 2})
+    '2 .heic, 1 unreadable folder'
+    """
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    plural = ("folder", "file", "link", "device")
+    words = [f"{count:,} {reason[:40]}{'s' * (count > 1 and reason.endswith(plural))}" for reason, count in ordered]
+    return printable(first_few(words, limit=9))
 
 
 class TableGallery:
@@ -76,6 +129,7 @@ class TableGallery:
             raise DataError(f"{clean / IMAGES}: no image of {first_few(splits or [])}", reason="no-photos")
         self.names: Sequence[str] = table["image_id"].astype(str).tolist()
         self.source = str(clean)
+        self.left_out: Mapping[str, int] = {}
         self._store = ImageStore(clean, table)
 
     def read(self, row: int) -> bytes:

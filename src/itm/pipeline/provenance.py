@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from itm.data.files import write_json
+from itm.data.files import whereabouts, write_json
 from itm.errors import PipelineError
 from itm.pipeline.stages import PARAMETERS, JobEntry, Stages, read_yaml
 
@@ -107,7 +107,7 @@ def write_record(stage: str, item: Mapping[str, object], arguments: list[str], r
     record = record_path(job)
     if not record or list(job.arguments) != arguments:
         return False
-    made = {path: _md5(root / path, path, None) for path in job.metrics}
+    made = {path: md5_of(whereabouts(root / path)) for path in job.metrics}
     write_json(root / record, {**record_of(job, stages), "metrics": made, "versions": versions()})
     return True
 

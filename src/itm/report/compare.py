@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from itm.evaluation.result import PerQuery, read_per_query
+from itm.evaluation.result import PerQuery, paired, read_per_query
 from itm.metrics.significance import Comparison, compare_paired, holm
 from itm.report.columns import Column, columns
 from itm.report.results import Results
@@ -37,8 +37,8 @@ def compare(results: Results, baseline: str) -> dict[tuple[str, str, str], Verdi
             for method in results.methods:
                 other = _seeds(values[method], benchmark, each.key)
                 # a query that one model leaves undefined cannot be paired: such a metric is not tested
-                if method != baseline and base and other and np.array_equal(base.queries, other.queries):
-                    found = compare_paired(base.values, other.values, base.groups, samples=SAMPLES, level=LEVEL)
+                if method != baseline and base and other and (pair := paired(base, other)):
+                    found = compare_paired(base.values, pair.values, base.groups, samples=SAMPLES, level=LEVEL)
                     tests[method, benchmark, each.key] = found, each
     p_values = holm([found.permutation_p for found, _ in tests.values()]).tolist() if tests else []
     return {
@@ -54,9 +54,10 @@ def _by_seed(results: Results, method: str) -> list[dict[str, PerQuery]]:
 def _seeds(runs: list[dict[str, PerQuery]], benchmark: str, key: str) -> PerQuery | None:
     """[seeds, queries] values whose mean a metric is; None where it is no mean over queries."""
     found = [run[f"{benchmark}/{key}"] for run in runs if f"{benchmark}/{key}" in run]
-    if len(found) < len(runs) or any(not np.array_equal(each.queries, found[0].queries) for each in found):
+    pairs = [pair for each in found if (pair := paired(found[0], each))]
+    if not found or len(pairs) < len(runs):
         return None
-    return PerQuery(np.concatenate([each.values for each in found]), found[0].queries, found[0].groups)
+    return replace(found[0], values=np.concatenate([pair.values for pair in pairs]))
 
 
 def _verdict(found: Comparison, p: float, column: Column, baseline: str) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from itm.stages.harness import Progress, run
+from itm.stages.harness import Progress, outputs, run
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def clean(
     from itm.config import load
     from itm.data.clean.run import clean_data_set
 
-    with Progress("images") as progress:
+    with outputs(), Progress("images") as progress:
         clean_data_set(load(), raw, out, quality, progress.update)
 
 

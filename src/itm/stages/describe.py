@@ -10,7 +10,7 @@ import typer
 
 from itm.config import load
 from itm.data.layout import COVERAGE, DESCRIPTION_VECTORS, DESCRIPTIONS
-from itm.stages.harness import Progress, run
+from itm.stages.harness import Progress, outputs, run
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +29,11 @@ def describe(
     wanted = parameters.entry(method).add.descriptions
     if wanted is None:
         log.info("%s adds no descriptions: there is nothing to write", method)
-        with atomic_path(out / DESCRIPTIONS) as temporary:
-            temporary.touch()
-        write_description_vectors(out / DESCRIPTION_VECTORS, None)
-        write_json(out / COVERAGE, {})
+        with outputs():
+            with atomic_path(out / DESCRIPTIONS) as temporary:
+                temporary.touch()
+            write_description_vectors(out / DESCRIPTION_VECTORS, None)
+            write_json(out / COVERAGE, {})
         return
     from itm.descriptions.records import write_descriptions
     from itm.descriptions.run import Tables, coverage_of, describe_images, vectors_of
@@ -45,11 +46,12 @@ def describe(
 
         torch.set_num_threads(parameters.train.threads)
         descriptions, usage = describe_images(tables, options, towers, device, progress.update)
-        write_descriptions(out / DESCRIPTIONS, descriptions)
         vectors = vectors_of(tables, descriptions, options, wanted, towers, device, progress.update)
-    write_description_vectors(out / DESCRIPTION_VECTORS, vectors)
     coverage = coverage_of(tables, descriptions, vectors, usage)
-    write_json(out / COVERAGE, coverage)
+    with outputs():
+        write_descriptions(out / DESCRIPTIONS, descriptions)
+        write_description_vectors(out / DESCRIPTION_VECTORS, vectors)
+        write_json(out / COVERAGE, coverage)
     for split, facts in coverage["coverage"].items():
         log.info("%s: %d of %d images have a description", split, facts["described"], facts["images"])
 

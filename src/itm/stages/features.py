@@ -10,7 +10,7 @@ import typer
 
 from itm.config import load
 from itm.data.layout import IMAGE_FEATURES, TEXT_FEATURES
-from itm.stages.harness import Progress, run
+from itm.stages.harness import Progress, outputs, run
 
 if TYPE_CHECKING:
     from itm.features import FeatureRows
@@ -29,8 +29,9 @@ def features(
 
     if not parameters.towers.frozen:
         log.info("towers are trained: there is nothing to cache")
-        for name in (IMAGE_FEATURES, TEXT_FEATURES):
-            write_features(out / name, None)
+        with outputs():
+            for name in (IMAGE_FEATURES, TEXT_FEATURES):
+                write_features(out / name, None)
         return
     from itm.encode import compute_features
     from itm.pipeline.devices import device as pick_device
@@ -46,8 +47,9 @@ def features(
         )
     if parameters.regions.use:
         _use_regions(images, texts, regions, clean, parameters.regions.pooled)
-    write_features(out / IMAGE_FEATURES, images)
-    write_features(out / TEXT_FEATURES, texts)
+    with outputs():
+        write_features(out / IMAGE_FEATURES, images)
+        write_features(out / TEXT_FEATURES, texts)
 
 
 def _use_regions(images: FeatureRows, texts: FeatureRows, folder: Path, clean: Path, pooled: str) -> None:

@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,8 +17,9 @@ from typing import Any, Self
 import typer
 
 from itm.config import load
-from itm.errors import ConfigError, ProjectError
-from itm.faults import disk_fault
+from itm.data.files import together
+from itm.errors import ConfigError
+from itm.faults import message_of
 from itm.pipeline.presence import present
 from itm.pipeline.processes import end_with_runner
 from itm.pipeline.provenance import write_record
@@ -48,7 +50,7 @@ def run(stage: Callable[..., None], log_name: str | None = None) -> None:
 
 @contextmanager
 def guarded(name: str) -> Iterator[None]:
-    """End the process with status 1 and one message on a `ProjectError`, and when the disk refuses a file.
+    """End the process with status 1 and one message on an error that no change of the code would mend.
 
     The process also ends when the runner that started it is gone: see `itm.pipeline.processes`.
     """
@@ -57,8 +59,7 @@ def guarded(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        message = str(error) if isinstance(error, ProjectError) else disk_fault(error)
-        if message is None:
+        if (message := message_of(error)) is None:
             raise
         logging.getLogger(name).debug("stopped", exc_info=True)
         print(f"itm {name}: {message}", file=sys.stderr)
@@ -66,15 +67,27 @@ def guarded(name: str) -> Iterator[None]:
 
 
 def _recorded(stage: Callable[..., None]) -> Callable[..., None]:
-    """The stage function with its paths filled in, which also leaves its provenance when it ends well."""
+    """The stage function with its paths filled in, whose `outputs` include its provenance."""
 
     @functools.wraps(stage)
     def recorded(**options: Any) -> None:
         arguments = sys.argv[1:]
+        _RECORD.set(lambda: write_record(stage.__name__, options, arguments))
         stage(**filled(options))
-        write_record(stage.__name__, options, arguments)
 
     return recorded
+
+
+_RECORD: ContextVar[Callable[[], object]] = ContextVar("record", default=lambda: None)
+"""Writes the provenance of the stage that runs."""
+
+
+@contextmanager
+def outputs() -> Iterator[None]:
+    """The block in which a stage writes its outputs: they and their provenance appear together, or none does."""
+    with together():
+        yield
+        _RECORD.get()()
 
 
 def filled(options: Mapping[str, Any]) -> dict[str, Any]:

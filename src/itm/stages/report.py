@@ -10,7 +10,7 @@ import typer
 
 from itm.config import load
 from itm.errors import first_few
-from itm.stages.harness import run
+from itm.stages.harness import outputs, run
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,13 @@ def report(
             first_few(results.ignored),
         )
     page = build_page(results, parameters, clean, scored, out)
-    for name, text in (("report.html", to_html(page)), ("report.md", to_markdown(page))):
-        with atomic_path(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-    write_json(out / "results" / "metrics.json", as_metrics(aggregate(results, parameters.evaluate.digits)))
-    write_plots(out / "results" / "plots", results, page.data, parameters.evaluate.digits)
+    digits = parameters.evaluate.digits
+    with outputs():
+        for name, text in (("report.html", to_html(page)), ("report.md", to_markdown(page))):
+            with atomic_path(out / name) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_json(out / "results" / "metrics.json", as_metrics(aggregate(results, digits)))
+        write_plots(out / "results" / "plots", results, page.data, digits)
     log.info("%s: %d methods, %d benchmarks", out / "report.html", len(results.methods), len(results.benchmarks))
 
 

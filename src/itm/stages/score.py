@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from itm.stages.harness import run
+from itm.stages.harness import outputs, run
 
 
 def score(
@@ -29,9 +29,9 @@ def score(
     scored = score_corpus(corpus, parameters.score)
     faults = check(scored_table(corpus, scored).to_pandas())
     raise_faults(faults, f"{clean}: the scored captions break their contract", "score")
-    write_scored(out, corpus, scored)
-    found = measure(corpus, scored)
-    write_json(metrics, found)
+    with outputs():
+        write_scored(out, corpus, scored)
+        write_json(metrics, measure(corpus, scored))
     logging.getLogger(__name__).info(
         "%d captions, %d training words, dn from d %.2f to %.2f",
         len(corpus),

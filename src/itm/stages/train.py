@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from itm.config import Parameters, load
-from itm.stages.harness import Progress, run
+from itm.stages.harness import Progress, outputs, run
 
 if TYPE_CHECKING:
     import torch
@@ -109,23 +109,24 @@ def _train(
     if not group.leads:
         return
     training = {"epoch": outcome.epoch, "epochs": parameters.train.epochs, "dev_rsum": round(outcome.selected, 4)}
-    card = save_model(
-        out,
-        method,
-        towers,
-        name=name,
-        seed=seed,
-        method_parameters=options,
-        embedding=parameters.embedding,
-        towers_parameters=parameters.towers,
-        towers_description=data.towers_description,
-        widths=data.widths,
-        training=training,
-    )
     entry = load_catalogue()[parameters.data.name]
     facts_of_data = {"title": entry.title, "licence": entry.licence, "citation": entry.citation}
-    write_card(out, card, {"name": parameters.data.name, **facts_of_data})
-    _write_results(results, outcome.history, training, parameters.evaluate.digits)
+    with outputs():
+        card = save_model(
+            out,
+            method,
+            towers,
+            name=name,
+            seed=seed,
+            method_parameters=options,
+            embedding=parameters.embedding,
+            towers_parameters=parameters.towers,
+            towers_description=data.towers_description,
+            widths=data.widths,
+            training=training,
+        )
+        write_card(out, card, {"name": parameters.data.name, **facts_of_data})
+        _write_results(results, outcome.history, training, parameters.evaluate.digits)
     checkpoint.delete()
 
 

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itm.config.data import ScoreParameters
-from itm.data.files import atomic_path, readable, write_npz
-from itm.errors import DataError, first_few
+from itm.data.files import atomic_path, check_columns, readable, write_npz
+from itm.errors import DataError
 from itm.text.counts import DocumentFrequencies
 from itm.text.idf import IdfTable, idf_table
 
@@ -25,12 +25,7 @@ def read_columns(path: Path, columns: list[str]) -> pa.Table:
     """
     with readable(path):
         file = pq.ParquetFile(path)  # pq.read_table would load pyarrow.dataset: 0.2 s
-        held = file.schema_arrow.names
-        missing = [name for name in columns if name not in held]
-        if missing:
-            raise DataError(
-                f"{path}: no column {first_few(missing)}; it has {', '.join(held)}", reason="missing-column"
-            )
+        check_columns(path, file.schema_arrow.names, columns)
         return file.read(columns)
 
 

@@ -97,8 +97,9 @@ class OfflineTowers(Towers):
     def text(self, ids: Tensor) -> Features:
         """The mean of the last hidden states over the real tokens, and the states."""
         mask = ids != self._tokenizer.pad_token_id
-        longest = max(int(mask.sum(1).max()), 1)
-        ids, mask = ids[:, :longest], mask[:, :longest]
+        if not torch.compiler.is_exporting():  # an exported graph cuts nothing by what the values are
+            longest = max(int(mask.sum(1).max()), 1)
+            ids, mask = ids[:, :longest], mask[:, :longest]
         tokens = self.text_tower(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return Features(masked_mean(tokens, mask), tokens, mask)
 

@@ -88,6 +88,9 @@ class TransformerTower(nn.Module):
     def forward(self, ids: Tensor) -> Features:
         """Pooled features and one token a word."""
         mask = ids != PADDING
+        if torch.compiler.is_exporting():  # a graph of fixed form: no sorting, no cutting by what the values are
+            tokens = self._layers(ids, mask)
+            return Features(masked_mean(tokens, mask), tokens, mask)
         lengths = mask.sum(1)
         # columns beyond the longest caption are padding: leaving them out changes nothing but time; so does going
         # through captions of like length together, most being much shorter than the longest
@@ -101,11 +104,15 @@ class TransformerTower(nn.Module):
     def _tokens(self, ids: Tensor, mask: Tensor, width: int) -> Tensor:
         """Token features (texts, width, features) of texts; those of padding mean nothing."""
         longest = max(int(mask.sum(1).max()), 1)
-        ids, mask = ids[:, :longest], mask[:, :longest]
-        tokens = self.embedding(ids) + self.position[:longest]
+        tokens = self._layers(ids[:, :longest], mask[:, :longest])
+        return functional.pad(tokens, (0, 0, 0, width - longest))
+
+    def _layers(self, ids: Tensor, mask: Tensor) -> Tensor:
+        tokens = self.embedding(ids) + self.position[: ids.shape[1]]
         for layer in self.layers:
             tokens = layer(tokens, src_key_padding_mask=~mask)
-        return functional.pad(self.norm(tokens), (0, 0, 0, width - longest))
+        normed: Tensor = self.norm(tokens)
+        return normed
 
 
 class ScratchTowers(Towers):

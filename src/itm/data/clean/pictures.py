@@ -37,7 +37,7 @@ class StoredImages:
     Attributes:
         table: columns of images.parquet, in the order given, without the rejected rows.
         rejected: quarantine rows and their split; reason one of photo-missing and those of `itm.data.decode`.
-        rewritten: how many images were stored anew, by reason (turned, mode, format, shrunk).
+        rewritten: how many images were stored anew, by reason (turned, mode, format, warned, shrunk).
         fingerprints: (images,) uint64, rows as table.
         thumbnails: (images, SIDE / 2, SIDE / 2, 3) uint8.
     """
@@ -63,7 +63,7 @@ def store_images(
 ) -> StoredImages:
     """Verify the images of IMAGE_COLUMNS, in order, and pack them into the shards of their splits in `out`.
 
-    An image is stored as its original bytes if every decoder reads it alike (JPEG or PNG, RGB or grey, upright);
+    An image is stored as its original bytes if every decoder reads it alike (JPEG or PNG, RGB or grey, upright, whole);
     else it is turned upright, put on white, converted to RGB and stored anew. Greyscale stays: the decoder repeats
     it over three channels.
 
@@ -152,7 +152,8 @@ def _inspect(archives: dict[str, Archive | Folder], record: Sequence[str], train
         header, pixels = examine(content)
         why = ""
         if not header.plain:
-            why = "turned" if header.orientation != 1 else "mode" if header.format in ("JPEG", "PNG") else "format"
+            why = "mode" if header.format in ("JPEG", "PNG") else "format"
+            why = "turned" if header.orientation != 1 else "warned" if header.warned else why
             content, header = rewrite(content)
         if split == "train" and 0 < train_side < min(header.width, header.height):
             why = why or "shrunk"

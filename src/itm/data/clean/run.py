@@ -15,7 +15,7 @@ from itm.data.clean.leaks import find_leaks, named_in_training
 from itm.data.clean.pictures import StoredImages, store_images
 from itm.data.clean.quality import quality_report
 from itm.data.clean.write import build_texts, typed, write_table, write_truth
-from itm.data.files import write_json
+from itm.data.files import together, write_json
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, SPLITS, TEXTS, TRUTH
 from itm.data.readers import read
 from itm.data.readers.base import FEWEST_PHOTOS, QUARANTINE_COLUMNS
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 TRAIN = "train"
 
 
+@together()
 def clean_data_set(
     parameters: Parameters, raw: Path, out: Path, quality: Path, progress: Callable[[int, int], object]
 ) -> dict[str, Any]:

@@ -32,9 +32,6 @@ FEWEST_PHOTOS = 2
 CAPTIONS_AN_IMAGE = 5
 """How many captions of an image published evaluations take; COCO's images have up to seven."""
 
-LARGEST_SOURCE = 4 << 30
-"""Bytes of a data set's JSON file; COCO's captions take 144 MB."""
-
 CAPTION_COLUMNS = ("caption_id", "image_id", "split", "position", "raw_text", "level", "multiplicity", "source", "row")
 IMAGE_COLUMNS = ("image_id", "split", "source", "archive", "member")
 HIERARCHY_COLUMNS = ("image_id", "level", "text")

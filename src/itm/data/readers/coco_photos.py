@@ -9,18 +9,17 @@ from typing import Any
 import pandas as pd
 
 from itm.config.parameters import Parameters
+from itm.data.annotations import content_of, raise_wrong, records_of
 from itm.data.readers.base import (
     CAPTION_COLUMNS,
     CAPTIONS_AN_IMAGE,
     IMAGE_COLUMNS,
-    LARGEST_SOURCE,
     QUARANTINE_COLUMNS,
     RawData,
     need,
 )
 from itm.data.readers.hierarcaps import photo_id, read_chains
 from itm.errors import DataError, first_few
-from itm.parse import parse_json
 
 CAPTIONS = "captions_val2017.json"
 
@@ -57,22 +56,18 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
 
 def _captions(path: Path) -> dict[str, list[tuple[int, int, str]]]:
     """(record, annotation id, text) of each photo's captions in COCO's caption file."""
-    try:
-        records = parse_json(path.read_bytes(), str(path), largest=LARGEST_SOURCE)["annotations"]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: is not JSON with `annotations` ({error!r})", reason="form") from None
+    records = records_of(content_of(path), str(path), path.name, "annotations")
     found: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
     wrong = []
     for row, record in enumerate(records, start=1):
         try:
             image, caption_id, text = record["image_id"], record["id"], record["caption"]
         except (KeyError, TypeError) as error:
-            wrong.append(f"annotation {row}: {error!r}")
+            wrong.append(f"annotation {row}: {error!r:.60}")
             continue
         if type(image) is not int or type(caption_id) is not int or not isinstance(text, str):
             wrong.append(f"annotation {row}: image_id, id and caption are no two whole numbers and a text")
         else:
             found[photo_id(image)].append((row, caption_id, text))
-    if wrong:
-        raise DataError(f"{path}: {len(wrong)} annotations are not of their form: {first_few(wrong)}", reason="form")
+    raise_wrong(wrong, str(path), "annotations")
     return dict(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -11,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from itm.data.annotations import content_of, raise_wrong, rows_of
 from itm.data.readers.base import RATING_COLUMNS, need
-from itm.errors import DataError, first_few
+from itm.errors import shown
 
 FORMS = {
     "sts": ("caption1", "caption2"),
@@ -33,7 +33,7 @@ def caption_id(text: str) -> int:
     """
     match = _CAPTION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no caption name COCO_val2014:sentid:<number>")
+        raise ValueError(f"{shown(text)} is no caption name COCO_val2014:sentid:<number>")
     return int(match[1])
 
 
@@ -45,7 +45,7 @@ def image_id(text: str) -> str:
     """
     match = _IMAGE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no photo name COCO_val2014_<12 digits>.jpg")
+        raise ValueError(f"{shown(text)} is no photo name COCO_val2014_<12 digits>.jpg")
     return match[1]
 
 
@@ -66,24 +66,16 @@ def read_ratings(raw: Path, files: Iterable[str]) -> pd.DataFrame:
 def _read(path: Path, kind: str) -> list[tuple[Any, ...]]:
     first, second = FORMS[kind]
     rows, wrong = [], []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        expected = [first, second, "agg_score", "sampling_method"]
-        if reader.fieldnames != expected:
-            raise DataError(
-                f"{path}: columns {first_few(reader.fieldnames or ['none'], limit=6)}; expected {', '.join(expected)}",
-                reason="columns",
-            )
-        for number, row in enumerate(reader, start=1):
-            try:
-                score = float(row["agg_score"])
-                if not (math.isfinite(score) and 0 <= score <= 5):
-                    raise ValueError(f"agg_score {row['agg_score']} is not between 0 and 5")
-                rows.append(_FORM[kind](row[first], row[second], score, row["sampling_method"]))
-            except (ValueError, TypeError) as error:
-                wrong.append(f"row {number}: {error}")
-    if wrong:
-        raise DataError(f"{path}: {len(wrong)} rows are not of the published form: {first_few(wrong)}", reason="form")
+    columns = (first, second, "agg_score", "sampling_method")
+    for number, row in enumerate(rows_of(content_of(path), str(path), columns), start=1):
+        try:
+            score = float(row["agg_score"])
+            if not (math.isfinite(score) and 0 <= score <= 5):
+                raise ValueError(f"agg_score {score:g} is not between 0 and 5")
+            rows.append(_FORM[kind](row[first], row[second], score, row["sampling_method"]))
+        except ValueError as error:
+            wrong.append(f"row {number}: {error}")
+    raise_wrong(wrong, str(path), "rows")
     return rows
 
 

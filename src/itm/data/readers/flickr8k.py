@@ -8,47 +8,56 @@ so that a column is no judge.
 from __future__ import annotations
 
 import hashlib
-import re
+import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from itm.config.parameters import Parameters
+from itm.data.annotations import content_of, lines_of
 from itm.data.archives import Archive
+from itm.data.flickr8k_texts import CROWD, EXPERT, Texts, no_lists, read_texts
 from itm.data.layout import SPLITS
 from itm.data.readers.base import CAPTION_COLUMNS, IMAGE_COLUMNS, QUARANTINE_COLUMNS, RATING_COLUMNS, RawData, need
 from itm.data.readers.hierarcaps import read_chains
-from itm.errors import DataError, first_few
+from itm.errors import DataError, first_few, shown
+
+log = logging.getLogger(__name__)
 
 PHOTOS, TEXTS = "flickr8k-images.zip", "flickr8k-text.zip"
-TOKENS = "Flickr8k.token.txt"
-EXPERT, CROWD = "ExpertAnnotations.txt", "CrowdFlowerAnnotations.txt"
 SUBSET_SIZES = {"train": 1500, "dev": 500, "test": 500}
 
 
 def read(name: str, raw: Path, parameters: Parameters) -> RawData:
     """Captions in the official order of each split; every caption outside it is rejected with a reason."""
     subset = parameters.datasets.flickr8k.subset
-    with Archive(need(raw, TEXTS)) as archive:
-        names = {split: _lines(archive, f"Flickr_8k.{split}Images.txt") for split in SPLITS}
-        tokens, expert, crowd = (_lines(archive, file) for file in (TOKENS, EXPERT, CROWD))
+    texts = read_texts(need(raw, TEXTS))
+    subsets = Path(parameters.data.path) / f"flickr8k-{subset}.txt"
+    names = texts.splits
+    if set(names) != set(SPLITS):
+        if subset == "all":
+            raise no_lists(raw / TEXTS)
+        names = {split: [name for own, name in _pairs(subsets) if own == split] for split in SPLITS}
+        log.warning("%s has no official splits: those of %s count", texts.file, subsets)
     with Archive(need(raw, PHOTOS)) as archive:
         photos = archive.by_name({n for split in SPLITS for n in names[split]})
     official = names
     if subset != "all":
-        names = _subset(Path(parameters.data.path) / f"flickr8k-{subset}.txt", names)
+        names = _subset(subsets, names)
     images = pd.DataFrame(
         [(_stem(n), split, "flickr8k", PHOTOS, photos.get(n, "")) for split in SPLITS for n in names[split]],
         columns=list(IMAGE_COLUMNS),
     )
-    rows = _captions(tokens)
+    rows = _captions(texts)
     placed = rows["image"].map({n: split for split in SPLITS for n in official[split]})
-    rejected = rows[placed.isna()]
+    # without the official lists nobody knows of the photos outside the subset that they are in no split
+    outside_lists = placed.isna() & rows["image"].isin(photos.keys()) & (not texts.splits)
+    rejected = rows[placed.isna() & ~outside_lists]
     reason = np.where(rejected["image"].isin(photos.keys()), "no-split", "no-photo")
     quarantine = pd.DataFrame(
         {
-            "source": TOKENS,
+            "source": texts.file,
             "row": rejected["row"],
             "reason": reason,
             "text": rejected["raw_text"],
@@ -63,19 +72,22 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
         split=placed,
         level=np.int8(-1),
         multiplicity=np.int32(-1),
-        source=TOKENS,
+        source=texts.file,
     )[list(CAPTION_COLUMNS)]
     caption_ids = {
         f"{image}#{position}": c
         for image, position, c in zip(rows["image"], rows["position"], rows["caption_id"], strict=True)
     }
     known, allowed = (set().union(*lists.values()) for lists in (official, names))
-    ratings, outside = _ratings(expert, crowd, caption_ids, allowed, known)
+    known |= set() if texts.splits else set(rows["image"])
+    for file in {EXPERT, CROWD} - texts.judgements.keys():
+        log.warning("%s has no %s: there is nothing to measure human judgements with", raw / TEXTS, file)
+    ratings, outside = _ratings(texts.judgements, caption_ids, allowed, known)
     chains, chain_images = read_chains(raw)
     notes = {
         "captions_read": len(rows),
         "captions_with_double_quote": int(rows["raw_text"].str.contains('"', regex=False).sum()),
-        "captions_outside_subset": int(placed.notna().sum() - len(captions)),
+        "captions_outside_subset": int((placed.notna() | outside_lists).sum() - len(captions)),
         "ratings_outside_subset": outside,
         "photos_in_no_split": len(set(photos) - known),
     }
@@ -101,12 +113,14 @@ def choose_subset(names: dict[str, list[str]]) -> dict[str, list[str]]:
     return chosen
 
 
+def _pairs(path: Path) -> list[list[str]]:
+    """The words of each line of a subset list."""
+    return [line.split() for line in lines_of(content_of(path, remedy="restore it from git"), str(path))]
+
+
 def _subset(path: Path, official: dict[str, list[str]]) -> dict[str, list[str]]:
     """The names of a committed subset list: lines `split name`."""
-    try:
-        pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such subset list; restore it from git", reason="missing-file") from None
+    pairs = _pairs(path)
     wrong = [" ".join(pair) for pair in pairs if len(pair) != 2 or pair[1] not in official.get(pair[0], [])]
     if wrong:
         raise DataError(
@@ -117,54 +131,25 @@ def _subset(path: Path, official: dict[str, list[str]]) -> dict[str, list[str]]:
     return {split: [name for s, name in pairs if s == split] for split in SPLITS}
 
 
-def _lines(archive: Archive, file: str) -> list[str]:
-    try:
-        text = archive.find(file).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{archive.path}: {file} is not UTF-8 ({error})", reason="encoding") from None
-    return [line for line in text.split("\n") if line.strip()]
-
-
 def _stem(name: str) -> str:
     return name.removesuffix(".jpg")
 
 
-def _captions(lines: list[str]) -> pd.DataFrame:
-    """One row a line of `<image>#<number>` TAB caption; caption_id is the line's number from 0."""
-    images, positions, texts, wrong = [], [], [], []
-    for number, line in enumerate(lines, start=1):
-        key, tab, text = line.partition("\t")
-        image, sharp, position = key.rpartition("#")
-        if not (tab and sharp and re.fullmatch(r"[0-9]{1,2}", position)):
-            wrong.append(f"line {number}: {line[:60]!r}")
-            continue
-        images.append(image)
-        positions.append(int(position))
-        texts.append(text)
-    if wrong:
-        raise DataError(
-            f"{TOKENS}: {len(wrong)} lines are not `image#number TAB caption`: {first_few(wrong)}", reason="form"
-        )
-    count = len(images)
-    return pd.DataFrame(
-        {
-            "caption_id": np.arange(count, dtype=np.int64),
-            "image": images,
-            "position": np.array(positions, dtype=np.int8),
-            "raw_text": texts,
-            "row": np.arange(1, count + 1),
-        }
-    )
+def _captions(texts: Texts) -> pd.DataFrame:
+    """One row a caption; caption_id is its number in the file from 0."""
+    rows = pd.DataFrame(texts.captions, columns=["image", "position", "raw_text"]).astype({"position": np.int8})
+    numbers = np.arange(len(rows), dtype=np.int64)
+    return rows.assign(caption_id=numbers, row=numbers + 1)
 
 
 def _ratings(
-    expert: list[str], crowd: list[str], caption_ids: dict[str, int], allowed: set[str], known: set[str]
+    judgements: dict[str, list[str]], caption_ids: dict[str, int], allowed: set[str], known: set[str]
 ) -> tuple[pd.DataFrame, int]:
     """Both judgement tables in one; pairs outside `allowed` are counted, not kept."""
     rows: list[tuple[str, int, str, float, int]] = []
     wrong: list[str] = []
     outside = 0
-    for file, lines in ((EXPERT, expert), (CROWD, crowd)):
+    for file, lines in judgements.items():
         for number, line in enumerate(lines, start=1):
             parts = line.split("\t")
             try:
@@ -174,7 +159,7 @@ def _ratings(
                 if len(values) != 3 or image not in known:
                     raise ValueError
             except (ValueError, KeyError, IndexError):
-                wrong.append(f"{file} line {number}: {line[:80]!r}")
+                wrong.append(f"{file} line {number}: {shown(line)}")
                 continue
             if image not in allowed or caption.rpartition("#")[0] not in allowed:
                 outside += 1

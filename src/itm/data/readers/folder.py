@@ -250,7 +250,7 @@ def _ids(keys: list[str]) -> list[str]:
     >>> _ids(["dog.jpg", "a/cat.jpg"])
     ['dog', 'a_cat']
     >>> _ids(["a/b.jpg", "a_b.jpg"])
-    ['a_b-c07bdd37', 'a_b-1fe2ba20']
+    ['a_b-4a516362', 'a_b-dc2016a3']
     """
     plain = [_nfc(printable(key.rpartition(".")[0] or key)).replace("/", "_").replace("\\", "_") for key in keys]
     twice = {each for each, count in Counter(plain).items() if count > 1}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from itm.data.annotations import content_of, raise_wrong, rows_of
 from itm.data.archives import Archive
 from itm.data.readers.base import HIERARCHY_COLUMNS, IMAGE_COLUMNS, need
-from itm.errors import DataError, first_few
+from itm.errors import shown
 
 CHAINS, PHOTOS = "hierarcaps.csv", "hierarcaps-images.zip"
 LEVELS = 4
@@ -26,29 +25,26 @@ def read_chains(raw: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         DataError: the header, a chain or an address is not of the published form (all such rows are counted).
     """
     path = need(raw, CHAINS)
-    reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
-    if reader.fieldnames != ["id", "captions", "image_url"]:
-        raise DataError(f"{path}: columns {reader.fieldnames}; expected id, captions, image_url", reason="columns")
-    rows = [(row, _COCO_ID.search(row["image_url"] or "")) for row in reader]
+    table = rows_of(content_of(path), str(path), ("id", "captions", "image_url"))
+    rows = [(row, _COCO_ID.search(row["image_url"])) for row in table]
     with Archive(need(raw, PHOTOS)) as archive:
         photos = archive.by_name({match[0] for _, match in rows if match})
     chains: list[tuple[str, int, str]] = []
     images: list[tuple[str, str, str, str, str]] = []
     wrong: list[str] = []
     for number, (row, match) in enumerate(rows, start=1):
-        texts = [text.strip() for text in (row["captions"] or "").split("=>")]
+        texts = [text.strip() for text in row["captions"].split("=>")]
         if match is None:
-            wrong.append(f"row {number}: image_url {row['image_url']!r} names no COCO_val2014 photo")
+            wrong.append(f"row {number}: image_url {shown(row['image_url'])} names no COCO_val2014 photo")
         elif len(texts) != LEVELS or not all(texts):
             wrong.append(f"row {number}: {len(texts)} levels, {texts.count('')} of them empty, instead of {LEVELS}")
         else:
             image_id = photo_id(match[1])
             chains += [(image_id, level, text) for level, text in enumerate(texts, start=1)]
             images.append((image_id, "hierarcaps", "hierarcaps", PHOTOS, photos.get(match[0], "")))
-    if wrong:
-        raise DataError(f"{path}: {len(wrong)} rows are not of the published form: {first_few(wrong)}", reason="form")
-    table = pd.DataFrame(chains, columns=list(HIERARCHY_COLUMNS)).astype({"level": np.int8})
-    return table, pd.DataFrame(images, columns=list(IMAGE_COLUMNS))
+    raise_wrong(wrong, str(path), "rows")
+    chain_table = pd.DataFrame(chains, columns=list(HIERARCHY_COLUMNS)).astype({"level": np.int8})
+    return chain_table, pd.DataFrame(images, columns=list(IMAGE_COLUMNS))
 
 
 def photo_id(coco_id: str | int) -> str:

@@ -18,21 +18,20 @@ import pandas as pd
 
 from itm.config.data import KarpathyParameters, RemoteSensingParameters
 from itm.config.parameters import Parameters
+from itm.data.annotations import content_of, karpathy_records
 from itm.data.archives import Archive
 from itm.data.layout import SPLITS
 from itm.data.readers.base import (
     CAPTION_COLUMNS,
     CAPTIONS_AN_IMAGE,
     IMAGE_COLUMNS,
-    LARGEST_SOURCE,
     QUARANTINE_COLUMNS,
     RawData,
     need,
 )
 from itm.data.readers.cxc import read_ratings
 from itm.data.readers.hierarcaps import CHAINS, photo_id, read_chains
-from itm.errors import DataError, first_few
-from itm.parse import parse_json
+from itm.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -153,61 +152,12 @@ def _with_dev(records: list[dict[str, Any]], count: int, file: str) -> list[dict
     return [{**record, "split": "val"} if record["filename"] in chosen else record for record in records]
 
 
-def read_content(path: Path, file: str) -> bytes:
-    """The bytes of a file that is a source file itself, or lies in an archive, in whatever folder.
-
-    Raises:
-        DataError: the archive has no such file, or is damaged.
-    """
-    if path.suffix == ".json":
-        return path.read_bytes()
-    with Archive(path) as archive:
-        return archive.find(file)
-
-
 def _records(path: Path, layout: Layout) -> list[dict[str, Any]]:
-    """The `images` of the data set's JSON file, each with the keys and types that are needed."""
-    file = layout.file
-    content = read_content(path, file)
-    try:
-        records = parse_json(content, f"{path}: {file}", largest=LARGEST_SOURCE)["images"]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: {file} is not JSON with `images` ({error!r})", reason="form") from None
-    if not isinstance(records, list):
-        raise DataError(f"{path}: `images` of {file} is {type(records).__name__}, not a list", reason="form")
-    wrong = [
-        f"image {row}: {fault}"
-        for row, record in enumerate(records, start=1)
-        if (fault := _fault(record, layout.numbered))
-    ]
-    if wrong:
-        raise DataError(
-            f"{path}: {len(wrong)} images of {file} are not of their form: {first_few(wrong)}", reason="form"
-        )
+    """The `images` of the data set's JSON file, each sentence with its id."""
+    content = content_of(path, layout.file)
+    records = karpathy_records(content, f"{path}: {layout.file}", layout.file, numbered=layout.numbered)
     if layout.numbered:
         numbers = iter(range(sum(len(record["sentences"]) for record in records)))
         for record in records:
             record["sentences"] = [{**sentence, "sentid": next(numbers)} for sentence in record["sentences"]]
-    checked: list[dict[str, Any]] = records
-    return checked
-
-
-def _fault(record: Any, numbered: bool) -> str:
-    if not isinstance(record, dict):
-        return f"is {type(record).__name__}, not an object"
-    missing = [key for key in ("filename", "split", "sentences") if key not in record]
-    if missing:
-        return f"has no {', '.join(missing)}"
-    if record["split"] not in _SPLIT:
-        return f"split {record['split']!r} is none of {', '.join(_SPLIT)}"
-    if not isinstance(record["filename"], str) or not record["filename"]:
-        return f"filename {record['filename']!r} is no name"
-    sentences = record["sentences"]
-    if not isinstance(sentences, list) or not sentences:
-        return "has no sentences"
-    for sentence in sentences:
-        if not isinstance(sentence, dict) or not isinstance(sentence.get("raw"), str):
-            return "a sentence has no text `raw`"
-        if not numbered and type(sentence.get("sentid")) is not int:
-            return f"sentid {sentence.get('sentid')!r} is no whole number"
-    return ""
+    return records

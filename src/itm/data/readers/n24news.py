@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 
 from itm.config.parameters import Parameters
+from itm.data.annotations import content_of, records_of
 from itm.data.archives import Archive
 from itm.data.layout import SPLITS
-from itm.data.readers.base import CAPTION_COLUMNS, IMAGE_COLUMNS, LARGEST_SOURCE, QUARANTINE_COLUMNS, RawData, need
-from itm.data.readers.karpathy import photos_by_name, read_content
-from itm.errors import DataError, first_few
-from itm.parse import parse_json
+from itm.data.readers.base import CAPTION_COLUMNS, IMAGE_COLUMNS, QUARANTINE_COLUMNS, RawData, need
+from itm.data.readers.karpathy import photos_by_name
+from itm.errors import DataError, first_few, shown
 
 ARCHIVE = "N24News.zip"
 
@@ -68,16 +68,13 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
 
 def _articles(path: Path, file: str, field: str) -> list[dict[str, Any]]:
     """The articles of one split, each with an image id and the text that is asked for."""
-    articles = parse_json(read_content(path, file), f"{path}: {file}", largest=LARGEST_SOURCE)
-    if not isinstance(articles, list):
-        raise DataError(f"{path}: {file} is {type(articles).__name__}, not a list of articles", reason="form")
+    articles = records_of(content_of(path, file), f"{path}: {file}", file)
     wrong = [f"article {row}: {fault}" for row, each in enumerate(articles, start=1) if (fault := _fault(each, field))]
     if wrong:
         raise DataError(
             f"{path}: {len(wrong)} articles of {file} are not of their form: {first_few(wrong)}", reason="form"
         )
-    checked: list[dict[str, Any]] = articles
-    return checked
+    return articles
 
 
 def _fault(article: Any, field: str) -> str:
@@ -87,5 +84,5 @@ def _fault(article: Any, field: str) -> str:
     if missing:
         return f"has no {', '.join(missing)}"
     if not isinstance(article["image_id"], str) or not article["image_id"]:
-        return f"image_id {article['image_id']!r} is no name"
-    return "" if isinstance(article[field], str) else f"{field} {article[field]!r} is no text"
+        return f"image_id {shown(article['image_id'])} is no name"
+    return "" if isinstance(article[field], str) else f"{field} {shown(article[field])} is no text"

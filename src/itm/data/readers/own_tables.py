@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itm.data.annotations import text_of
 from itm.data.archives import Archive
-from itm.data.readers.karpathy import PHOTO_SUFFIXES
+from itm.data.decode import SUFFIXES
+from itm.data.files import check_columns
 from itm.errors import DataError, first_few
 
 FILE = ("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "path")
@@ -20,7 +22,6 @@ SPLIT = ("split",)
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 TAR = ".tar"
 _DELIMITERS = {".csv": ",\t;", ".tsv": "\t"}
-_MORE_PHOTOS = (*PHOTO_SUFFIXES, ".webp", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _tar(path: Path) -> list[Row]:
 
 
 def _sample(archive: Archive, number: int, members: dict[str, str]) -> Iterable[Row]:
-    photo = next((members[suffix] for suffix in _MORE_PHOTOS if suffix in members), "")
+    photo = next((members[suffix] for suffix in SUFFIXES if suffix in members), "")
     if not photo:
         return [Row(number, "", f"no photo with {first_few(members.values())}", fault="malformed")]
     if ".txt" in members:
@@ -172,7 +173,13 @@ def _columns(path: Path, names: list[str]) -> tuple[str, str, str]:
     file, caption = _column(names, FILE), _column(names, CAPTION)
     if not (file and caption):
         raise _no_columns(path, names)
-    return file, caption, _column(names, SPLIT)
+    split = _column(names, SPLIT)
+    check_columns(
+        path,
+        [name.strip().lower() for name in names],
+        [each.strip().lower() for each in (file, caption, split) if each],
+    )
+    return file, caption, split
 
 
 def _column(names: Iterable[str], usual: tuple[str, ...]) -> str:
@@ -200,19 +207,6 @@ def _no_columns(path: Path, names: list[str]) -> DataError:
 
 
 def _text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 where it begins so.
-
-    Raises:
-        DataError: it is in neither.
-    """
-    content = path.read_bytes()
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return content.decode(encoding).replace("\0", "")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}, line {line}: not {encoding.removesuffix('-sig').upper()}; save the table as UTF-8 (in Excel: CSV "
-            "UTF-8)",
-            reason="encoding",
-        ) from None
+    """The text of a table, without the null characters that no caption needs."""
+    remedy = "save the table as UTF-8 (in Excel: CSV UTF-8)"
+    return text_of(path.read_bytes(), str(path), remedy).replace("\0", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from itm.config.parameters import EvaluateParameters
 from itm.errors import DataError
-from itm.evaluation.benchmarks.cxc import select_ratings
+from itm.evaluation.benchmarks.cxc import Ratings, select_ratings
 from itm.evaluation.result import Metrics, Result
 from itm.evaluation.tables import Embeddings, Tables
 from itm.metrics import kendall, ndcg, spearman
@@ -35,36 +36,10 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
         ratings = select_ratings(tables.ratings, kind, captions["caption_id"], images)
         if not len(ratings):
             continue
-        scores = scorer.exact(ratings.second, ratings.first)
-        pair, first, back = np.unique(
-            ratings.first * len(images) + ratings.second, return_index=True, return_inverse=True
-        )
-        grade = np.bincount(back, weights=ratings.score) / np.bincount(back)
-        asked, score = ratings.second[first], scores[first]
-        own = tables.owners[ratings.first] == ratings.second
-        if kind == "expert":
-            metrics[kind] = {
-                **_agreement(scores[~own], ratings.score[~own], score[~own[first]], grade[~own[first]]),
-                "with_own": _agreement(scores, ratings.score, score, grade),
-            }
-        else:
-            metrics[kind] = _agreement(scores, ratings.score, score, grade)
-        gains = _ndcg_by_image(asked, score, grade - LOWEST[kind])
-        metrics[kind]["ndcg"] = float(np.mean(gains)) if len(gains) else float("nan")
-        per_query |= {
-            f"{kind}_image": asked,
-            f"{kind}_caption_id": captions["caption_id"][ratings.first[first]],
-            f"{kind}_model": score,
-            f"{kind}_grade": grade,
-            f"{kind}_own": own[first],
-        }
-        protocol["pairs"][kind] = {
-            "rated": len(pair),
-            "judgements": len(ratings),
-            "own_caption": int(own[first].sum()),
-            "outside": ratings.outside,
-            "ndcg_queries": len(gains),
-        }
+        found = judge(kind, ratings, scorer.exact(ratings.second, ratings.first), tables.owners)
+        metrics[kind], protocol["pairs"][kind] = found.metrics, found.counts
+        per_query |= {f"{kind}_{name}": values for name, values in found.per_pair.items()}
+        per_query[f"{kind}_caption_id"] = captions["caption_id"][found.caption]
     if not metrics:
         raise DataError(
             f"{tables.clean}: no judgement is about the split '{tables.split}'; Flickr8k's are about its test split",
@@ -72,6 +47,45 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
         )
     protocol["image_ids"] = "positions in the split's images"
     return Result(metrics, per_query, protocol)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Agreement with one kind of judgements. Of every rated pair: `caption`, its caption's position, and in `per_pair`
+    the position of its image, the model's score, the mean grade, and whether the caption is the image's own."""
+
+    metrics: Metrics
+    caption: NDArray[np.int64]
+    per_pair: dict[str, NDArray[Any]]
+    counts: dict[str, int]
+
+
+def judge(kind: str, ratings: Ratings, scores: NDArray[np.float64], owners: NDArray[np.int64]) -> Judged:
+    """The agreement of the scores of judged pairs, one a judgement, with the judgements (`evaluate` says how)."""
+    pair, first, back = np.unique(
+        ratings.first * (int(ratings.second.max()) + 1) + ratings.second, return_index=True, return_inverse=True
+    )
+    grade = np.bincount(back, weights=ratings.score) / np.bincount(back)
+    asked, score = ratings.second[first], scores[first]
+    own = owners[ratings.first] == ratings.second
+    if kind == "expert":
+        metrics = {
+            **_agreement(scores[~own], ratings.score[~own], score[~own[first]], grade[~own[first]]),
+            "with_own": _agreement(scores, ratings.score, score, grade),
+        }
+    else:
+        metrics = _agreement(scores, ratings.score, score, grade)
+    gains = _ndcg_by_image(asked, score, grade - LOWEST[kind])
+    metrics["ndcg"] = float(np.mean(gains)) if len(gains) else float("nan")
+    counts = {
+        "rated": len(pair),
+        "judgements": len(ratings),
+        "own_caption": int(own[first].sum()),
+        "outside": ratings.outside,
+        "ndcg_queries": len(gains),
+    }
+    per_pair = {"image": asked, "model": score, "grade": grade, "own": own[first]}
+    return Judged(metrics, ratings.first[first], per_pair, counts)
 
 
 def _agreement(

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.evaluation.benchmarks import cxc
-from itm.evaluation.published.coco_files import Gallery, read_cxc, read_eccv, read_gallery
+from itm.evaluation.published.coco_files import read_cxc, read_eccv, read_gallery
 from itm.evaluation.published.report import Report
+from itm.evaluation.published.trec import both_ways
 from itm.evaluation.result import Metrics, id_hash
 from itm.metrics import (
     DotProduct,
@@ -24,7 +25,7 @@ from itm.metrics import (
     top_items,
     warn_if_collapsed,
 )
-from itm.vectors import Similarity, Vectors, read_similarity
+from itm.vectors import Gallery, Similarity, Vectors, left_out, read_similarity
 
 FOLDS = 5
 RECALL_AT = (1, 5, 10)
@@ -44,44 +45,58 @@ def evaluate(
 ) -> Report:
     """The metrics of any of "coco", "cxc" and "eccv" for embeddings, or scores of pairs, with COCO ids.
 
-    Scores of pairs have no text-to-text, image-to-image, STS and SIS. `items=False` leaves text-to-text and
+    Scores of pairs have no text-to-text, image-to-image, STS and SIS; embeddings of captions alone have only t2t and
+    STS, of images alone only i2i and SIS: what is left out is said. `items=False` leaves text-to-text and
     image-to-image retrieval out of "cxc", `correlations=False` its bootstraps.
     """
     gallery = read_gallery(folder)
-    similarity = read_similarity(vectors, gallery.image_ids, gallery.caption_ids, normalize)
+    similarity = read_similarity(vectors, gallery, normalize)
     report = Report()
-    report.protocol |= {
-        "images": len(gallery.image_ids),
-        "captions": len(gallery.caption_ids),
-        "image_id_hash": id_hash(gallery.image_ids),
-        "caption_id_hash": id_hash(gallery.caption_ids),
-        "ignored_images": len(vectors.ids("image")) - len(gallery.image_ids),
-        "ignored_captions": len(vectors.ids("caption")) - len(gallery.caption_ids),
-    }
+    for kind in ("image", "caption"):
+        if similarity.paired or vectors.has(kind):
+            report.protocol |= {
+                f"{kind}s": len(gallery.ids(kind)),
+                f"{kind}_id_hash": id_hash(gallery.ids(kind)),
+                f"ignored_{kind}s": vectors.count(kind) - len(gallery.ids(kind)),
+            }
+    wanted = list(wanted)
+    if not similarity.paired:
+        parts = "i2t, t2i, i2i, sis, sits" if similarity.image is None else "i2t, t2i, t2t, sts, sits"
+        report.left_out += [left_out(f"cxc ({parts})" if name == "cxc" else name, similarity) for name in wanted]
+        wanted = [name for name in wanted if name == "cxc"]
     answers = {"coco": Positives.from_owners(gallery.owners, len(gallery.image_ids))} if "coco" in wanted else {}
     if "cxc" in wanted:
         ratings = read_cxc(gallery, folder)
         rated = cxc.rated_answers(ratings, gallery.owners, len(gallery.image_ids))
-        answers["cxc"] = rated.i2t, rated.t2i
+        if similarity.paired:
+            answers["cxc"] = rated.i2t, rated.t2i
     by_row: list[HitRanks] = []
     by_column: list[HitRanks] = []
     if answers:
         rows, columns = zip(*answers.values(), strict=True)
-        by_row, by_column = rank_all(similarity.pairs(), list(rows), list(columns))
+        scorer = similarity.pairs()
+        by_row, by_column = rank_all(scorer, list(rows), list(columns))
+        for name, right in answers.items():
+            report.retrievals += both_ways(name, scorer, right, gallery)
     ranks = dict(zip(answers, zip(by_row, by_column, strict=True), strict=True))
     if "coco" in wanted:
         _coco(report, gallery, similarity, *ranks["coco"])
     if "cxc" in wanted:
-        found = {"i2t": ranks["cxc"][0], "t2i": ranks["cxc"][1]}
-        if items and similarity.embeddings is not None:
-            image, text = similarity.embeddings
-            found |= cxc.rank_items({"t2t": (DotProduct(text), rated.t2t), "i2i": (DotProduct(image), rated.i2i)})
+        found = dict(zip(("i2t", "t2i"), ranks.get("cxc", ()), strict=False))
+        if items:
+            found |= _among_items(similarity, rated)
         _cxc(report, gallery, found)
         if correlations:
             _correlations(report, gallery, ratings, similarity, trials, seed)
     if "eccv" in wanted:
         _eccv(report, gallery, similarity)
     return report
+
+
+def _among_items(similarity: Similarity, rated: cxc.CxcAnswers) -> dict[str, HitRanks]:
+    """Ranks of text-to-text and image-to-image retrieval, of what has embeddings."""
+    given = {"t2t": (similarity.text, rated.t2t), "i2i": (similarity.image, rated.i2i)}
+    return cxc.rank_items({task: (DotProduct(own), right) for task, (own, right) in given.items() if own is not None})
 
 
 def _coco(
@@ -146,20 +161,25 @@ def _correlations(
     trials: int,
     seed: int,
 ) -> None:
-    if similarity.embeddings is None:
-        ratings = {"sits": ratings["sits"]}
+    scorers = {
+        "sts": None if similarity.text is None else DotProduct(similarity.text),
+        "sis": None if similarity.image is None else DotProduct(similarity.image),
+        "sits": similarity.pairs().transposed() if similarity.paired else None,
+    }
+    measured = {}
     for kind, rated in ratings.items():
-        if similarity.embeddings is not None:
-            scores = cxc.pair_scores(kind, rated, *similarity.embeddings, similarity.pairs())
-        else:
-            scores = similarity.of_pairs(rated.second, rated.first)
+        scorer = scorers[kind]
+        if scorer is None:
+            continue
+        measured[kind] = len(rated)
+        scores = scorer.exact(rated.first, rated.second)
         report.metrics["cxc"][kind], _ = cxc.correlate(kind, rated, scores, trials, seed)
         pairs, images = np.arange(len(rated)), cxc.pair_images(kind, rated, gallery.owners)
         report.values("cxc", kind, "model_score", scores, pairs, gallery.image_ids[images])
         report.values("cxc", kind, "rating", rated.score, pairs, gallery.image_ids[images])
     report.protocol["cxc"] |= {
         "correlation_queries": cxc.QUERIES,
-        "rated_pairs": {kind: len(rated) for kind, rated in ratings.items()},
+        "rated_pairs": measured,
         "trials": trials,
         "seed": seed,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,17 +13,9 @@ from itm.errors import DataError
 from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published import sources
 from itm.metrics import Positives
+from itm.vectors import Gallery
 
 SIZE = (5000, 25000)
-
-
-@dataclass(frozen=True, eq=False)
-class Gallery:
-    """Images in test order, captions with the position of their image; the order decides ties and folds."""
-
-    image_ids: NDArray[np.int64]
-    caption_ids: NDArray[np.int64]
-    owners: NDArray[np.int64]
 
 
 def read_gallery(folder: Path | None) -> Gallery:
@@ -44,7 +36,8 @@ def read_gallery(folder: Path | None) -> Gallery:
 def _table_gallery(path: Path) -> Gallery:
     table = [row for row in sources.rows(path) if row["split"] == "test"]
     captions = np.array([int(row["caption_id"]) for row in table], dtype=np.int64)
-    return _gallery(captions, np.array([int(row["image_id"]) for row in table], dtype=np.int64))
+    texts = [row["original_caption"] or row["tokenized_caption"] for row in table]
+    return _gallery(captions, np.array([int(row["image_id"]) for row in table], dtype=np.int64), texts)
 
 
 @cache
@@ -63,12 +56,13 @@ def _has_package() -> bool:
     return True
 
 
-def _gallery(captions: NDArray[np.int64], image_of: NDArray[np.int64]) -> Gallery:
+def _gallery(captions: NDArray[np.int64], image_of: NDArray[np.int64], texts: Sequence[str] = ()) -> Gallery:
     ids, first, back = np.unique(image_of, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     place = np.empty(len(ids), dtype=np.int64)
     place[order] = np.arange(len(ids))
-    gallery = Gallery(ids[order], captions, place[back])
+    photos = [f"COCO_val2014_{one:012d}.jpg" for one in ids[order]]
+    gallery = Gallery(ids[order], captions, place[back], photos, texts)
     if (len(ids), len(captions)) != SIZE:
         raise DataError(
             f"the COCO test gallery has {len(ids)} images and {len(captions)} captions;"

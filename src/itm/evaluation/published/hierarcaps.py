@@ -11,6 +11,7 @@ from itm.errors import DataError
 from itm.evaluation.benchmarks.hierarcaps import LEVELS, traverse
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
+from itm.metrics import radii, tau_d
 from itm.vectors import Vectors
 
 STEPS = 50
@@ -22,32 +23,43 @@ def evaluate(vectors: Vectors, folder: Path | None, *, normalize: bool) -> Repor
     Rows of `text_embeddings` are the distinct stripped strings in order of first appearance, row by row,
     level 1 to 4; rows of `image_embeddings` are the file's rows.
     """
-    chains, texts, images = read_chains(sources.find(("hierarcaps_test.csv", "hierarcaps.csv"), folder))
+    chains, texts, images = read_chains(find_chains(folder))
     text = vectors.embeddings("text_embeddings", normalize)
     root = vectors.embeddings("root_embedding", normalize, dimensions=1)
-    image = vectors.embeddings("image_embeddings", normalize)
+    image = vectors.embeddings("image_embeddings", normalize) if vectors.has("image") else None
     for name, found, wanted in (
-        ("text_embeddings", len(text), len(texts)),
-        ("image_embeddings", len(image), len(images)),
+        ("text_embeddings", text, len(texts)),
+        ("image_embeddings", image, len(images)),
     ):
-        if found != wanted:
-            raise DataError(f"{vectors.path}: {name} has {found} rows; the benchmark has {wanted}", reason="rows")
-    if not text.shape[1] == image.shape[1] == len(root):
+        if found is not None and len(found) != wanted:
+            raise DataError(f"{vectors.path}: {name} has {len(found)} rows; the benchmark has {wanted}", reason="rows")
+    width = text.shape[1] if image is None else image.shape[1]
+    if not text.shape[1] == width == len(root):
         raise DataError(
-            f"{vectors.path}: dimensions differ: texts {text.shape[1]}, images {image.shape[1]}, root {len(root)}",
+            f"{vectors.path}: dimensions differ: texts {text.shape[1]}, images {width}, root {len(root)}",
             reason="dimension",
         )
     report = Report()
-    metrics, per_query, _ = traverse(image, text, root, chains, np.arange(len(chains)), STEPS)
-    # the official evaluation is what "hierarcaps/precision" means; ProLIP's variant has its own prefix
-    report.metrics["hierarcaps"] = {**metrics["radius_levels"], "tau_d": metrics["tau_d"]}
-    report.metrics["hierarcaps_interpolation"] = metrics["interpolation"]
+    if image is None:
+        report.left_out.append("hierarcaps (both traversals): left out, since there are no embeddings of images")
+        per_query = {"tau_d": tau_d(radii(text, root)[chains])}
+        report.metrics["hierarcaps"] = {"tau_d": float(per_query["tau_d"].mean())}
+    else:
+        metrics, per_query, _ = traverse(image, text, root, chains, np.arange(len(chains)), STEPS)
+        # the official evaluation is what "hierarcaps/precision" means; ProLIP's variant has its own prefix
+        report.metrics["hierarcaps"] = {**metrics["radius_levels"], "tau_d": metrics["tau_d"]}
+        report.metrics["hierarcaps_interpolation"] = metrics["interpolation"]
     numbers = np.arange(len(chains))
     for name, values in per_query.items():
         report.values("hierarcaps", "traversal", name, values, numbers, numbers)
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
     report.protocol |= {"images": len(images), "texts": len(texts), "text_hash": digest, "levels": STEPS}
     return report
+
+
+def find_chains(folder: Path | None) -> Path:
+    """The file of the chains."""
+    return sources.find(("hierarcaps_test.csv", "hierarcaps.csv"), folder)
 
 
 def read_chains(path: Path) -> tuple[np.ndarray, list[str], list[str]]:

@@ -7,14 +7,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from itm.errors import DataError
+from itm.errors import DataError, first_few
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
+from itm.evaluation.published.trec import both_ways
 from itm.evaluation.result import id_hash
 from itm.metrics import Positives, hit_rates, rank_all, rsum, warn_if_collapsed
-from itm.vectors import Vectors, read_similarity
+from itm.vectors import Gallery, Vectors, check_ids, left_out, read_similarity
 
 RECALL_AT = (1, 5, 10)
 SIZES = {"flickr30k": (1000, 5000), "flickr8k": (1000, 5000)}
@@ -22,21 +22,23 @@ SIZES = {"flickr30k": (1000, 5000), "flickr8k": (1000, 5000)}
 
 def evaluate(vectors: Vectors, name: str, folder: Path | None, *, normalize: bool) -> Report:
     """Hit rates both ways. The image of each caption is the data set's, or `caption_image_ids` of the file."""
-    image_ids, caption_ids, image_of = _gallery(vectors, name, folder)
-    order = np.argsort(image_ids, kind="stable")
-    place = np.minimum(np.searchsorted(image_ids[order], image_of), len(order) - 1)
-    strangers = int((image_ids[order[place]] != image_of).sum())
-    if strangers:
-        raise DataError(
-            f"{vectors.path}: {strangers} captions belong to images that are not there", reason="missing-id"
-        )
-    owners = order[place]
+    own = name == "pairs" or (name == "flickr30k" and "caption_image_ids" in vectors.arrays)
+    gallery = _own(vectors) if own else read_gallery(name, folder)
+    _check_size(gallery, name, vectors.path)
+    image_ids, caption_ids, owners = gallery.image_ids, gallery.caption_ids, gallery.owners
+    similarity = read_similarity(vectors, gallery, normalize)
+    if not similarity.paired:
+        return Report(left_out=[left_out(name, similarity)])
     answers = Positives.from_owners(owners, len(image_ids))
-    scorer = read_similarity(vectors, image_ids, caption_ids, normalize).pairs()
+    scorer = similarity.pairs()
     (i2t,), (t2i,) = rank_all(scorer, rows=[answers[0]], columns=[answers[1]])
     report = Report()
+    report.retrievals += both_ways(name, scorer, answers, gallery)
     rates = {}
-    for task, ranks, ids, groups in (("i2t", i2t, image_ids, image_ids), ("t2i", t2i, caption_ids, image_of)):
+    for task, ranks, ids, groups in (
+        ("i2t", i2t, image_ids, image_ids),
+        ("t2i", t2i, caption_ids, image_ids[owners]),
+    ):
         warn_if_collapsed(ranks, f"{name} {task}")
         rates[task] = hit_rates(ranks, RECALL_AT)
         report.ranks(name, task, ranks, ids, groups)
@@ -51,43 +53,62 @@ def evaluate(vectors: Vectors, name: str, folder: Path | None, *, normalize: boo
     return report
 
 
-def _gallery(
-    vectors: Vectors, name: str, folder: Path | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Image ids, caption ids, and the image id of each caption, in gallery order."""
+def read_gallery(name: str, folder: Path | None) -> Gallery:
+    """The test split of "flickr8k" or "flickr30k" with its photos and texts."""
     if name == "flickr8k":
-        gallery = _flickr8k(sources.find(("Flickr8k_text.zip", "flickr8k-text.zip"), folder))
-    elif name == "flickr30k" and "caption_image_ids" not in vectors.arrays:
-        gallery = _flickr30k(sources.find(("dataset_flickr30k.json",), folder))
-    else:
-        image_of = vectors._array("caption_image_ids").astype(np.int64)
-        gallery = vectors.ids("image"), vectors.ids("caption"), image_of
-        if len(gallery[1]) != len(image_of):
-            raise DataError(
-                f"{vectors.path}: {len(image_of)} caption_image_ids for {len(gallery[1])} caption_ids", reason="shape"
-            )
-    if name in SIZES and (len(gallery[0]), len(gallery[1])) != SIZES[name]:
+        return _flickr8k(find_flickr8k(folder))
+    return _flickr30k(sources.find(("dataset_flickr30k.json",), folder))
+
+
+def find_flickr8k(folder: Path | None) -> Path:
+    """The archive of Flickr8k's captions, splits and judgements."""
+    return sources.find(("Flickr8k_text.zip", "flickr8k-text.zip"), folder)
+
+
+def _own(vectors: Vectors) -> Gallery:
+    """The items of the file itself, in its order."""
+    image_ids, caption_ids = vectors.ids("image"), vectors.ids("caption")
+    name = f"{vectors.path}: caption_image_ids"
+    image_of = check_ids(vectors.array("caption_image_ids"), name, rows=len(caption_ids), unique=False)
+    if image_of.dtype.kind != image_ids.dtype.kind:
+        raise DataError(f"{name} and image_ids are not both numbers or both texts", reason="ids")
+    order = np.argsort(image_ids, kind="stable")
+    place = np.minimum(np.searchsorted(image_ids[order], image_of), len(order) - 1)
+    strangers = image_of[image_ids[order[place]] != image_of]
+    if len(strangers):
         raise DataError(
-            f"{vectors.path}: {len(gallery[0])} images and {len(gallery[1])} captions; the {name} test split has"
+            f"{name}: {len(strangers)} captions belong to images that are not there ({first_few(strangers)})",
+            reason="missing-id",
+        )
+    return Gallery(image_ids, caption_ids, order[place])
+
+
+def _check_size(gallery: Gallery, name: str, path: Path) -> None:
+    size = len(gallery.image_ids), len(gallery.caption_ids)
+    if name in SIZES and size != SIZES[name]:
+        raise DataError(
+            f"{path}: {size[0]} images and {size[1]} captions; the {name} test split has"
             f" {SIZES[name][0]} and {SIZES[name][1]}: is it the whole data set?",
             reason="gallery-size",
         )
-    return gallery
 
 
-def _flickr8k(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _flickr8k(path: Path) -> Gallery:
     """The official test split. Image ids are the digits before '_' of the file name, caption ids 10 x that + #k."""
     with zipfile.ZipFile(path) as archive:
         names = archive.read("Flickr_8k.testImages.txt").decode("ascii").split()
-        lines = archive.read("Flickr8k.token.txt").decode("utf-8").splitlines()
-    test = {name: flickr8k_id(name) for name in names}
-    captions, image_of = [], []
-    for line in lines:
-        name, number = line.split("\t", 1)[0].split("#")
-        if name in test:
-            captions.append(10 * test[name] + int(number))
-            image_of.append(test[name])
-    return np.array(list(test.values())), np.array(captions), np.array(image_of)
+        lines = archive.read("Flickr8k.token.txt").decode("utf-8").split("\n")
+    place = {name: number for number, name in enumerate(names)}
+    captions, owners, texts = [], [], []
+    for line in filter(None, lines):
+        key, text = line.split("\t", 1)
+        name, number = key.split("#")
+        if name in place:
+            captions.append(10 * flickr8k_id(name) + int(number))
+            owners.append(place[name])
+            texts.append(text.strip())
+    ids = np.array([flickr8k_id(name) for name in names])
+    return Gallery(ids, np.array(captions), np.array(owners), names, texts)
 
 
 def flickr8k_id(name: str) -> int:
@@ -99,9 +120,12 @@ def flickr8k_id(name: str) -> int:
     return int(name.split("_", 1)[0])
 
 
-def _flickr30k(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _flickr30k(path: Path) -> Gallery:
     """Karpathy's test split: `imgid` and `sentid` are the ids."""
     test = [one for one in json.loads(path.read_text(encoding="utf-8"))["images"] if one["split"] == "test"]
-    pairs = [(sentence, one["imgid"]) for one in test for sentence in one["sentids"]]
-    captions, image_of = np.array(pairs, dtype=np.int64).T
-    return np.array([one["imgid"] for one in test], dtype=np.int64), captions, image_of
+    rows = [
+        (sentence["sentid"], place, sentence["raw"]) for place, one in enumerate(test) for sentence in one["sentences"]
+    ]
+    captions, owners, texts = zip(*rows, strict=True)
+    ids = np.array([one["imgid"] for one in test], dtype=np.int64)
+    return Gallery(ids, np.array(captions), np.array(owners), [one["filename"] for one in test], texts)

@@ -7,11 +7,11 @@ import gzip
 import importlib.util
 import io
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from itm.data.files import mirror_folder
 from itm.errors import DataError
 
 _FOLDERS = ("", "coco", "cxc", "hierarcaps", "flickr8k", "flickr8k-224", "flickr30k")
@@ -23,8 +23,7 @@ def find(names: tuple[str, ...], folder: Path | None) -> Path:
     Raises:
         DataError: none is there; the message says where it was looked for.
     """
-    mirror = os.environ.get("ITM_MIRROR")
-    roots = [folder] if folder else [*([Path(mirror)] if mirror else []), Path("data/raw")]
+    roots = [folder] if folder else [*filter(None, [mirror_folder()]), Path("data/raw")]
     for root in roots:
         for name in names:
             for ending in ("", ".gz"):

@@ -82,7 +82,9 @@ class Graph(Addition):
     def _triplet(self, similarities: Tensor, labels: Labels, context: Context) -> Tensor:
         options = self.options
         if options.triplet == "hinge":
-            return symmetric_hinge(similarities, labels.positives, options.margin, "hardest")
+            return symmetric_hinge(
+                similarities, labels.positives, options.margin, "hardest", reduction=options.reduction
+            )
         return triplets(options, similarities, labels, context.step)
 
 

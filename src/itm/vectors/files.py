@@ -1,0 +1,144 @@
+"""Arrays of a file of embeddings: safetensors, .npz, Parquet, a folder of .npy files, or the pipeline's own."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itm.data.files import readable
+from itm.data.layout import CAPTIONS, MODEL_CARD, MODEL_WEIGHTS
+from itm.errors import DataError, first_few
+
+Arrays = dict[str, NDArray[Any]]
+NAMES = (
+    *(f"{kind}_{what}" for kind in ("image", "caption") for what in ("embeddings", "ids")),
+    *("caption_image_ids", "text_embeddings", "root_embedding", "scores"),
+)
+_STARTS = {b"\x80": "a pickle", b"PK": "a zip archive (torch.save or .npz?)", b"\x93N": "a .npy file"}
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays that are stored at a path, under the names of docs/metrics.md.
+
+    Raises:
+        DataError: missing, empty, truncated, or of another format; a pickle is never opened.
+    """
+    if path.is_dir():
+        files = [path / f"{name}.npy" for name in NAMES if (path / f"{name}.npy").is_file()]
+        if not files:
+            raise DataError(f"{path}: no file {', '.join(NAMES[:3])} .. .npy in this folder", reason="missing-array")
+        return {file.stem: array for file in files for array in _read(file).values()}
+    arrays = _read(path)
+    if path.suffix == ".npy" and path.stem not in NAMES:
+        raise DataError(
+            f"{path}: a .npy file is named after what it holds: {', '.join(NAMES)}; give the folder of several",
+            reason="missing-array",
+        )
+    return _of_pipeline(path, arrays) if {"image", "text", "text_ids", "protocol"} <= set(arrays) else arrays
+
+
+def _read(path: Path) -> Arrays:
+    try:
+        start = path.open("rb").read(2)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", reason="missing-file") from None
+    if not start:
+        raise DataError(f"{path}: the file is empty", reason="empty-file")
+    form = path.suffix if path.suffix in (".npz", ".npy", ".parquet") else "safetensors"
+    try:
+        if form == ".npy":
+            return {path.stem: np.load(path, allow_pickle=False)}
+        if form == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        if form == ".parquet":
+            return _parquet(path)
+        from safetensors import safe_open
+
+        with safe_open(path, framework="np") as stored:
+            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except DataError:
+        raise
+    except TypeError as error:
+        raise DataError(f"{path}: holds a type that numpy lacks ({error}); save float32", reason="dtype") from None
+    except Exception as error:
+        seems = next((what for magic, what in _STARTS.items() if start.startswith(magic)), "")
+        hint = f"; it looks like {seems}" if seems and form == "safetensors" else "; it may be truncated"
+        raise DataError(
+            f"{path}: not a readable {form.lstrip('.')} file: {str(error)[:300]}{hint}", reason="damaged"
+        ) from None
+
+
+def _parquet(path: Path) -> Arrays:
+    """Columns `kind` ("image", "caption", "text", "root"), `id` (may be missing) and `embedding` (lists of floats)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    if not {"kind", "embedding"} <= set(table.column_names):
+        raise DataError(
+            f"{path}: columns are {', '.join(table.column_names[:9])}; expected kind, id, embedding",
+            reason="missing-column",
+        )
+    arrays: Arrays = {}
+    for kind in pc.unique(table["kind"]).to_pylist():
+        part = table.filter(pc.equal(table["kind"], pa.scalar(kind))).combine_chunks()
+        widths = pc.unique(pc.list_value_length(part["embedding"])).to_pylist()
+        values = pc.list_flatten(part["embedding"])
+        if len(widths) != 1 or widths[0] is None or values.null_count:
+            raise DataError(
+                f"{path}: embeddings of kind {kind} have lengths {first_few(widths)}, and {values.null_count} values "
+                "are missing; expected one length",
+                reason="shape",
+            )
+        vectors = values.to_numpy().reshape(len(part), widths[0])
+        if kind == "root":
+            arrays["root_embedding"] = vectors.reshape(-1)
+            continue
+        arrays[f"{kind}_embeddings"] = vectors
+        if "id" in table.column_names and kind != "text":
+            if part["id"].null_count:
+                raise DataError(f"{path}: {part['id'].null_count} ids of kind {kind} are missing", reason="ids")
+            arrays[f"{kind}_ids"] = part["id"].to_numpy()
+    return arrays
+
+
+def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
+    """embeddings.npz of a pipeline: captions get the ids PHOTO#NUMBER that the clean table beside it tells."""
+    import pyarrow.parquet as pq
+
+    near = [folder / "data" / "clean" / CAPTIONS for folder in (*path.absolute().parents, Path.cwd())]
+    clean = next((file for file in near if file.is_file()), None)
+    if clean is None:
+        raise DataError(
+            f"{path}: embeddings of a pipeline, whose captions are known by the table data/clean/{CAPTIONS}; none is "
+            "above this file or below this folder",
+            reason="missing-file",
+        )
+    with readable(clean):
+        rows = pq.read_table(clean, columns=["image_id", "position"]).to_pylist()
+    names = np.array([f"{row['image_id']}#{row['position']}" for row in rows])
+    if "scores" in arrays:
+        images, texts = arrays["scored_images"], arrays["scored_texts"]
+        return {"image_ids": images, "caption_ids": names[texts], "scores": arrays["scores"]}
+    captions = arrays["text_ids"] < len(names)  # the first texts are the captions; chains and the root follow
+    return {
+        "image_ids": arrays["image_ids"],
+        "image_embeddings": arrays["image"],
+        "caption_ids": names[arrays["text_ids"][captions]],
+        "caption_embeddings": arrays["text"][captions],
+    }
+
+
+def model_hash(folder: Path) -> str:
+    """SHA-256 over the card and the weights of a saved model; vectors of one hash can be compared."""
+    digest = hashlib.sha256()
+    for name in (MODEL_CARD, MODEL_WEIGHTS):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -172,7 +172,7 @@ def load(command: Command, name: Sequence[str]) -> Any:
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         found.command()(function)
-    built = typer.main.get_command(found)
+    built: Any = typer.main.get_command(found)
     width = max(map(len, command.below), default=0)
     lines = [f"  itm {name[0]} {part:{width}}  {below.summary}" for part, below in command.below.items()]
     listed = ["Below it, each with its own --help:", *lines, ""] if lines else []

@@ -251,8 +251,22 @@ def main() -> None:
         message = message_of(error, EXTRAS.get(next(iter(sys.argv[1:]), ""), ""))
         if message is None:
             raise
-        typer.echo(f"itm: {message}", err=True)
+        typer.echo(f"itm: {message}{_elsewhere(error)}", err=True)
         sys.exit(1)
+
+
+def _elsewhere(error: Exception) -> str:
+    """Where to run a command that may have found nothing because it was run below the project's folder."""
+    from itm.config.presets import project_root
+
+    if getattr(error, "reason", "") not in ("missing-file", "unknown-images"):
+        return ""
+    try:
+        root = project_root()
+    except ConfigError:
+        return ""
+    here = Path.cwd()
+    return "" if here == root else f" (you are in {here.relative_to(root)}/ of {root}: run it there)"
 
 
 def _print_names(names: dict[str, str]) -> None:

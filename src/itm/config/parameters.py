@@ -143,9 +143,9 @@ def load(path: str | Path = "params.yaml") -> Parameters:
     try:
         content = beginning(path)
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; run `itm preset scenes` to write one", reason="missing-file"
-        ) from None
+        above = next((folder for folder in path.absolute().parent.parents if (folder / path.name).is_file()), None)
+        todo = f"run this in {above}, which has one" if above else "run `itm preset scenes` to write one"
+        raise ConfigError(f"{path}: no such file; {todo}", reason="missing-file") from None
     return validate(parse_yaml(content, str(path), ConfigError), str(path))
 
 

@@ -20,6 +20,7 @@ from itm.errors import DataError, ModelError
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
+from itm.towers.word_ids import word_ids
 
 Photo = str | Path | bytes | NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -94,7 +95,11 @@ class Model:
 
         def run(batch: Sequence[str], start: int) -> Embedded:
             ids = torch.from_numpy(self.towers.tokenize(list(batch)))
-            return self.method.encode_text(self.towers.text(ids.to(self.device)))
+            features = self.towers.text(ids.to(self.device))
+            if self.method.words is not None:
+                own = word_ids(self.method.words.options, list(batch))
+                features.inputs = torch.from_numpy(own.ids).to(self.device)
+            return self.method.encode_text(features)
 
         return self._encode(texts, run, self.method.index_text)
 

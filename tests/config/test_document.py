@@ -21,7 +21,7 @@ def test_the_page_names_every_parameter():
     text = (ROOT / document.PAGE).read_text()
     for key in flatten(preset("scenes").model_dump()):
         name = key.rsplit(".", 1)[1] if key.startswith("method.") else key
-        if name not in ("loss", "type", "similarity", "add"):
+        if name not in ("loss", "type", "similarity", "add", "recipe"):
             assert f"| `{name}` |" in text, key
 
 

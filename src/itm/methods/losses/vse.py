@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class VseLoss(Loss):
-    """A hinge. The first epochs use all negatives (their mean, or their sum where losses are summed), since the hardest negative alone can pull all
-    embeddings of an untrained model into one point."""
+    """A hinge. The first epochs use all negatives (their mean, or their sum where losses are summed), since the hardest
+    negative alone can pull all embeddings of an untrained model into one point."""
 
     def __init__(self, parameters: VseParameters) -> None:
         super().__init__()

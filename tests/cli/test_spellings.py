@@ -42,6 +42,7 @@ OLD = {
     "index models/ditm/seed0 --images photos --out photos.index": "search index",
     "search index --index photos.index": "search",
     "score bulk": "score",
+    "export models/ditm/seed0 --out onnx": "runs export",
     "compare evaluations/clip evaluations/ditm": "compare",
     "runs --commits 3": "runs",
 }

@@ -94,7 +94,7 @@ def read_features(path: Path, tokens: bool = False) -> FeatureRows | None:
             rows = None
             if tokens and {"tokens", "first"} <= names:
                 rows = TokenRows(file.get_tensor("tokens"), file.get_tensor("first"))
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
         raise DataError(f"{path}: cannot be read ({error}); run `dvc repro features`", reason="bad-features") from None
     if tokens and rows is None:
         raise DataError(f"{path}: holds no tokens; set towers.tokens: true and run `dvc repro`", reason="no-tokens")

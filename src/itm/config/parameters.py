@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -157,7 +158,7 @@ def load(path: str | Path = "params.yaml") -> Parameters:
 
     Raises:
         ConfigError: the file is missing or not YAML; or any key is unknown (with the nearest known key),
-            missing, of the wrong type or out of range. All faults are listed, not only the first.
+            missing, of the wrong type or out of range. All faults are counted, and the first ones listed.
     """
     path = Path(path)
     try:
@@ -186,9 +187,12 @@ def validate(values: Any, where: str) -> Parameters:
     try:
         return Parameters.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(fault, values) for fault in error.errors(include_url=False)]
+        lines = [_explain(fault, values)[:400] for fault in error.errors(include_url=False)]
+        shown = [line for line, end in zip(lines, accumulate(map(len, lines)), strict=True) if end <= 800]
+        if more := len(lines) - len(shown):
+            shown.append(f"and {more} more")
         raise ConfigError(
-            f"{where}: {len(lines)} invalid parameter{'s' * (len(lines) > 1)}\n  " + "\n  ".join(lines),
+            f"{where}: {len(lines)} invalid parameter{'s' * (len(lines) > 1)}\n  " + "\n  ".join(shown),
             reason="invalid-parameters",
         ) from None
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.files import readable
 from itm.errors import DataError, first_few
 
 IMAGES, IDS = "_ims.npy", "_ids.txt"
 KEYS = ("features", "feat", "x")
+_AGAIN = "put it there again"
 Regions = NDArray[Any]
 """Regions of one image (regions, width), any float type."""
 
@@ -128,23 +130,18 @@ def _scan(path: Path, names: Mapping[str, str]) -> Iterator[tuple[str, Regions]]
 
 
 def _single(path: Path) -> Regions:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            name = next((key for key in KEYS if key in stored.files), None)
-            if name is None:
-                has = first_few(stored.files) or "nothing"
-                raise DataError(f"{path}: has no array {', '.join(KEYS)} (has: {has})", reason="form")
-            values: Regions = stored[name]
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", reason="damaged") from None
+    with readable(path, _AGAIN), np.load(path, allow_pickle=False) as stored:
+        name = next((key for key in KEYS if key in stored.files), None)
+        if name is None:
+            has = first_few(stored.files) or "nothing"
+            raise DataError(f"{path}: has no array {', '.join(KEYS)} (has: {has})", reason="form")
+        values: Regions = stored[name]
     if values.ndim != 2 or values.dtype.kind != "f":
         raise DataError(f"{path}: expected floats (regions, width), found {values.dtype} {values.shape}", reason="form")
     return values
 
 
 def _load(path: Path) -> Regions:
-    try:
+    with readable(path, _AGAIN):
         found: Regions = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", reason="damaged") from None
     return found

@@ -21,7 +21,7 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
-from itm.data.files import atomic_path, write_json
+from itm.data.files import atomic_path, readable, write_json
 from itm.data.layout import DESCRIPTIONS, SPLITS
 from itm.descriptions.records import Description, write_descriptions
 from itm.errors import DataError, first_few
@@ -117,10 +117,9 @@ def _array(folder: Path, pattern: str, variant: str, rows: int) -> Floats:
             f"{folder}: {len(found)} files {pattern} with '{variant}' in their name ({names}); choose one by --variant",
             reason="ambiguous" if found else "missing-file",
         )
-    try:
+    with readable(found[0], "give the authors' array of numbers"):
         values = np.load(found[0], allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{found[0]}: not an array of numbers ({error})", reason="damaged-file") from None
+        values = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
     if values.ndim != 2 or len(values) != rows:
         raise DataError(f"{found[0]}: {values.shape} for {rows} captions, one row each", reason="rows")
     bad = int((~np.isfinite(values).all(1)).sum())
@@ -220,7 +219,8 @@ def vsd_arrays(
     from itm.descriptions.arrays import import_arrays
 
     check_outputs(out / "descriptions.jsonl")
-    found = import_arrays(folder, read_captions(clean), out, variant, an_image, condition)
+    columns = ["caption_id", "image_id", "split", "raw_text"]
+    found = import_arrays(folder, read_captions(clean, columns), out, variant, an_image, condition)
     for split, count in found.images.items():
         typer.echo(f"{split}: {count} images, {found.missing[split]} of the tables are without")
     typer.echo(f"vectors of width {found.width}; {found.captions} captions have one of their own")

@@ -156,13 +156,13 @@ def read_embeddings(folder: Path, name: str = EMBEDDINGS) -> Embeddings:
             arrays = {name: stored[name] for name in ("image_ids", "image", "text_ids", "text", "protocol")}
             if "scores" in stored:
                 arrays |= {name: stored[name] for name in ("scores", "scored_images", "scored_texts")}
+        protocol = dict(json.loads(str(arrays.pop("protocol"))))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro encode`", reason="missing-file") from None
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]}", reason="missing-array") from None
     except Exception as error:  # a truncated zip raises one of several types
         raise DataError(f"{path}: not a readable .npz file: {error}", reason="damaged") from None
-    protocol = json.loads(str(arrays.pop("protocol")))
     for ids, rows in (("image_ids", "image"), ("text_ids", "text")):
         if arrays[rows].ndim != 2 or len(arrays[ids]) != len(arrays[rows]):
             raise DataError(

@@ -38,12 +38,15 @@ def run(
     from rich.progress import Progress
 
     from itm.config import load
-    from itm.data.files import check_outputs
+    from itm.data.files import check_outputs, readable
     from itm.text.stream import score_files
 
     check_outputs(out)
     console = Console(stderr=True)
-    total = 2 * sum(pq.ParquetFile(file).metadata.num_rows for file in files if file.exists())
+    total = 0
+    for file in files:
+        with readable(file, "give a Parquet file"):
+            total += 2 * pq.ParquetFile(file).metadata.num_rows
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("captions, two passes", total=total)
         found = score_files(files, out, load(params).score, workers, progress=lambda done: bar.advance(task, done))

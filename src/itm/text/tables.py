@@ -72,17 +72,20 @@ def read_idf(path: Path) -> IdfTable:
         DataError: the file is missing, or was not written by the score stage.
     """
     table = read_columns(path, ["word", "document_frequency"])
-    facts = json.loads((pq.read_schema(path).metadata or {}).get(b"itm", b"{}"))
-    if "documents" not in facts:
-        raise DataError(f"{path}: does not say how many documents it counts; run `dvc repro score`", reason="damaged")
-    words = table["word"].combine_chunks()
-    frequency = table["document_frequency"].to_numpy()
-    order = pc.array_sort_indices(words).to_numpy()
-    seen = order[frequency[order] > 0]
-    return idf_table(
-        DocumentFrequencies(words.take(pa.array(seen)), frequency[seen], int(facts["documents"])),
-        ScoreParameters.model_validate(facts["score"]),
-    )
+    with readable(path):
+        facts = json.loads((pq.read_schema(path).metadata or {}).get(b"itm", b"{}"))
+        if "documents" not in facts:
+            raise DataError(
+                f"{path}: does not say how many documents it counts; run `dvc repro score`", reason="damaged"
+            )
+        words = table["word"].combine_chunks()
+        frequency = table["document_frequency"].to_numpy()
+        order = pc.array_sort_indices(words).to_numpy()
+        seen = order[frequency[order] > 0]
+        return idf_table(
+            DocumentFrequencies(words.take(pa.array(seen)), frequency[seen], int(facts["documents"])),
+            ScoreParameters.model_validate(facts["score"]),
+        )
 
 
 def write_sparse(path: Path, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> None:

@@ -19,7 +19,7 @@ from itm.config.model import TowersParameters, TrainParameters
 from itm.data.images import ImageStore
 from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
 from itm.data.loader import Augment
-from itm.data.tables import read_captions, read_images, read_texts
+from itm.data.tables import read_captions, read_images, read_table, read_texts
 from itm.descriptions.vectors import DescriptionVectors, read_description_vectors
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
@@ -86,7 +86,7 @@ def load_training_data(
         DataError: cached features are missing, do not fit the tables, or tables disagree in their rows.
     """
     captions, images, texts = read_captions(clean), read_images(clean), read_texts(clean)
-    scores = pd.read_parquet(scored / CAPTIONS)
+    scores = read_table(scored / CAPTIONS, stage="score")
     if not np.array_equal(scores["caption_id"].to_numpy(), captions["caption_id"].to_numpy()):
         raise DataError(
             f"{scored / CAPTIONS}: its {len(scores)} captions are not those of {clean / CAPTIONS} ({len(captions)}); "
@@ -184,7 +184,7 @@ def describe_split(clean: Path, scored: Path, method: MethodParameters, seed: in
     Raises:
         DataError: a table is missing.
     """
-    captions, images, scores = read_captions(clean), read_images(clean), pd.read_parquet(scored / CAPTIONS)
+    captions, images, scores = read_captions(clean), read_images(clean), read_table(scored / CAPTIONS, stage="score")
     image_rows, caption_rows, _ = _rows(captions, images, split)
     relations = _relations(captions, images, scores, scored, method, seed, split)
     of_images, of_captions = images.iloc[image_rows], captions.iloc[caption_rows]

@@ -76,6 +76,7 @@ METHODS["esl-token:batch-norm"] = with_options(
 )
 METHODS["esl-token:raw-chain"] = with_options("esl-token-adaptive", "similarity", text_chain="raw", tanh=True)
 METHODS["vse-inf:batch-norm"] = with_options("vse-inf", "similarity", norm="batch_norm")
+METHODS["vse-inf:mean"] = with_options("vse-inf", "similarity", pooling="mean")
 METHODS["aahr:batch-norm"] = with_options("aahr-base", "similarity", norm="batch_norm", image_hidden=6, text_hidden=6)
 METHODS["vse:sum"] = with_options("vse", "loss", reduction="sum")
 METHODS |= {f"descriptions:{name}": described("clip", **changes) for name, changes in ADDED.items()}

@@ -162,7 +162,7 @@ def test_a_saved_model_gives_the_same_scores(bert: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("flickr8k", {"methods": ["clip"]}, "method.clip: add.words are tokens, and similarity 'heads' looks at none"),
+        ("flickr8k", {"methods": ["clip"]}, "method.clip.add.words are tokens, and similarity 'heads' looks at none"),
         ("scenes", {"methods": ["vse-inf"]}, "words are trained beside frozen towers; set towers.frozen to true"),
     ],
 )

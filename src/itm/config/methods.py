@@ -18,6 +18,7 @@ class RecipeParameters(Section):
     dimension: int | None = Field(default=None, ge=2, description="in place of embedding.dimension")
     epochs: int | None = Field(default=None, ge=1, description="in place of train.epochs")
     batch_images: int | None = Field(default=None, ge=2, description="in place of train.batch_images")
+    captions_per_image: int | None = Field(default=None, ge=1, description="in place of train.captions_per_image")
     decay_epochs: list[int] | None = Field(default=None, description="in place of train.decay_epochs")
     select_by: Literal["rsum", "last"] | None = Field(default=None, description="in place of train.select_by")
 
@@ -53,12 +54,6 @@ class MethodParameters(Section):
                 f"{local[0] if local else 'add.graph'} needs the pooled tokens of similarity 'aahr'; this entry has "
                 f"'{self.similarity.type}'"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _worded(self) -> Self:
-        if self.add.words is not None and not self.needs_tokens:
-            raise ValueError(f"add.words are tokens, and similarity '{self.similarity.type}' looks at none")
         return self
 
     @model_validator(mode="after")

@@ -119,9 +119,10 @@ class Parameters(Section):
                 )
         for name in self.methods:
             least = self.method[name].loss.least_captions
-            if self.train.captions_per_image < least:
+            held = self.of(name).train.captions_per_image
+            if held < least:
                 raise ValueError(
-                    f"method.{name} orders an image's captions, but a batch holds {self.train.captions_per_image} of "
+                    f"method.{name} orders an image's captions, but a batch holds {held} of "
                     f"each; set train.captions_per_image to {least} or more, or its order_weight and radius_weight to 0"
                 )
             dimension = self.of(name).embedding.dimension
@@ -133,6 +134,9 @@ class Parameters(Section):
             cached = self.towers.frozen or self.towers.kind == "open_clip"
             if self.method[name].needs_tokens and cached and not self.towers.tokens:
                 raise ValueError(f"method.{name} compares tokens, and towers.tokens is false; set it to true")
+            if self.method[name].add.words is not None and not self.method[name].needs_tokens:
+                kind = self.method[name].similarity.type
+                raise ValueError(f"method.{name}.add.words are tokens, and similarity '{kind}' looks at none")
             if self.method[name].add.words is not None and not self.towers.frozen:
                 raise ValueError(
                     f"method.{name}.add.words are trained beside frozen towers; set towers.frozen to true, or leave "

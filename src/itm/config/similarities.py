@@ -106,9 +106,12 @@ class AahrParameters(SimilaritySection):
 
 
 class GpoParameters(SimilaritySection):
-    """Tokens pooled by a learned operator over their sorted values (VSE-infinity); cosine."""
+    """Tokens pooled by a learned operator over their sorted values (VSE-infinity), or their mean; cosine."""
 
     type: Literal["gpo"] = Field(description="which similarity this is")
+    pooling: Literal["learned", "mean"] = Field(
+        description="learned weights of the sorted values, or the mean of the tokens (VSE++ on regions)"
+    )
     hidden: int = Field(
         ge=2, description="hidden width of the second map of image tokens, which is added to the linear"
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from itm.methods.functional.token_norm import TokenNetwork
 from itm.methods.method import Embedded, Requirements, Similarity, Widths
 from itm.methods.similarities.heads import unit
-from itm.towers.base import Features
+from itm.towers.base import Features, masked_mean
 
 if TYPE_CHECKING:
     from itm.config.model import EmbeddingParameters
@@ -34,8 +34,7 @@ class GpoSimilarity(Similarity):
         self.image_map = nn.Linear(widths.image_tokens, embedding.dimension)
         self.image_detail = TokenNetwork(widths.image_tokens, options.hidden, embedding.dimension, options.norm)
         self.text_map = nn.Linear(widths.text_tokens, embedding.dimension)
-        self.image_pool = GeneralisedPooling(options.position_width, options.temperature)
-        self.text_pool = GeneralisedPooling(options.position_width, options.temperature)
+        self.image_pool, self.text_pool = pooling(options), pooling(options)
 
     def encode_image(self, features: Features) -> Embedded:
         """Unit vectors (batch, dimension)."""
@@ -55,6 +54,21 @@ class GpoSimilarity(Similarity):
             kept = mask & (torch.rand(mask.shape, device=mask.device) >= self.drop)
             mask = torch.where(kept.any(1, keepdim=True), kept, mask)
         return features.tokens, mask
+
+
+def pooling(options: GpoParameters) -> nn.Module:
+    """What makes one vector of the tokens of an image or text."""
+    if options.pooling == "mean":
+        return MeanPooling()
+    return GeneralisedPooling(options.position_width, options.temperature)
+
+
+class MeanPooling(nn.Module):
+    """The mean of the real tokens."""
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Vectors (batch, width)."""
+        return masked_mean(tokens, mask)
 
 
 class GeneralisedPooling(nn.Module):

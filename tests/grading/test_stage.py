@@ -66,7 +66,7 @@ def stored() -> dict:
 
 
 def run() -> Path:
-    grade("clip", 0, Path("model"), Path("clean"), Path("scored"), Path("embeddings"))
+    grade("clip", 0, Path("model"), Path("clean"), Path("scored"), Path("embeddings"), Path("model"))
     return Path("model/grade.json")
 
 

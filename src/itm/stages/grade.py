@@ -19,12 +19,13 @@ NO_GRADE = frozenset({"collapsed", "no-better-than-chance", "not-finite", "too-f
 def grade(
     method: Annotated[str, typer.Option(help="entry of `method` in params.yaml")],
     seed: Annotated[int, typer.Option(help="training seed")],
-    model: Annotated[Path, typer.Option(help="folder of the trained model; the calibrator is written into it")],
+    model: Annotated[Path, typer.Option(help="folder of the trained model")],
     clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
     scored: Annotated[Path, typer.Option(help="folder of the scored captions")],
     embeddings: Annotated[Path, typer.Option(help="folder of the embeddings")],
+    out: Annotated[Path, typer.Option(help="folder for the calibrator and its idf table")],
 ) -> None:
-    """Fit the calibrator on dev images and their captions, and put it beside the model with its idf table."""
+    """Fit the calibrator on dev images and their captions, and write it with the idf table behind it."""
     parameters = load()
     from itm.data.files import atomic_path
     from itm.data.layout import DEV_EMBEDDINGS, GRADE, GRADE_IDF, IDF
@@ -55,12 +56,12 @@ def grade(
             logging.getLogger(__name__).warning("%s seed %d has no grade: %s", method, seed, error)
             why = str(error)
     with outputs():
-        with atomic_path(model / GRADE_IDF) as temporary:
+        with atomic_path(out / GRADE_IDF) as temporary:
             shutil.copyfile(scored / IDF, temporary)
         if fitted is None:
-            write_no_grade(model / GRADE, why)
+            write_no_grade(out / GRADE, why)
         else:
-            fitted.save(model / GRADE)
+            fitted.save(out / GRADE)
 
 
 if __name__ == "__main__":

@@ -248,7 +248,7 @@ def test_benchmarks_rank_by_grades(data, tmp_path):
     with pytest.raises(ProjectError, match="--grade needs --embeddings FILE and --captions FILE"):
         figures(*how[:2], out="none.json")
     with pytest.raises(ProjectError, match="was fitted for the model"):
-        figures(*how, "--model", "another", out="none.json")
+        figures(*how, "--grade-model", "another", out="none.json")
     (tmp_path / "few.csv").write_text("caption_id,text\n50000,a thing\n")
     with pytest.raises(ProjectError, match=r"few\.csv: 359 caption ids are not in the table"):
         figures(*how[:3], str(tmp_path / "few.csv"), out="none.json")

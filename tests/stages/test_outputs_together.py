@@ -14,6 +14,7 @@ from presets import ROOT, preset
 
 from itm.config.render import render
 from itm.data.files import atomic_path, together, whereabouts, write_json
+from itm.errors import DataError
 from itm.stages.clean import clean
 from itm.stages.describe import describe
 from itm.stages.download import download
@@ -115,7 +116,7 @@ def test_a_folder_in_the_place_of_a_file_is_met_before_any_file_changes(tmp_path
         for name in ("a", "b"):
             write_json(tmp_path / f"{name}.json", 2)
 
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(DataError, match="it is a folder"):
         write()
     assert (tmp_path / "a.json").read_text() == "1\n"
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", "b.json"}

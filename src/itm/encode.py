@@ -26,6 +26,7 @@ from itm.methods.saved import load_model, method_parameters
 from itm.methods.scoring import Scores, all_scores, shortlist_scores
 from itm.towers.base import Features, Towers
 from itm.towers.build import build_towers, check_same
+from itm.towers.word_ids import WordIds, word_ids
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -113,7 +114,11 @@ def encode_split(
         if card["towers"]["frozen"]:
             tokens = method.requires.tokens
             image_batches = _cached(features / IMAGE_FEATURES, tokens, card, image_rows, size, device)
-            caption_batches = _cached(features / TEXT_FEATURES, tokens, card, text_rows, size, device)
+            own = method.words is not None
+            caption_batches = _cached(features / TEXT_FEATURES, tokens and not own, card, text_rows, size, device)
+            if method.words is not None:
+                found_ids = word_ids(method.words.options, texts["text"].iloc[text_rows].tolist())
+                caption_batches = _with_words(caption_batches, found_ids)
         else:
             assert towers is not None
             towers = towers.to(device)
@@ -218,6 +223,13 @@ def _cached(path: Path, tokens: bool, card: dict[str, Any], rows: Rows, batch_si
             values, mask = found.tokens.padded(rows[places])
             features.tokens, features.mask = torch.from_numpy(values).float(), torch.from_numpy(mask)
         yield places, features.to(device)
+
+
+def _with_words(batches: Batches, words: WordIds) -> Batches:
+    """The batches with token ids of the rows asked for."""
+    for places, features in batches:
+        features.inputs = torch.from_numpy(words.rows(places)).to(features.pooled.device)
+        yield places, features
 
 
 def _with_description_vectors(batches: Batches, name: str, vectors: Floats) -> Batches:

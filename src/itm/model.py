@@ -21,7 +21,8 @@ from itm.grading.texts import describe
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
-from itm.vectors import model_hash
+from itm.towers.word_ids import word_ids
+from itm.vectors.model import model_hash
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,9 +75,8 @@ class Model:
                 f"{folder}: written anew while it was read (a training has ended?); run the command again",
                 reason="changing",
             )
-        self.folder = folder
-        assert towers is not None
         self.folder = Path(folder)
+        assert towers is not None
         self.device, self.batch_size = torch.device(device), batch_size
         self.method, self.towers = method.to(self.device), towers.to(self.device)
         self.name, self.kind = f"{self.card['name']}, seed {self.card['seed']}", method.kind
@@ -105,7 +105,11 @@ class Model:
 
         def run(batch: Sequence[str], start: int) -> Embedded:
             ids = torch.from_numpy(self.towers.tokenize(list(batch)))
-            return self.method.encode_text(self.towers.text(ids.to(self.device)))
+            features = self.towers.text(ids.to(self.device))
+            if self.method.words is not None:
+                own = word_ids(self.method.words.options, list(batch))
+                features.inputs = torch.from_numpy(own.ids).to(self.device)
+            return self.method.encode_text(features)
 
         found = self._encode(texts, run, self.method.index_text)
         return Encoded(found.vectors, found.batches, tuple(texts))

@@ -93,7 +93,7 @@ def _pytest(words: list[str]) -> str:
 
 
 def _make(words: list[str]) -> str:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     return ", ".join(f"no target {word}" for word in words if "=" not in word and word not in targets)
 
 

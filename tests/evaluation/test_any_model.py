@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import itm
 from itm.errors import ConfigError, DataError, InstallError, ModelError
 from itm.evaluation.commands import evaluate_app
-from itm.evaluation.published import AssumedWarning, encoding, evaluate_file
+from itm.evaluation.published import AssumedWarning, encoding, evaluate_file, hierarcaps
 
 TEXTS = ["a", "a cat", "a black cat", "a black cat sits", "a dog", "dog", "dogs", ""]
 COLOURS = ["red", "blue"]
@@ -40,8 +40,9 @@ class Toy:
 
 
 @pytest.fixture
-def chains(tmp_path):
+def chains(tmp_path, monkeypatch):
     """HierarCaps with two photos: a folder with the annotations and a folder of photos."""
+    monkeypatch.setattr(hierarcaps, "ROWS", 2)
     rows = [
         ["0", "a => a cat => a black cat => a black cat sits", "http://x/1.jpg"],
         ["1", "a=> a dog =>dog=>dogs", "http://x/2.jpg"],

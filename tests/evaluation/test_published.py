@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from itm.errors import ConfigError, DataError
 from itm.evaluation.keys import flat_metrics
-from itm.evaluation.published import BENCHMARKS, coco_files, evaluate_file, sources
+from itm.evaluation.published import BENCHMARKS, coco_files, evaluate_file, hierarcaps, sources
 from itm.evaluation.published.quoted import QUOTED
 
 IMAGES, DIMENSION = 20, 12
@@ -332,7 +332,8 @@ def test_own_pairs_with_uneven_captions(tmp_path):
         evaluate_file(tmp_path / "x.npz", ["flickr30k"])
 
 
-def test_hierarcaps_file(tmp_path):
+def test_hierarcaps_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(hierarcaps, "ROWS", 2)
     rows = [
         ["0", "a => a cat => a black cat => a black cat sits", "http://x/1.jpg"],
         ["1", "a=> a dog =>dog=>dogs", "http://x/2.jpg"],

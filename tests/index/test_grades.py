@@ -19,7 +19,7 @@ from itm.grading.calibrator import write_no_grade
 from itm.grading.texts import describe, idf_hash
 from itm.index.commands import index_app, search_app
 from itm.text.tables import read_idf
-from itm.vectors import model_hash
+from itm.vectors.model import model_hash
 
 TEXTS = ["a square", "a large blue square"]
 

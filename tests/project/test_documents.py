@@ -65,7 +65,7 @@ def test_paths_in_the_prose_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_commands_of_ours_exist(page):
     known = {command.name for command in cli.app.registered_commands}
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     for line in [*commands(page), *re.findall(r"`((?:itm|make) [^`]+)`", page.read_text())]:
         for part in re.split(r"&&|;|\|", line):
             words = [word for word in part.split() if "=" not in word or word.startswith("-")]

@@ -126,9 +126,10 @@ def test_what_a_set_is_for_works_with_it_alone(tmp_path, extras, words, printed)
 
 
 def write_chains(folder):
-    """HierarCaps with one photo: a benchmark's own file."""
+    """HierarCaps with a thousand photos: a benchmark's own file."""
     folder.mkdir(parents=True)
-    (folder / "hierarcaps_test.csv").write_text("id,captions,image_url\n0,a => a b => a b c => a b c d,x/1.jpg\n")
+    rows = [f"{row},a => a b => a b c => a b c {row},x/{row}.jpg" for row in range(1000)]
+    (folder / "hierarcaps_test.csv").write_text("\n".join(["id,captions,image_url", *rows, ""]))
 
 
 @pytest.mark.slow

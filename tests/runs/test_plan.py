@@ -192,7 +192,7 @@ def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
     ("arguments", "message"),
     [
         (["coco-butt"], "no preset 'coco-butt'; did you mean 'coco-butd'?"),
-        (["scenes", "train.epoch=3"], "did you mean 'train.epochs'?"),
+        (["scenes", "train.epohs=3"], "did you mean 'train.epochs'?"),
         (["scenes", "regions.use=true"], "regions.use: regions are tokens beside frozen towers"),
         (["scenes", "seeds=[]"], "seeds"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from itm.config.additions import Additions
+from itm.config.methods import RecipeParameters
 from itm.config.parameters import Parameters, loss_models, similarity_models
 from itm.config.presets import choices, compose, project_root
 from itm.config.tracking import stages_of, tracking
@@ -120,7 +122,16 @@ def _methods(entries: dict[str, dict[str, Any]], stages: Tracking) -> str:
     for name, field in Additions.model_fields.items():
         (model,) = (each for each in (field.annotation, *get_args(field.annotation)) if _model(each))
         text += f"\n\n#### add.{name}\n\n{_first_line(model)}" + Parts(entries, "add", name).table(model)
-    return text
+    own = {name: values["recipe"] for name, values in entries.items() if values["recipe"]}
+    lines = [
+        f"| `{key}` | {_type(field)} |"
+        + "".join(f" {_value(each[key])} |" for each in own.values())
+        + f" {field.description} |"
+        for key, field in RecipeParameters.model_fields.items()
+    ]
+    head = "".join(f" `{name}` |" for name in own)
+    table = "\n".join([f"| `recipe` | type |{head} |", "|---|---|" + "---|" * (len(own) + 1), *lines])
+    return text + f"\n\n### recipe\n\n{_first_line(RecipeParameters)}\n\n{table}"
 
 
 _PARTS = {"loss": "what is minimised", "similarity": "how pairs are compared", "add": "what is added; {} = nothing"}
@@ -200,8 +211,8 @@ def _words(annotation: Any) -> str:
         return _words(get_args(annotation)[0])
     if get_origin(annotation) is list:
         return f"list of {_words(get_args(annotation)[0])}"
-    if get_origin(annotation) is Union:
-        return " or ".join(_words(part) for part in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(_words(part) for part in get_args(annotation) if part is not NoneType)
     return {bool: "true or false", int: "integer", float: "number", str: "text"}[annotation]
 
 

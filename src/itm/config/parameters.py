@@ -75,6 +75,21 @@ class Parameters(Section):
             )
         return self.method[name]
 
+    def of(self, name: str) -> Parameters:
+        """These parameters with what the entry of that name trains with (`recipe`) in `embedding` and `train`.
+
+        Raises:
+            ConfigError: there is no such entry.
+        """
+        recipe = self.entry(name).recipe
+        given = {} if recipe is None else recipe.model_dump(exclude_none=True)
+        width = {"dimension": given.pop("dimension")} if "dimension" in given else {}
+        sections = {
+            "embedding": EmbeddingParameters.model_validate({**self.embedding.model_dump(), **width}),
+            "train": TrainParameters.model_validate({**self.train.model_dump(), **given}),
+        }
+        return self.model_copy(update=sections)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name in self.method:
@@ -108,15 +123,20 @@ class Parameters(Section):
                     f"method.{name} orders an image's captions, but a batch holds {self.train.captions_per_image} of "
                     f"each; set train.captions_per_image to {least} or more, or its order_weight and radius_weight to 0"
                 )
+            dimension = self.of(name).embedding.dimension
             for key, heads in self.method[name].heads.items():
-                if self.embedding.dimension % heads:
+                if dimension % heads:
                     raise ValueError(
-                        f"method.{name}.{key}: {heads} heads do not divide embedding.dimension "
-                        f"({self.embedding.dimension})"
+                        f"method.{name}.{key}: {heads} heads do not divide embedding.dimension ({dimension})"
                     )
             cached = self.towers.frozen or self.towers.kind == "open_clip"
             if self.method[name].needs_tokens and cached and not self.towers.tokens:
                 raise ValueError(f"method.{name} compares tokens, and towers.tokens is false; set it to true")
+            if self.method[name].add.words is not None and not self.towers.frozen:
+                raise ValueError(
+                    f"method.{name}.add.words are trained beside frozen towers; set towers.frozen to true, or leave "
+                    "them out: the text tower is trained"
+                )
         if self.regions.use and not (self.towers.frozen and self.towers.tokens):
             raise ValueError(
                 "regions.use: regions are tokens beside frozen towers; set towers.frozen and towers.tokens to true"
@@ -143,9 +163,9 @@ def load(path: str | Path = "params.yaml") -> Parameters:
     try:
         content = beginning(path)
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; run `itm preset scenes` to write one", reason="missing-file"
-        ) from None
+        above = next((folder for folder in path.absolute().parent.parents if (folder / path.name).is_file()), None)
+        todo = f"run this in {above}, which has one" if above else "run `itm preset scenes` to write one"
+        raise ConfigError(f"{path}: no such file; {todo}", reason="missing-file") from None
     return validate(parse_yaml(content, str(path), ConfigError), str(path))
 
 

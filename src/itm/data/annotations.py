@@ -71,8 +71,10 @@ def rows_of(content: bytes, where: str, columns: Sequence[str]) -> list[dict[str
         except StopIteration:
             break
         except csv.Error as error:
-            wrong.append(f"row {number + (header is not None)}: {error} (line {reader.line_num})")
-            number += header is not None
+            if header is None:
+                raise DataError(f"{where}: no first line with columns ({error}); {_AGAIN}", reason="columns") from None
+            number += 1
+            wrong.append(f"row {number}: {error} (line {reader.line_num})")
             continue
         if header is None:
             header = cells

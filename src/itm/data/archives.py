@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import tarfile
+import unicodedata
 import zipfile
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from types import TracebackType
 from typing import IO, Self
 
-from itm.errors import DataError, first_few
+from itm.errors import DataError, first_few, shown
 
 LARGEST_MEMBER = 64 << 30
 LARGEST_TOTAL = 256 << 30
@@ -102,6 +105,18 @@ class Archive:
             )
         return found
 
+    def near(self, name: str) -> str:
+        """A hint for a photo that is not there: files of another case, suffix or Unicode form, or with its number.
+
+        `name` is the file's name or its id; a number is one of at least six digits at the end of the stem.
+        """
+        found = next((self._by_key[key] for key in _keys(name) if key in self._by_key), "")
+        return f"; there is {shown(found, 80)}" if found else ""
+
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        return {key: member for member in reversed(self.members) for key in _keys(member)}
+
     def find(self, name: str) -> bytes:
         """The bytes of the file of that name, in whatever folder.
 
@@ -164,6 +179,18 @@ class Archive:
                 raise EOFError("no end mark after the last file")
 
 
+def _keys(path: str) -> list[str]:
+    """What alike names have in common.
+
+    >>> _keys("val2017/000000000139.jpg"), _keys("Caf\u00e9.JPG") == _keys("cafe\u0301.jpg")
+    (['000000000139', '#139'], True)
+    """
+    name = unicodedata.normalize("NFC", path.rsplit("/", 1)[-1]).casefold()
+    stem = re.sub(r"\.[a-z]{3,4}$", "", name)
+    number = re.search(r"[0-9]{6,}$", stem)
+    return [stem, *([f"#{int(number[0])}"] if number else [])]
+
+
 def told(error: Exception) -> str:
     """What a library says of damaged bytes, which may be long, or nothing.
 
@@ -209,6 +236,10 @@ class Folder:
     def names(self) -> list[str]:
         """None: nobody has listed them."""
         return []
+
+    def near(self, name: str) -> str:
+        """No hint: nobody has listed them."""
+        return ""
 
     def read(self, name: str) -> bytes:
         """The bytes of one file.

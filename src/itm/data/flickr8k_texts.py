@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from itm.data.annotations import lines_of, raise_wrong, rows_of
@@ -22,40 +23,45 @@ EXPERT, CROWD = "ExpertAnnotations.txt", "CrowdFlowerAnnotations.txt"
 
 @dataclass(frozen=True)
 class Texts:
-    """captions: (photo, position, text) by line of `file`, from 1. A split or judgement file that Kaggle's copy lacks
-    is not in `splits` (names) or `judgements` (lines)."""
+    """captions: (photo, position, text) by line of `file`. Splits are lists of photos, judgements lines, by file."""
 
     file: str
     captions: list[tuple[str, int, str]]
-    splits: dict[str, list[str]] = field(default_factory=dict)
-    judgements: dict[str, list[str]] = field(default_factory=dict)
+    splits: dict[str, list[str]]
+    judgements: dict[str, list[str]]
 
 
-def read_texts(path: Path) -> Texts:
-    """The texts of an archive, its files in whatever folder.
+def read_texts(path: Path, splits: Sequence[str] = SPLITS, judgements: Sequence[str] = ()) -> Texts:
+    """The captions of an archive, its files in whatever folder, with these splits and files of judgements.
+
+    Kaggle's copy may lack them: then they are left out.
 
     Raises:
-        DataError: it is no archive, lacks a file, or a line has another form (all such lines are counted).
+        DataError: it is no archive, or lacks a file; a file is empty; a line of captions has another form.
     """
     with Archive(path) as archive:
         members = archive.by_name({TOKENS, KAGGLE, *LISTS.values(), EXPERT, CROWD})
         kaggle = KAGGLE in members and TOKENS not in members
-        captions = (_kaggle if kaggle else _tokens)(archive.find(KAGGLE if kaggle else TOKENS), path)
+        file = KAGGLE if kaggle else TOKENS
+        captions = (_kaggle if kaggle else _tokens)(archive.find(file), path)
 
         def lines(file: str) -> list[str]:
-            return lines_of(archive.find(file), f"{path}: {file}")
+            found = lines_of(archive.find(file), f"{path}: {file}")
+            if not found:
+                raise DataError(f"{path}: {file} is empty; fetch the archive again", reason="form")
+            return found
 
-        there = [file for file in (*LISTS.values(), EXPERT, CROWD) if not kaggle or file in members]
-        splits = {split: [line.strip() for line in lines(file)] for split, file in LISTS.items() if file in there}
-        judgements = {file: lines(file) for file in (EXPERT, CROWD) if file in there}
-    return Texts(KAGGLE if kaggle else TOKENS, captions, splits, judgements)
+        listed = {split: lines(LISTS[split]) for split in splits if not kaggle or LISTS[split] in members}
+        names = {split: [line.strip() for line in found] for split, found in listed.items()}
+        judged = {each: lines(each) for each in judgements if not kaggle or each in members}
+    return Texts(file, captions, names, judged)
 
 
-def no_lists(path: Path) -> DataError:
+def no_lists(path: Path, splits: Sequence[str] = SPLITS) -> DataError:
     """What to do about a copy without the official splits."""
     return DataError(
-        f"{path}: {KAGGLE} comes without the official splits; add {', '.join(LISTS.values())} of Flickr8k_text.zip to "
-        "the archive, or use datasets.flickr8k.subset=mini, whose lists are here",
+        f"{path}: {KAGGLE} comes without the official splits; add {', '.join(LISTS[split] for split in splits)} of "
+        "Flickr8k_text.zip to the archive (or clean with datasets.flickr8k.subset=mini, whose lists are here)",
         reason="missing-member",
     )
 

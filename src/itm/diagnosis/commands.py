@@ -58,7 +58,7 @@ def diagnose(
         data = describe_split(clean, scored, method, seed, split)
         ids = list(data.images["image_id"]), data.captions["caption_id"].to_numpy(), list(data.captions["image_id"])
         truth = _truth(split, clean, scenes if parameters.data.name == "scenes" else None, *ids)
-        train = parameters.train
+        train = parameters.of(name).train
         found.append(
             run(
                 name,

@@ -10,8 +10,6 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from itm.vectors import Vectors
-
 evaluate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 compare_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 ensemble_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -64,9 +62,6 @@ def evaluate(
     specificity: Annotated[
         float, typer.Option(help="With --grade: 0 = what is true; 1 = what says most about the image.")
     ] = 0.0,
-    grade_model: Annotated[
-        str, typer.Option(help="With --grade: the --model that `itm grade fit` was given.", metavar="NAME")
-    ] = "",
 ) -> None:
     """Evaluate any model, or its embeddings, on published benchmarks.
 
@@ -105,9 +100,11 @@ def evaluate(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
         if grade is not None:
+            from itm.grading.files import graded_vectors
+
             assert embeddings is not None
             assert captions is not None
-            graded = _graded(embeddings, captions, grade, specificity, normalize, grade_model)
+            graded = graded_vectors(embeddings, captions, grade, specificity, normalize)
             report = evaluate_vectors(lambda _: graded, names, **{**options, "normalize": False})
             report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
         elif embeddings is not None:
@@ -122,16 +119,6 @@ def evaluate(
     report.write(out, ranks)
     if trec is not None:
         report.write_trec(trec)
-
-
-def _graded(embeddings: Path, captions: Path, grade: Path, specificity: float, normalize: bool, model: str) -> Vectors:
-    """Grades in place of the similarities of a file."""
-    from itm.grading.files import graded_vectors
-    from itm.grading.texts import read_captions
-    from itm.vectors import read_vectors
-
-    table = read_captions(captions, images=False)
-    return graded_vectors(read_vectors(embeddings), table, captions, grade, specificity, normalize, model)
 
 
 @compare_app.command()

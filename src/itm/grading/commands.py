@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from itm.config.data import ScoreParameters
+    from itm.vectors import Vectors
 
 app = typer.Typer(
     add_completion=False,
@@ -60,8 +61,7 @@ def fit(
     words = read_idf(idf) if idf is not None else fit_idf(table, _score_parameters(params))
     d = describe(table.texts, words)
     scorer, identity = similarities(vectors, table.caption_ids, normalize, model)
-    for sentence in vectors.assumed:
-        typer.echo(f"note: {sentence}", err=True)
+    _note(vectors)
     assert table.image_ids is not None
     owners = vectors.places("image", table.image_ids)
     found = fit_calibrator(scorer, owners, d, model=identity, idf=idf_hash(words), anchor=anchor, seed=seed)
@@ -114,8 +114,7 @@ def apply(
     table = read_captions(captions, images=False)
     vectors = read_vectors(embeddings)
     scorer, identity = similarities(vectors, table.caption_ids, normalize, model)
-    for sentence in vectors.assumed:
-        typer.echo(f"note: {sentence}", err=True)
+    _note(vectors)
     found.check(identity, found.idf, str(grade))
     d = describe(table.texts, words)
     graded = Graded(scorer, found, d, specificity)
@@ -149,3 +148,9 @@ def _score_parameters(path: Path) -> ScoreParameters:
     from itm.config import load
 
     return load(path).score
+
+
+def _note(vectors: Vectors) -> None:
+    """Print what the file did not say and was assumed."""
+    for sentence in vectors.assumed:
+        typer.echo(f"note: {sentence}", err=True)

@@ -11,11 +11,11 @@ from itm.data.layout import GRADE
 from itm.errors import ModelError
 from itm.grading.calibrator import Calibrator
 from itm.grading.scorer import Graded
-from itm.grading.texts import Captions, Ids, describe, idf_hash
+from itm.grading.texts import Ids, describe, idf_hash, read_captions
 from itm.metrics.scorer import Scorer
 from itm.text.idf import IdfTable
 from itm.text.tables import read_idf
-from itm.vectors import SCORES, Gallery, Vectors, read_similarity
+from itm.vectors import SCORES, Gallery, Vectors, read_similarity, read_vectors
 
 
 class Grade(NamedTuple):
@@ -72,23 +72,23 @@ def similarities(vectors: Vectors, caption_ids: Ids, normalize: bool, name: str)
     return similarity.pairs(), f"{name}: {kind}" if name else kind
 
 
-def graded_vectors(
-    vectors: Vectors, captions: Captions, where: Path, grade: Path, specificity: float, normalize: bool, name: str
-) -> Vectors:
-    """A file's ids with the grades of all its pairs in place of embeddings: `scores`, float64.
+def graded_vectors(embeddings: Path, captions: Path, grade: Path, specificity: float, normalize: bool) -> Vectors:
+    """A file's ids with the grades of all its pairs in place of its embeddings: `scores`, float64.
 
-    Args:
-        where: the file that `captions` come from.
-        name: as `similarities`.
+    That the calibrator fits is known by width and length alone: whose embeddings these are, the file does not say.
 
     Raises:
-        DataError: a caption of the file has no text, or as `open_grade`.
-        ModelError: the calibrator was fitted for other embeddings.
+        DataError: a caption of the file has no text in the table `captions`, or as `open_grade`.
+        ModelError: the calibrator was fitted for embeddings of another form.
     """
+    vectors, table = read_vectors(embeddings), read_captions(captions, images=False)
     ids = vectors.ids("caption")
-    texts = [captions.texts[row] for row in captions.rows(ids, where)]
+    texts = [table.texts[row] for row in table.rows(ids, captions)]
+    found = open_grade(grade)
+    name = found.calibrator.model.rpartition(": ")[0]
     scorer, identity = similarities(vectors, ids, normalize, name)
-    found = open_grade(grade, identity)
+    found.calibrator.check(identity, found.calibrator.idf, str(grade))
     graded = Graded(scorer, found.calibrator, describe(texts, found.idf), specificity)
     arrays = {key: values for key, values in vectors.arrays.items() if key.endswith("_ids")}
-    return Vectors(vectors.path, {**arrays, SCORES: graded.block(slice(None), slice(None), np.float64)})
+    arrays[SCORES] = graded.block(slice(None), slice(None), np.float64)
+    return Vectors(vectors.path, arrays, vectors.assumed)

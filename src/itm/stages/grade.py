@@ -35,10 +35,9 @@ def grade(
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import idf_hash
     from itm.text.tables import read_idf
-    from itm.vectors import model_hash
+    from itm.vectors.model import model_hash
 
     found, tables = read_embeddings(embeddings, DEV_EMBEDDINGS), Tables(clean, scored, "dev")
-    words = idf_hash(read_idf(scored / IDF))
     fitted, why = None, "encode.shortlist leaves most pairs without a score; set it to 0 and run `dvc repro grade`"
     if "shortlist" not in found.protocol:
         try:
@@ -47,21 +46,21 @@ def grade(
                 tables.owners,
                 tables.descriptiveness,
                 model=model_hash(model),
-                idf=words,
+                idf=idf_hash(read_idf(scored / IDF)),
                 anchor=parameters.grade.anchor,
             )
         except DataError as error:
             if error.reason not in NO_GRADE:
                 raise
-            logging.getLogger(__name__).warning("%s seed %d has no grade: %s", method, seed, error)
             why = str(error)
     with outputs():
         with atomic_path(out / GRADE_IDF) as temporary:
             shutil.copyfile(scored / IDF, temporary)
-        if fitted is None:
-            write_no_grade(out / GRADE, why)
-        else:
+        if fitted is not None:
             fitted.save(out / GRADE)
+        else:
+            logging.getLogger(__name__).warning("%s seed %d has no grade: %s", method, seed, why)
+            write_no_grade(out / GRADE, why)
 
 
 if __name__ == "__main__":

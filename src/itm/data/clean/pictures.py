@@ -144,9 +144,10 @@ def _open(stack: ExitStack, path: Path) -> Archive | Folder:
 
 
 def _inspect(archives: dict[str, Archive | Folder], record: Sequence[str], train_side: int) -> _Image | DataError:
-    _, split, _, archive, member = record
+    image_id, split, _, archive, member = record
     if not member:
-        return DataError("the archive has no such photo", reason="photo-missing")
+        near = archives[archive].near(image_id)
+        return DataError(f"the archive has no such photo{near}", reason="photo-missing")
     try:
         content = archives[archive].read(member)
         header, pixels = examine(content)

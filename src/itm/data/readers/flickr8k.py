@@ -32,7 +32,7 @@ SUBSET_SIZES = {"train": 1500, "dev": 500, "test": 500}
 def read(name: str, raw: Path, parameters: Parameters) -> RawData:
     """Captions in the official order of each split; every caption outside it is rejected with a reason."""
     subset = parameters.datasets.flickr8k.subset
-    texts = read_texts(need(raw, TEXTS))
+    texts = read_texts(need(raw, TEXTS), judgements=(EXPERT, CROWD))
     subsets = Path(parameters.data.path) / f"flickr8k-{subset}.txt"
     names = texts.splits
     if set(names) != set(SPLITS):
@@ -50,6 +50,7 @@ def read(name: str, raw: Path, parameters: Parameters) -> RawData:
         columns=list(IMAGE_COLUMNS),
     )
     rows = _captions(texts)
+    _check_five(rows, {n for split in SPLITS for n in official[split]}, raw / TEXTS)
     placed = rows["image"].map({n: split for split in SPLITS for n in official[split]})
     # without the official lists nobody knows of the photos outside the subset that they are in no split
     outside_lists = placed.isna() & rows["image"].isin(photos.keys()) & (not texts.splits)
@@ -140,6 +141,18 @@ def _captions(texts: Texts) -> pd.DataFrame:
     rows = pd.DataFrame(texts.captions, columns=["image", "position", "raw_text"]).astype({"position": np.int8})
     numbers = np.arange(len(rows), dtype=np.int64)
     return rows.assign(caption_id=numbers, row=numbers + 1)
+
+
+def _check_five(rows: pd.DataFrame, names: set[str], path: Path) -> None:
+    """Stop unless each photo of a split has its captions 0 to 4: else lines are missing."""
+    places = rows[rows["image"].isin(names)].groupby("image")["position"].agg(sorted)
+    wrong = [f"{name} ({places.get(name, 'none')})" for name in sorted(names) if places.get(name) != [0, 1, 2, 3, 4]]
+    if wrong:
+        raise DataError(
+            f"{path}: {len(wrong)} of {len(names)} photos do not have the captions 0 to 4 ({first_few(wrong)}); fetch "
+            "the file again",
+            reason="missing-captions",
+        )
 
 
 def _ratings(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from itm.config.parameters import Parameters
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS
 from itm.data.schemas.clean import CHECKS
-from itm.data.schemas.protocols import check_protocol
+from itm.data.schemas.protocols import check_protocol, check_ratings
 from itm.data.schemas.relations import check_captions, check_references, check_texts, check_truth
 from itm.data.schemas.rules import Fault, raise_faults
 from itm.errors import DataError, nearest
@@ -58,5 +58,6 @@ def check_clean(
     rejected = tables[QUARANTINE]
     photos = int(rejected["source"].str.endswith((".zip", ".tar", ".gz")).sum())
     more, found = check_protocol(parameters, images, captions, photos)
+    more += check_ratings(parameters, tables[RATINGS])
     raise_faults([*faults, *more], f"{parameters.data.name}: the clean tables do not fit together")
     return found

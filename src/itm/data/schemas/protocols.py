@@ -28,6 +28,17 @@ class Split:
 
 _HIERARCAPS = "d8ad8ab3e70d8a1f"
 _WITHOUT_RESTVAL = 82783
+RATINGS = {
+    "sts_test.csv": 44045,
+    "sis_test.csv": 46719,
+    "sits_test.csv": 44833,
+    "sts_val.csv": 44009,
+    "sis_val.csv": 42767,
+    "sits_val.csv": 44722,
+}
+"""Rows of the files of Crisscrossed Captions."""
+JUDGEMENTS = {"all": {"expert": 17466, "crowdflower": 47830}, "mini": {"expert": 4440, "crowdflower": 11855}}
+"""Flickr8k's judgements by subset; three of an expert pair. Kaggle's copy has none."""
 
 PROTOCOLS: dict[str, dict[str, Split]] = {
     "flickr8k-all": {
@@ -90,6 +101,23 @@ def expected_splits(parameters: Parameters) -> dict[str, Split]:
         if "hierarcaps.csv" not in parameters.data.files:
             del splits["hierarcaps"]
     return splits
+
+
+def check_ratings(parameters: Parameters, ratings: pd.DataFrame) -> list[Fault]:
+    """Faults against the numbers of ratings that the protocol's files hold."""
+    name = protocol_name(parameters)
+    wanted: dict[str, int] = {}
+    if name.startswith("coco"):
+        for file in RATINGS.keys() & set(parameters.data.files):
+            wanted[file.partition("_")[0]] = wanted.get(file.partition("_")[0], 0) + RATINGS[file]
+    elif name.startswith("flickr8k") and len(ratings):
+        wanted = JUDGEMENTS[parameters.datasets.flickr8k.subset]
+    faults: list[Fault] = []
+    for kind, number in sorted(wanted.items()):
+        found = int((ratings["kind"] == kind).sum())
+        if found != number:
+            faults += fault("ratings", "kind", f"{name}: {found} {kind} ratings instead of {number}", "size", ["all"])
+    return faults
 
 
 def identity(ids: Iterable[str]) -> str:

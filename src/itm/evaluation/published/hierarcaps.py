@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itm.errors import DataError
+from itm.errors import DataError, cut
 from itm.evaluation.benchmarks.hierarcaps import LEVELS, traverse
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
@@ -15,6 +15,8 @@ from itm.metrics import radii, tau_d
 from itm.vectors import Vectors
 
 STEPS = 50
+ROWS = 1000
+"""Rows of the published file."""
 
 
 def evaluate(vectors: Vectors, folder: Path | None, *, normalize: bool) -> Report:
@@ -66,11 +68,15 @@ def read_chains(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """Chains [rows, 4] as numbers of distinct texts, those texts in order of first appearance, and image names."""
     number: dict[str, int] = {}
     chains, images = [], []
-    for row in sources.rows(path):
+    table = sources.rows(path, "id", "captions", "image_url")
+    sources.check_count(path, "rows", len(table), ROWS)
+    for row in table:
         parts = [part.strip() for part in row["captions"].split("=>")]
-        if len(parts) != LEVELS:
+        if len(parts) != LEVELS or not all(parts):
             raise DataError(
-                f"{path}: row {row['id']} has {len(parts)} levels; expected {LEVELS}", reason="chain-levels"
+                f"{path}: row {cut(row['id'], 20)} has {len(parts)} levels, {parts.count('')} of them empty; expected "
+                f"{LEVELS}",
+                reason="chain-levels",
             )
         chains.append([number.setdefault(part, len(number)) for part in parts])
         images.append(row["image_url"].rsplit("/", 1)[-1])

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from itm.errors import DataError, first_few
+from itm.data.annotations import content_of, lines_of
+from itm.data.flickr8k_texts import CROWD, EXPERT
+from itm.errors import DataError, first_few, shown
 from itm.evaluation.benchmarks.cxc import Ratings
 from itm.evaluation.benchmarks.judgements import judge
-from itm.evaluation.published import pairs
+from itm.evaluation.published import pairs, sources
 from itm.evaluation.published.report import Report
 from itm.evaluation.result import id_hash
 from itm.vectors import Gallery, Vectors, left_out, read_similarity
 
-FILES = {"flickr8k-expert": "ExpertAnnotations.txt", "flickr8k-crowdflower": "CrowdFlowerAnnotations.txt"}
+FILES = {"flickr8k-expert": EXPERT, "flickr8k-crowdflower": CROWD}
+LINES = {"flickr8k-expert": 5822, "flickr8k-crowdflower": 47830}
 
 
 def evaluate(vectors: Vectors, name: str, folder: Path | None, *, normalize: bool) -> Report:
@@ -47,20 +49,21 @@ def read_ratings(path: Path, name: str, gallery: Gallery) -> Ratings:
     Raises:
         DataError: a line has another form.
     """
-    with zipfile.ZipFile(path) as archive:
-        lines = archive.read(FILES[name]).decode("utf-8").splitlines()
+    lines = lines_of(content_of(path, FILES[name]), f"{path}: {FILES[name]}")
+    if len(gallery.image_ids) == 1000:
+        sources.check_count(path, f"judged pairs of {FILES[name]}", len(lines), LINES[name])
     images = {photo: place for place, photo in enumerate(gallery.photos)}
     captions = {caption: place for place, caption in enumerate(gallery.names("caption"))}
     judged: list[tuple[int, int, float]] = []
     outside, wrong = 0, []
-    for number, line in enumerate(filter(None, lines), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             photo, caption, *values = line.split("\t")
             scores = [float(value) for value in values]
             if len(scores) != 3:
                 raise ValueError
         except ValueError:
-            wrong.append(f"line {number}: {line[:60]!r}")
+            wrong.append(f"line {number}: {shown(line)}")
             continue
         pair = captions.get(caption.replace(".jpg#", "#"), -1), images.get(photo, -1)
         kept = scores if name == "flickr8k-expert" else scores[:1]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
+import re
 from pathlib import Path
 
 import numpy as np
 
-from itm.errors import DataError, first_few
+from itm.data.annotations import content_of, karpathy_records
+from itm.data.flickr8k_texts import no_lists, read_texts
+from itm.errors import DataError, first_few, shown
 from itm.evaluation.published import sources
 from itm.evaluation.published.report import Report
 from itm.evaluation.published.trec import both_ways
@@ -95,16 +96,15 @@ def _check_size(gallery: Gallery, name: str, path: Path) -> None:
 
 def _flickr8k(path: Path) -> Gallery:
     """The official test split. Image ids are the digits before '_' of the file name, caption ids 10 x that + #k."""
-    with zipfile.ZipFile(path) as archive:
-        names = archive.read("Flickr_8k.testImages.txt").decode("ascii").split()
-        lines = archive.read("Flickr8k.token.txt").decode("utf-8").split("\n")
+    found = read_texts(path, ("test",))
+    if "test" not in found.splits:
+        raise no_lists(path, ("test",))
+    names = found.splits["test"]
     place = {name: number for number, name in enumerate(names)}
     captions, owners, texts = [], [], []
-    for line in filter(None, lines):
-        key, text = line.split("\t", 1)
-        name, number = key.split("#")
+    for name, number, text in found.captions:
         if name in place:
-            captions.append(10 * flickr8k_id(name) + int(number))
+            captions.append(10 * flickr8k_id(name) + number)
             owners.append(place[name])
             texts.append(text.strip())
     ids = np.array([flickr8k_id(name) for name in names])
@@ -117,15 +117,20 @@ def flickr8k_id(name: str) -> int:
     >>> flickr8k_id("3385593926_d3e9c21170.jpg")
     3385593926
     """
-    return int(name.split("_", 1)[0])
+    if (match := re.match(r"[0-9]{1,17}(?=_)", name)) is None:
+        raise DataError(f"{shown(name)} is no name of a Flickr8k photo: digits, '_' and more", reason="form")
+    return int(match[0])
 
 
 def _flickr30k(path: Path) -> Gallery:
     """Karpathy's test split: `imgid` and `sentid` are the ids."""
-    test = [one for one in json.loads(path.read_text(encoding="utf-8"))["images"] if one["split"] == "test"]
+    records = karpathy_records(content_of(path), str(path), path.name, whole=("imgid",))
+    test = [record for record in records if record["split"] == "test"]
     rows = [
         (sentence["sentid"], place, sentence["raw"]) for place, one in enumerate(test) for sentence in one["sentences"]
     ]
+    if not rows:
+        raise DataError(f"{path}: no image is in the split `test`; fetch the file again", reason="form")
     captions, owners, texts = zip(*rows, strict=True)
     ids = np.array([one["imgid"] for one in test], dtype=np.int64)
     return Gallery(ids, np.array(captions), np.array(owners), [one["filename"] for one in test], texts)

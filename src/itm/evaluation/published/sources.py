@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import importlib.util
-import io
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from itm.data.annotations import LARGEST, content_of, rows_of
 from itm.data.files import mirror_folder
 from itm.errors import DataError
+from itm.parse import parse_json
 
 _FOLDERS = ("", "coco", "cxc", "hierarcaps", "flickr8k", "flickr8k-224", "flickr30k")
 
@@ -38,10 +35,15 @@ def find(names: tuple[str, ...], folder: Path | None) -> Path:
     )
 
 
-def rows(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file, compressed or not."""
-    with io.TextIOWrapper(gzip.open(path) if path.suffix == ".gz" else path.open("rb"), "utf-8", newline="") as text:
-        yield from csv.DictReader(text)
+def rows(path: Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of a CSV file with these columns, compressed or not."""
+    return rows_of(content_of(path), str(path), columns)
+
+
+def check_count(path: Path, what: str, found: int, wanted: int) -> None:
+    """Stop unless a file holds as many things as the published one: figures from a part of it are no figures."""
+    if found != wanted:
+        raise DataError(f"{path}: {found:,} {what} instead of {wanted:,}; fetch the file again", reason="size")
 
 
 def eccv_caption_data() -> Path:
@@ -60,4 +62,4 @@ def eccv_caption_data() -> Path:
 
 def read_json(path: Path) -> Any:
     """The value of a JSON file that is part of a benchmark."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parse_json(content_of(path), str(path), largest=LARGEST)

@@ -102,7 +102,7 @@ def _scan(path: Path, names: Mapping[str, str]) -> Iterator[tuple[str, Regions]]
             reason="form",
         )
     try:
-        lines = [line.strip() for line in ids.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in ids.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:
         raise DataError(
             f"{ids}: no such file; it must name the image of each row of {path.name}", reason="form"

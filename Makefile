@@ -1,7 +1,7 @@
 # `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
 # to the commands that people and CI run.
 .DEFAULT_GOAL := help
-.PHONY: help environment repro real test long fast mutants lint lock docs licences clean
+.PHONY: help environment repro real test long fast mutants lint lock docs docs-site licences clean
 SHELL := /bin/bash
 
 JOBS ?= auto
@@ -21,7 +21,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(ENV)
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 environment: $(ENV)/.synced ## Make .venv from the hash-locked requirements (TORCH=cpu: without CUDA)
 
@@ -82,6 +82,9 @@ lint: environment ## Check style, types, import floors, the workflow, and that g
 
 docs: environment ## Write docs/configuration.md from the parameter models
 	$(BIN)/python -m itm.config.document
+
+docs-site: environment ## Make the pages of docs/ a site in site/; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock: | $(filter .tools/bin/uv,$(UV)) ## Resolve requirements.in to requirements.lock anew
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 requirements.in -o requirements.lock

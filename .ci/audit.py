@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.markers import Marker
+
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
 KEPT = ROOT / ".ci/advisories.json"
@@ -29,10 +31,12 @@ ACCEPTED: dict[str, str] = {}
 
 
 def locked(text: str) -> dict[str, tuple[str, bool]]:
-    """Version, and whether there is a hash, of each package of a lock file."""
+    """Version, and whether there is a hash, of each package of a lock file that belongs onto this platform."""
     found = {}
     for entry in re.split(r"\n(?=\S)", text):
-        if match := re.match(r"([A-Za-z0-9._-]+)==([^ ;\\\n]+)", entry):
+        if match := re.match(r"([A-Za-z0-9._-]+)==([^ ;\\\n]+)(?: ; ([^\\\n]+))?", entry):
+            if match[3] and not Marker(match[3].strip()).evaluate():
+                continue
             found[re.sub(r"[-_.]+", "-", match[1]).lower()] = (match[2], "--hash=sha256:" in entry)
         elif entry.strip() and not entry.startswith("#"):
             found[entry.splitlines()[0]] = ("", False)

@@ -17,6 +17,7 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
+from packaging.markers import Marker
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 EXPECTED = {
@@ -30,8 +31,9 @@ EXPECTED = {
 
 
 def locked(text: str) -> dict[str, str]:
-    """The version of each package of a lock file."""
-    return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\\n]+)", text, re.M))
+    """The version of each package of a lock file that belongs onto this platform."""
+    entries = re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\\n]+)(?: ; ([^\\\n]+))?", text, re.M)
+    return {name: version for name, version, marker in entries if not marker or Marker(marker.strip()).evaluate()}
 
 
 def licence(package: metadata.Distribution) -> str:

@@ -1,11 +1,12 @@
 """Where the grade's prior is anchored, in worlds whose truth is known, and what grades of all pairs take.
 
-    python benchmarks/grading.py [--page docs/results/grade-anchor.md]
+    python benchmarks/grading.py [--page docs/results/grade-anchor.md] [--project .]
 
-No model is trained. Three worlds are pure chance, s = 3 x true + noise and d = -log q + noise: one as the theory
-assumes, two with one of its assumptions broken. The others are captions of the scenes with their exact truth and their
-real descriptiveness; the similarity is the share of a caption's atoms that an image makes true, cubed, times
-0.4 + 0.6 dn (as contrastive training lifts specific captions), with noise of each pair, image and caption.
+No model is trained; with --project those that the pipeline has trained there are measured as well, on dev. Three
+worlds are pure chance, s = 3 x true + noise and d = -log q + noise: one as the theory assumes, two with one of its
+assumptions broken. The others are captions of the scenes with their exact truth and their real descriptiveness; the
+similarity is the share of a caption's atoms that an image makes true, cubed, times 0.4 + 0.6 dn (as contrastive
+training lifts specific captions), with noise of each pair, image and caption.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from numpy.typing import NDArray
 from results_page import ROOT, commit, machine
 
 from itm.config import load
+from itm.data.layout import DEV_EMBEDDINGS
 from itm.data.scenes.generate import scenes
 from itm.data.scenes.truth import TRUE, grade
+from itm.evaluation.tables import Tables, read_embeddings
 from itm.grading import Graded, fit_calibrator
 from itm.grading.texts import Captions, describe, fit_idf
 from itm.metrics import DotProduct, Scorer, calibration_of, set_f1, spearman, threshold_curve
@@ -69,6 +72,23 @@ def of_scenes(images: int, noise: float) -> Iterator[World]:
         yield s + noise / 2 * rng.standard_normal((len(s), 1)), owners[name], d, degree == TRUE
 
 
+def of_project(project: Path, methods: list[str], seed: int = 0) -> Iterator[tuple[str, World, World]]:
+    """The dev embeddings of models: pairs of every other image, and of the rest."""
+    tables = Tables(project / "data/clean", project / "data/scored", "dev")
+    for name in methods:
+        vectors = read_embeddings(project / f"embeddings/{name}/seed{seed}", DEV_EMBEDDINGS)
+        scorer = vectors.scorer(tables.images["image_id"], tables.captions["row"])
+        s = scorer.block(slice(None), slice(None), np.float64).astype(np.float64)
+        halves = []
+        for rest in (0, 1):
+            images = np.arange(len(s)) % 2 == rest
+            captions = images[tables.owners]
+            owners = np.cumsum(images)[tables.owners[captions]] - 1
+            truth = tables.grades[np.ix_(images, captions)] == TRUE
+            halves.append((s[np.ix_(images, captions)], owners, tables.descriptiveness[captions], truth))
+        yield name, halves[0], halves[1]
+
+
 def line(name: str, fitted: World, measured: World, anchor: float) -> str:
     calibrator = fit_calibrator(*fitted[:3], model="", idf="", anchor=anchor)
     s, _, d, truth = measured
@@ -84,6 +104,13 @@ def line(name: str, fitted: World, measured: World, anchor: float) -> str:
         f"{set_f1(p, truth).mean():.3f}",
     ]
     return f"| {name} | {anchor} | {' | '.join(cells)} |"
+
+
+def models(project: Path) -> str:
+    found = [HEAD.replace("world", "model"), "|---|---:|---:|---:|---:|---:|---:|---:|"]
+    for name, fitted, measured in of_project(project, load(project / "params.yaml").methods):
+        found += [line(name, fitted, measured, anchor) for anchor in ANCHORS]
+    return "\n".join(found)
 
 
 def worlds(images: int) -> str:
@@ -128,21 +155,30 @@ def parser() -> argparse.ArgumentParser:
     parser = smoke.parser(__doc__)
     parser.add_argument("--images", type=int, default=500, help="of each world, with five captions each")
     parser.add_argument("--gallery", type=int, nargs=2, default=(5000, 25000), help="images and captions to time")
+    parser.add_argument("--project", type=Path, help="folder where the pipeline ran on scenes up to encode")
     parser.add_argument("--page", type=Path, help="write the page here; else it is printed")
     return parser
 
 
 def main() -> None:
     options = smoke.read(parser(), "--images 60 --gallery 50 200 --page {scratch}/page.md")
+    of_models, made_of = "", ""
+    if options.project:
+        made_of = " --project ."
+        of_models = (
+            "The same on trained models (seed 0, dev): fitted on the pair labels of every other image, measured on the "
+            f"truth of the rest.\n\n{models(options.project)}\n\n"
+        )
     page = (
         "<!-- Written by benchmarks/grading.py. Do not edit. -->\n\n# The grade's anchor, where the truth is known\n\n"
-        f"Made by `python benchmarks/grading.py --page docs/results/grade-anchor.md` at {commit()} on {machine()}.\n"
+        f"Made by `python benchmarks/grading.py --page docs/results/grade-anchor.md{made_of}` at {commit()} on"
+        f" {machine()}.\n"
         + __doc__.split("\n\n", 2)[2].replace("\n", " ").strip().join(("\n", "\n\n"))
         + f"{options.images} images a world, five captions each; fitted on one draw (dev), measured on another "
         "(test). ECE over all pairs, and over those with P above .05; true pairs predicted, as a multiple of those "
         "that there are; Spearman of predicted and true numbers of images a caption; average precision over all pairs "
         "of P (of s); F1 of the captions with P >= .5.\n\n"
-        f"{worlds(options.images)}\n\n{speed(*options.gallery)}\n"
+        f"{worlds(options.images)}\n\n{of_models}{speed(*options.gallery)}\n"
     )
     if options.page:
         options.page.write_text(page, encoding="utf-8")

@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -274,11 +275,12 @@ def small_files(folder: Path, images: int) -> dict[str, str]:
     from itm.evaluation.benchmarks import cxc
     from itm.evaluation.published import coco_files, sources
 
-    gallery, number = coco_files.read_gallery(smoke.mirror()), coco_files._coco_id
+    gallery, number = coco_files.read_gallery(smoke.mirror()), _number
     first = gallery.owners < images
     captions, owners = gallery.caption_ids[first].tolist(), gallery.image_ids[gallery.owners[first]].tolist()
     kept = {"caption": set(captions), "image": set(owners)}
-    table = [{"split": "test", "caption_id": c, "image_id": i} for c, i in zip(captions, owners, strict=True)]
+    texts = {"original_caption": "", "tokenized_caption": ""}
+    table = [{"split": "test", "caption_id": c, "image_id": i, **texts} for c, i in zip(captions, owners, strict=True)]
     write_rows(folder / "karpathy_captions.csv", table)
     for kind in cxc.KINDS:
         rows = list(sources.rows(sources.find((f"{kind}_test.csv",), smoke.mirror())))
@@ -298,6 +300,11 @@ def small_files(folder: Path, images: int) -> dict[str, str]:
     np.save(data / "coco_test_ids.npy", np.array(captions))
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {"ITM_MIRROR": str(folder), "PYTHONPATH": path}
+
+
+def _number(name: str) -> int:
+    """The id in CxC's names of captions and images."""
+    return int(re.findall(r"\d+", name)[-1])
 
 
 def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -322,6 +329,10 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     given = smoke.read(parser(), "all --images 200 --repeat 1 --scale 100 --page {scratch}/page.md")
     if given.job:
+        if given.images < 5000:  # a smoke run's files are cut, which the sizes that the protocol knows would refuse
+            from itm.evaluation.published import sources
+
+            sources.check_count = lambda *_: None
         run_job(given.job, given.images, given.repeat)
         return
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -81,10 +81,10 @@ class HuggingFace:
     def __init__(self, path: str, device: str) -> None:
         from transformers import AutoModel, AutoProcessor
 
-        self.model = AutoModel.from_pretrained(path).to(device).eval()
+        self.model = AutoModel.from_pretrained(path, trust_remote_code=False).to(device).eval()
         if not hasattr(self.model, "get_text_features"):
             raise ModelError(f"hf:{path}: {type(self.model).__name__} does not embed images and texts")
-        self.processor, self.device = AutoProcessor.from_pretrained(path), device  # type: ignore[no-untyped-call]
+        self.processor, self.device = AutoProcessor.from_pretrained(path, trust_remote_code=False), device  # type: ignore[no-untyped-call]
         # SigLIP was trained on texts padded to full length, and knows no mask
         self.padding: Any = "max_length" if "siglip" in self.model.config.model_type else True
 
@@ -114,7 +114,7 @@ class SentenceTransformers:
                 "this needs the package sentence-transformers, which is not installed: "
                 "pip install sentence-transformers"
             ) from None
-        self.model = SentenceTransformer(path, device=device)
+        self.model = SentenceTransformer(path, device=device, trust_remote_code=False)
         if type(self.model[0]).__name__ == "CLIPModel":
             self.encode_image = self.encode_text
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from itm.config.model import EncodeParameters, TowersParameters
 from itm.data.files import write_npz
 from itm.data.images import ImageStore
-from itm.data.layout import DESCRIPTION_VECTORS, EMBEDDINGS, IMAGE_FEATURES, TEXT_FEATURES
+from itm.data.layout import DESCRIPTION_VECTORS, IMAGE_FEATURES, TEXT_FEATURES
 from itm.data.tables import read_captions, read_images, read_texts
 from itm.descriptions.vectors import read_description_vectors
 from itm.errors import ModelError
@@ -26,6 +26,7 @@ from itm.methods.saved import load_model, method_parameters
 from itm.methods.scoring import Scores, all_scores, shortlist_scores
 from itm.towers.base import Features, Towers
 from itm.towers.build import build_towers, check_same
+from itm.towers.word_ids import WordIds, word_ids
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -87,11 +88,12 @@ def encode_split(
     threads: int,
     device: str,
     progress: Report | None = None,
+    alone: bool = False,
 ) -> Embeddings:
     """Embeddings of a split's images and captions, of other benchmarks' photos, and of hierarchy and empty texts.
 
-    A pairwise method's scores are computed for the split's images and captions. The folder `descriptions` is read for
-    a method that adds them.
+    With `alone` of the split's images and captions only. A pairwise method's scores are computed for these as well. The
+    folder `descriptions` is read for a method that adds them.
 
     Raises:
         ModelError: the cached features are missing or come from other towers.
@@ -102,16 +104,21 @@ def encode_split(
     method = method.to(device)
     split, size = parameters.split, parameters.batch_size
     images, texts, captions = read_images(clean), read_texts(clean), read_captions(clean)
-    image_rows = np.flatnonzero(~images["split"].isin({"train", "dev", "test"} - {split}).to_numpy())
+    others = {"train", "dev", "test"} - {split}
+    image_rows = np.flatnonzero(((images["split"] == split) | ~(alone | images["split"].isin(others))).to_numpy())
     # the first texts are the captions, in their order
-    wanted = np.ones(len(texts), bool)
+    wanted = np.full(len(texts), not alone)
     wanted[: len(captions)] = (captions["split"] == split).to_numpy()
     text_rows = np.flatnonzero(wanted)
     with torch.inference_mode():
         if card["towers"]["frozen"]:
             tokens = method.requires.tokens
             image_batches = _cached(features / IMAGE_FEATURES, tokens, card, image_rows, size, device)
-            caption_batches = _cached(features / TEXT_FEATURES, tokens, card, text_rows, size, device)
+            own = method.words is not None
+            caption_batches = _cached(features / TEXT_FEATURES, tokens and not own, card, text_rows, size, device)
+            if method.words is not None:
+                found_ids = word_ids(method.words.options, texts["text"].iloc[text_rows].tolist())
+                caption_batches = _with_words(caption_batches, found_ids)
         else:
             assert towers is not None
             towers = towers.to(device)
@@ -146,13 +153,13 @@ def encode_split(
     return found
 
 
-def write_embeddings(folder: Path, found: Embeddings, protocol: dict[str, Any]) -> None:
-    """Write embeddings.npz: the arrays, and a `protocol` JSON string that says what they are."""
+def write_embeddings(path: Path, found: Embeddings, protocol: dict[str, Any]) -> None:
+    """Write an .npz file: the arrays, and a `protocol` JSON string that says what they are."""
     protocol = {**protocol, **found.protocol, "similarity": found.similarity}
     optional = {name: getattr(found, name) for name in ("scores", "scored_images", "scored_texts")}
     arrays = {name: getattr(found, name) for name in ("image_ids", "image", "text_ids", "text")}
     given = {name: values for name, values in optional.items() if values is not None}
-    write_npz(folder / EMBEDDINGS, {**arrays, "protocol": json.dumps(protocol, sort_keys=True), **given})
+    write_npz(path, {**arrays, "protocol": json.dumps(protocol, sort_keys=True), **given})
 
 
 _NONE: Rows = np.zeros(0, np.int64)
@@ -216,6 +223,13 @@ def _cached(path: Path, tokens: bool, card: dict[str, Any], rows: Rows, batch_si
             values, mask = found.tokens.padded(rows[places])
             features.tokens, features.mask = torch.from_numpy(values).float(), torch.from_numpy(mask)
         yield places, features.to(device)
+
+
+def _with_words(batches: Batches, words: WordIds) -> Batches:
+    """The batches with token ids of the rows asked for."""
+    for places, features in batches:
+        features.inputs = torch.from_numpy(words.rows(places)).to(features.pooled.device)
+        yield places, features
 
 
 def _with_description_vectors(batches: Batches, name: str, vectors: Floats) -> Batches:

@@ -81,6 +81,8 @@ def write_features(path: Path, found: FeatureRows | None) -> None:
 def read_features(path: Path, tokens: bool = False) -> FeatureRows | None:
     """The features in a file, without their tokens unless asked for; None where towers are trained.
 
+    Tokens are mapped, not read: processes that train side by side share one copy of what they look at.
+
     Raises:
         DataError: the file is missing or damaged, or tokens are asked for and not there (reason "no-tokens").
     """
@@ -93,12 +95,23 @@ def read_features(path: Path, tokens: bool = False) -> FeatureRows | None:
             pooled = file.get_tensor("pooled")
             rows = None
             if tokens and {"tokens", "first"} <= names:
-                rows = TokenRows(file.get_tensor("tokens"), file.get_tensor("first"))
-    except (OSError, SafetensorError) as error:
+                rows = TokenRows(_mapped(path, "tokens"), file.get_tensor("first"))
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
         raise DataError(f"{path}: cannot be read ({error}); run `dvc repro features`", reason="bad-features") from None
     if tokens and rows is None:
         raise DataError(f"{path}: holds no tokens; set towers.tokens: true and run `dvc repro`", reason="no-tokens")
     return FeatureRows(pooled, rows, towers)
+
+
+def _mapped(path: Path, name: str) -> np.ndarray[Any, np.dtype[np.float16]]:
+    """A float16 tensor of a safetensors file, whose values stay in the file until they are looked at."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+    shape = tuple(entry["shape"])
+    if entry["dtype"] != "F16" or not all(shape):
+        return np.zeros(shape, np.float16)
+    return np.memmap(path, np.float16, "r", offset=8 + length + entry["data_offsets"][0], shape=shape)
 
 
 def text_batches(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from itm.data.decode import Pixels, fit, read_photo, square
-from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, ModelError
+from itm.grading.files import Grade, grade_of
+from itm.grading.texts import describe
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_scores
+from itm.towers.word_ids import word_ids
+from itm.vectors.model import model_hash
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Photo = Union[str, Path, bytes, NDArray[np.uint8], "Image"]
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 
 log = logging.getLogger(__name__)
@@ -41,6 +45,8 @@ class Encoded:
 
     vectors: Floats
     batches: tuple[Embedded, ...]
+    texts: tuple[str, ...] = ()
+    """The texts themselves; what a grade needs beside their vectors."""
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -69,7 +75,7 @@ class Model:
                 f"{folder}: written anew while it was read (a training has ended?); run the command again",
                 reason="changing",
             )
-        self.folder = folder
+        self.folder = Path(folder)
         assert towers is not None
         self.device, self.batch_size = torch.device(device), batch_size
         self.method, self.towers = method.to(self.device), towers.to(self.device)
@@ -99,9 +105,14 @@ class Model:
 
         def run(batch: Sequence[str], start: int) -> Embedded:
             ids = torch.from_numpy(self.towers.tokenize(list(batch)))
-            return self.method.encode_text(self.towers.text(ids.to(self.device)))
+            features = self.towers.text(ids.to(self.device))
+            if self.method.words is not None:
+                own = word_ids(self.method.words.options, list(batch))
+                features.inputs = torch.from_numpy(own.ids).to(self.device)
+            return self.method.encode_text(features)
 
-        return self._encode(texts, run, self.method.index_text)
+        found = self._encode(texts, run, self.method.index_text)
+        return Encoded(found.vectors, found.batches, tuple(texts))
 
     def encode_image(self, photos: Sequence[Photo]) -> Floats:
         """The vectors (n, width) of photos as `encode_images` takes them; their dot products are the similarities.
@@ -145,6 +156,29 @@ class Model:
             return images.vectors @ texts.vectors.T
         return all_scores(self.method, images.batches, texts.batches).values
 
+    def probability(self, images: Encoded, texts: Encoded) -> Doubles:
+        """The probability that each text is true of each image (images, texts), 0..1; docs/grade.md.
+
+        Raises:
+            ModelError: the model's folder has no grade, or another model's; there are no images, or no encoded texts.
+        """
+        return np.exp(self.grade(images, texts))
+
+    def grade(self, images: Encoded, texts: Encoded, specificity: float = 0.0) -> Doubles:
+        """log probability - specificity x log prior (images, texts): 0 asks what is true, 1 what says most.
+
+        Raises:
+            ModelError: as `probability`.
+        """
+        if not len(images) or not texts.texts or len(texts.texts) != len(texts):
+            raise ModelError("grades are of images and texts: give what encode_images and encode_texts returned")
+        calibrator, idf = self._grade
+        return calibrator.grade(self.similarity(images, texts), describe(list(texts.texts), idf), specificity)
+
+    @cached_property
+    def _grade(self) -> Grade:
+        return grade_of(Path(self.folder), self.hash)
+
     @torch.inference_mode()
     def _encode(
         self, items: Sequence[Any], run: Callable[[Any, int], Embedded], index: Callable[[Embedded], Tensor]
@@ -175,15 +209,11 @@ def open_searchable(folder: Path, threads: int = 1, device: str = "cpu") -> Mode
 
 
 def _hash(folder: Path) -> str:
-    """SHA-256 over the card and the weights of a saved model; '' where one is missing, which its reader says."""
-    digest = hashlib.sha256()
-    for name in (MODEL_CARD, MODEL_WEIGHTS):
-        try:
-            with (folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError:
-            return ""
-    return digest.hexdigest()
+    """`model_hash`; '' where a file is missing, which its reader says."""
+    try:
+        return model_hash(folder)
+    except OSError:
+        return ""
 
 
 def _square(photo: Photo, row: int, size: int) -> Pixels:

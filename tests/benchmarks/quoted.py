@@ -76,7 +76,7 @@ def _module(script: Path):
 
 
 def _itm(words: list[str]) -> str:
-    if words[0] not in {command.name or command.callback.__name__ for command in cli.app.registered_commands}:
+    if words[0] not in {command.name for command in cli.app.registered_commands}:
         return f"no command itm {words[0]}"
     if words[0] == "preset":
         try:
@@ -93,7 +93,7 @@ def _pytest(words: list[str]) -> str:
 
 
 def _make(words: list[str]) -> str:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     return ", ".join(f"no target {word}" for word in words if "=" not in word and word not in targets)
 
 

@@ -19,7 +19,7 @@ def test_the_page_is_current():
 
 def test_the_page_names_every_parameter():
     text = (ROOT / document.PAGE).read_text()
-    for key in flatten(preset("scenes").model_dump()):
+    for key in flatten(preset("scenes").model_dump(exclude_none=True)):
         name = key.rsplit(".", 1)[1] if key.startswith("method.") else key
         if name not in ("loss", "type", "similarity", "add"):
             assert f"| `{name}` |" in text, key

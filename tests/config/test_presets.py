@@ -101,7 +101,7 @@ def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about(few_m
     ("name", "overrides", "message"),
     [
         ("scene", "", r"no preset 'scene'; did you mean 'scenes'\?"),
-        ("scenes", "train.epoch=3", r"train.epoch: unknown parameter; did you mean 'train.epochs'\?"),
+        ("scenes", "train.epohs=3", r"train.epohs: unknown parameter; did you mean 'train.epochs'\?"),
         ("scenes", "epochs=3", r"epochs: unknown parameter; did you mean 'train.epochs'\?"),
         ("scenes", "zzz=3", r"zzz: unknown parameter; known: benchmarks, clean, data"),
         ("scenes", "model=ofline", r"model=ofline: no such choice; did you mean 'offline'\?"),
@@ -113,7 +113,7 @@ def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about(few_m
             r"preset 'scenes' train.epochs=many: 1 invalid parameter\n  train.epochs = 'many'",
         ),
         ("scenes", "train.epochs=0", r"train.epochs = 0: .*greater than or equal to 1"),
-        ("scenes", "+train.epoch=3", r"train.epoch: unknown key; did you mean 'epochs'\?"),
+        ("scenes", "+train.epohs=3", r"train.epohs: unknown key; did you mean 'epochs'\?"),
         ("scenes", "~train.epochs", r"train.epochs: missing"),
         ("scenes", "train.epochs", r"preset 'scenes': Error parsing override 'train.epochs'"),
         ("scenes", "seeds=[0", r"preset 'scenes': "),

@@ -1,5 +1,7 @@
 """Region features of a user: both layouts, names of images in several forms, and what is refused."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,39 @@ def test_values_that_are_no_numbers_or_too_large(value: float) -> None:
     check_finite([good], ["a"])
     with pytest.raises(DataError, match=r"regions of 2 images are empty, not finite, or beyond 65504 \(b, c\)"):
         check_finite([good, wrong, np.zeros((0, 4))], ["a", "b", "c"])
+
+
+FLICKR = ["1000092795", "10002456", "1000268201"]
+
+
+@pytest.mark.parametrize("form", ["dataset_flickr30k.json", "id_mapping.json"])
+def test_numbers_of_karpathys_list(tmp_path, form) -> None:
+    rows = [regions(seed).astype(np.float16) for seed in range(3)]
+    write(tmp_path, "train", rows[:2], ["0", "2"])
+    write(tmp_path, "dev", [rows[2]] * 5, ["1"] * 5)
+    with pytest.raises(DataError, match=r"name 0 images .*, as 1, 1, 1; if these are .* put dataset_flickr30k.json"):
+        read_regions(tmp_path, FLICKR)
+    names = {str(number): f"{name}.jpg" for number, name in enumerate(FLICKR)}
+    listed = {"images": [{"imgid": int(number), "filename": name} for number, name in names.items()]}
+    (tmp_path / form).write_text(json.dumps(names if form == "id_mapping.json" else listed))
+    found = read_regions(tmp_path, FLICKR)
+    assert [each.tolist() for each in found] == [rows[0].tolist(), rows[2].tolist(), rows[1].tolist()]
+    # numbers that are names (COCO's) are no places in a list
+    write(tmp_path, "coco", [regions(7)], ["42"])
+    (tmp_path / "id_mapping.json").write_text(json.dumps({"42": "COCO_train2014_000000000007.jpg", **names}))
+    assert read_regions(tmp_path, [IDS[0]])[0].tolist() == regions(7).tolist()
+
+
+def test_five_rows_a_line(tmp_path) -> None:
+    write(tmp_path, "dev", [regions(0)] * 5 + [regions(1)] * 5, IDS[:2])
+    assert read_regions(tmp_path, IDS[:2])[1].tolist() == regions(1).tolist()
+    write(tmp_path, "dev", [regions(seed) for seed in range(10)], IDS[:2])
+    with pytest.raises(DataError, match=r"five rows a line of dev_ids\.txt, and they are not the same"):
+        read_regions(tmp_path, IDS[:2])
+
+
+def test_a_list_of_another_form(tmp_path) -> None:
+    write(tmp_path, "dev", [regions(0)], [IDS[0]])
+    (tmp_path / "dataset_x.json").write_text('{"images": [{"id": 3}]}')
+    with pytest.raises(DataError, match=r"dataset_x\.json: is neither numbers with file names nor Karpathy's list"):
+        read_regions(tmp_path, IDS[:1])

@@ -8,8 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from presets import preset
 
 from itm.config.parameters import EvaluateParameters
+from itm.text.counts import count_words, document_frequencies
+from itm.text.idf import idf_table
+from itm.text.tables import write_idf
 
 IMAGES = 12
 DIMENSION = 16
@@ -112,6 +116,8 @@ def build(folder: Path, seed: int = 0) -> SimpleNamespace:
         clean / "ratings.parquet",
     )
     write(scored / "captions.parquet", caption_id=caption_ids, descriptiveness=rng.random(count))
+    words = count_words([*texts, *chain_texts])
+    write_idf(scored / "idf.parquet", idf_table(document_frequencies(words), preset("scenes").score), words.words)
     image = rng.standard_normal((IMAGES, DIMENSION)).astype(np.float32)
     text = rng.standard_normal((count - train + len(chain_texts) + 1, DIMENSION)).astype(np.float32)
     text[: len(owners)] += image[owners]

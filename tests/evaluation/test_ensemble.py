@@ -12,6 +12,7 @@ from presets import preset
 from itm.errors import ConfigError, DataError
 from itm.evaluation.compare import compare
 from itm.evaluation.ensemble import ensemble, evaluate_runs
+from itm.evaluation.result import write_together
 from itm.evaluation.tables import Embeddings
 
 IMAGES, TEXTS = np.array(["a", "b", "c"]), np.array([10, 11, 12, 13])
@@ -80,7 +81,8 @@ def test_an_ensemble_is_evaluated_like_a_run(world, tmp_path) -> None:
     parameters = preset("scenes", changes={"evaluate.bootstrap_samples": 10})
     tables, folders = (world.clean, world.scored), [world.embeddings, world.embeddings]
     kept = tmp_path / "evaluations" / "twice" / "seed0"
-    found = evaluate_runs(folders, parameters, (), tables, evaluations=kept, out=tmp_path / "m.json")
+    found, results = evaluate_runs(folders, parameters, (), tables, evaluations=kept)
+    write_together(results, found, tmp_path / "m.json")
     assert list(found) == parameters.benchmarks
     assert json.loads((tmp_path / "m.json").read_text()) == found
     alone = rsum_of_one(world, parameters)

@@ -9,6 +9,7 @@ import pytest
 from presets import ROOT, preset
 
 from itm.errors import ConfigError, DataError
+from itm.grading.calibrator import write_no_grade
 
 
 def call(world, tmp_path, monkeypatch, benchmark="retrieval"):
@@ -17,10 +18,12 @@ def call(world, tmp_path, monkeypatch, benchmark="retrieval"):
 
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(render(preset("scenes"), "scenes"))
-    evaluate(benchmark, "clip", 0, world.clean, world.scored, world.embeddings, tmp_path / "m", tmp_path / "q")
+    write_no_grade(tmp_path / "grade.json", "made up")
+    folders = world.clean, world.scored, world.embeddings
+    evaluate(benchmark, "clip", 0, *folders, tmp_path / "grade.json", tmp_path / "m", tmp_path / "q")
 
 
-@pytest.mark.parametrize("benchmark", ["retrieval", "cxc", "hierarcaps", "false_negatives"])
+@pytest.mark.parametrize("benchmark", ["retrieval", "cxc", "hierarcaps", "false_negatives", "grading"])
 def test_writes_metrics_and_per_query_values(world, tmp_path, monkeypatch, benchmark):
     call(world, tmp_path, monkeypatch, benchmark)
     metrics = json.loads((tmp_path / "m" / f"{benchmark}.json").read_text())
@@ -49,7 +52,7 @@ def test_refuses_embeddings_of_another_split(world, tmp_path, monkeypatch):
 def test_never_imports_torch_pandas_or_scipy_stats():
     code = (
         "import sys, pyarrow.parquet, itm.stages.evaluate, itm.evaluation.result;"
-        "from itm.evaluation.benchmarks import cxc, false_negatives, hierarcaps, judgements, retrieval;"
+        "from itm.evaluation.benchmarks import cxc, false_negatives, grading, hierarcaps, judgements, retrieval;"
         "print([name for name in ('torch', 'pandas', 'scipy.stats', 'sklearn') if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

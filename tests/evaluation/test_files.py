@@ -157,20 +157,20 @@ def test_ids_that_are_none_are_refused(values, message):
 
 def test_caption_image_ids_are_checked_too(tmp_path):
     """Float32 ids above 2^24 are rounded onto each other: each caption would have several photos."""
-    big = np.arange(2**24, 2**24 + 4)
-    arrays = {"image_ids": big, "image_embeddings": np.eye(4), "caption_ids": big, "caption_embeddings": np.eye(4)}
+    big = np.arange(2**24, 2**24 + 5)
+    arrays = {"image_ids": big, "image_embeddings": np.eye(5), "caption_ids": big, "caption_embeddings": np.eye(5)}
     wanted = evaluate_file(saved(tmp_path / "x.npz", **arrays, caption_image_ids=big), ["pairs"]).metrics
     assert wanted["pairs"]["rsum"] == 600
-    named = {"image_ids": np.array(list("abcd")), "caption_image_ids": np.array(list("abcd"))}
+    named = {"image_ids": np.array(list("abcde")), "caption_image_ids": np.array(list("abcde"))}
     report = evaluate_file(saved(tmp_path / "n.npz", **arrays | named), ["pairs"])
     assert report.metrics == wanted
     report.write(None, tmp_path / "ranks.parquet")
-    assert set(pq.read_table(tmp_path / "ranks.parquet")["group_id"].to_pylist()) == set("abcd")
+    assert set(pq.read_table(tmp_path / "ranks.parquet")["group_id"].to_pylist()) == set("abcde")
     for wrong, message in (
-        (big.astype(np.float32), "caption_image_ids: 4 of 4 may have been rounded"),
-        (big[:3], "caption_image_ids: 3 ids for 4 rows"),
+        (big.astype(np.float32), "caption_image_ids: 5 of 5 may have been rounded"),
+        (big[:3], "caption_image_ids: 3 ids for 5 rows"),
         (big.astype(str).astype(object).astype(str) + "x", "not both numbers or both texts"),
-        (big + 1, r"caption_image_ids: 1 captions belong to images that are not there \(16777220\)"),
+        (big + 1, r"caption_image_ids: 1 captions belong to images that are not there \(16777221\)"),
     ):
         with pytest.raises(DataError, match=message):
             evaluate_file(saved(tmp_path / "x.npz", **arrays, caption_image_ids=wrong), ["pairs"])

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from itm.errors import ProjectError
+from itm.evaluation.commands import evaluate_app
 from itm.grading import Calibrator
 from itm.grading.commands import app
 from itm.grading.texts import idf_hash
@@ -150,22 +152,27 @@ def test_scores_of_pairs_in_place_of_embeddings(data, tmp_path):
         (["--captions", "{folder}/none.csv"], "none.csv: No such file"),
         (["--idf", "{folder}/none.parquet"], "none.parquet: no such file"),
         (["--grade", "{folder}/none.json"], "none.json: no such file"),
-        (["--captions", "{folder}/no-text.csv"], "no column text; the first line has caption_id, image_id"),
+        (["--captions", "{folder}/no-text.csv"], "no column text; it has caption_id, image_id"),
         (["--captions", "{folder}/words.csv"], r"1 of 2 values of caption_id are not whole numbers \(row 2: 'x'\)"),
         (["--captions", "{folder}/twice.csv"], r"1 caption ids occur more than once \(50000\)"),
         (["--captions", "{folder}/stranger.csv"], r"1 of the 1 caption ids asked for are missing \(7\)"),
-        (["--captions", "{folder}/empty.csv"], "empty.csv: no column caption_id, text; the first line has nothing"),
+        (["--captions", "{folder}/empty.csv"], "empty.csv: no column caption_id, text; it has nothing"),
         (["--captions", "{folder}/short.csv"], "short.csv: no rows below the head line"),
         (["--captions", "{folder}/missing.csv"], "not a string|missing"),
         (["--captions", "{folder}/latin.csv"], "not a CSV file in UTF-8"),
         (["--pairs", "{folder}/pairs7.csv"], r"pairs7.csv: 1 caption ids are not in the table of captions \(7\)"),
         (["--pairs", "{folder}/images7.csv"], r"1 of the 1 image ids asked for are missing \(7\)"),
         (["--specificity", "nan"], "the specificity is nan"),
+        (["--embeddings", "{folder}/pictures.npz"], "no array `caption_embeddings`; the file holds image_embeddings"),
+        (["--embeddings", "{folder}/no-ids.npz"], "no array `caption_ids`; the file holds caption_embeddings, image"),
     ],
 )
 def test_bad_input_writes_nothing_and_says_why(data, words, message):
     folder = data.folder
     write(folder / "no-text.csv", ["caption_id", "image_id"], [(50_000, 1000)])
+    pictures = {name: values for name, values in data.arrays.items() if name.startswith("image")}
+    np.savez(folder / "pictures.npz", **pictures)
+    np.savez(folder / "no-ids.npz", **pictures, caption_embeddings=data.arrays["caption_embeddings"])
     write(folder / "words.csv", ["caption_id", "text"], [(50_000, "a"), ("x", "b")])
     write(folder / "twice.csv", ["caption_id", "text"], [(50_000, "a"), (50_000, "b")])
     write(folder / "stranger.csv", ["caption_id", "text"], [(7, "a")])
@@ -180,6 +187,15 @@ def test_bad_input_writes_nothing_and_says_why(data, words, message):
     with pytest.raises(ProjectError, match=message):
         raise found.exception
     assert not (folder / "bad.csv").exists()
+
+
+def test_half_precision_is_read_with_a_note(data):
+    half = data.arrays["caption_embeddings"].astype(np.float16)
+    np.savez(data.folder / "half.npz", **data.arrays | {"caption_embeddings": half})
+    found = apply(data, "--embeddings", str(data.folder / "half.npz"), out="half.csv")
+    assert found.exit_code == 0, found.exception
+    assert "note: " in found.output
+    assert "caption_embeddings is float16: read as float32" in found.output
 
 
 @pytest.mark.parametrize(
@@ -200,3 +216,42 @@ def test_a_fit_that_fails_leaves_nothing(data, tmp_path, words, message):
     with pytest.raises(ProjectError, match=message):
         raise found.exception
     assert not list(tmp_path.iterdir())
+
+
+def test_benchmarks_rank_by_grades(data, tmp_path):
+    """`itm evaluate --grade`: image-to-text ranks are those of the grades, text-to-image ranks do not move."""
+    owners = np.array([int(row["image_id"]) for row in read(data.folder / "captions.csv")])
+    arrays = {**data.arrays, "caption_image_ids": owners}
+    save_file({name: np.ascontiguousarray(each) for name, each in arrays.items()}, tmp_path / "pairs.safetensors")
+    folder = data.folder
+    given = ["--benchmark", "pairs", "--embeddings", str(tmp_path / "pairs.safetensors"), "--normalize"]
+    how = ["--grade", str(folder / "grade.json"), "--captions", str(folder / "captions.csv")]
+
+    def figures(*words, out="metrics.json"):
+        done = CliRunner().invoke(evaluate_app, [*given, *words, "--out", str(tmp_path / out)])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return json.loads((tmp_path / out).read_text())
+
+    plain = figures()
+    found = {at: figures(*how, "--specificity", at) for at in ("0", "1")}
+    owner = dict(zip(data.arrays["caption_ids"].tolist(), owners.tolist(), strict=True))
+    for at, graded in found.items():
+        assert graded["protocol"]["grade"] == {"file": "grade.json", "specificity": float(at)}
+        apply(data, "--top", "10", "--specificity", at)
+        lists = read(folder / "out.csv")
+        hits = [owner[int(row["caption_id"])] == int(row["image_id"]) for row in lists]
+        assert graded["pairs/i2t/r10"] == pytest.approx(np.reshape(hits, (-1, 10)).any(axis=1).mean())
+    assert found["0"]["pairs/i2t/r10"] != found["1"]["pairs/i2t/r10"]
+    for k in (1, 5, 10):
+        assert found["1"][f"pairs/t2i/r{k}"] == plain[f"pairs/t2i/r{k}"]
+    with pytest.raises(ProjectError, match="--grade needs --embeddings and --captions"):
+        figures(*how[:2], out="none.json")
+    given.remove("--normalize")
+    with pytest.raises(ProjectError, match="was fitted for the model '32 dimensions scaled to unit length'"):
+        figures(*how, out="none.json")
+    given.append("--normalize")
+    (tmp_path / "few.csv").write_text("caption_id,text\n50000,a thing\n")
+    with pytest.raises(ProjectError, match=r"few\.csv: 359 caption ids are not in the table"):
+        figures(*how[:3], str(tmp_path / "few.csv"), out="none.json")
+    assert not (tmp_path / "none.json").exists()

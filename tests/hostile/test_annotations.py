@@ -137,7 +137,8 @@ REFUSED: dict[str, tuple[str, str, Change, str]] = {
     "HierarCaps: Latin-1": ("hierarcaps", "hierarcaps.csv", latin_1, r"hierarcaps.csv, line 2: not UTF-8; fetch the"),
     "HierarCaps: one line of 4 MB": (
         *("hierarcaps", "hierarcaps.csv", lambda c: b"caf\xc3\xa9;" * 600_000),
-        r"columns \['caf.*\.\.\.; expected id, captions, image_url|no first line with columns",
+        r"columns \['caf.*\.\.\.; expected id, captions, image_url"
+        r"|no first line with columns .field larger than field limit",
     ),
     "HierarCaps: semicolons": (
         "hierarcaps",

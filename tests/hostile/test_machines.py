@@ -12,9 +12,9 @@ import sys
 import zipfile
 import zlib
 from pathlib import Path
-from random import Random
 
 import pytest
+from damage import damaged
 
 from itm import cli
 from itm.errors import PipelineError, ProjectError
@@ -123,23 +123,6 @@ def test_everything_else_is_written_under_a_temporary_name() -> None:
     assert found == {}
 
 
-def _damaged(content: bytes, count: int) -> list[bytes]:
-    """Flipped bytes, zeroed stretches, cuts; the same ones each time."""
-    random = Random(0)
-    found = []
-    for number in range(count):
-        place, length = random.randrange(len(content)), random.randrange(1, 64)
-        other = bytes([content[place] ^ (1 << random.randrange(8))])
-        found.append(
-            [
-                content[:place] + other + content[place + 1 :],
-                content[:place] + bytes(min(length, len(content) - place)) + content[place + length :],
-                content[:place],
-            ][number % 3]
-        )
-    return found
-
-
 def test_a_damaged_parquet_file_is_one_message_or_the_right_rows(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -151,7 +134,7 @@ def test_a_damaged_parquet_file_is_one_message_or_the_right_rows(tmp_path: Path)
     pq.write_table(pa.table(dict(zip(columns, [*names, [float(n) for n in range(rows)]], strict=True))), path)
     whole = path.read_bytes()
     refused = []
-    for content in _damaged(whole, 240):
+    for content in damaged(whole, 240):
         path.write_bytes(content)
         try:
             read_per_query(path)

@@ -64,13 +64,21 @@ METHODS |= {
     f"ditm:{name}": PARAMETERS.method["ditm"].model_copy(update={"loss": variant(**changes)})
     for name, changes in VARIANTS.items()
 }
-METHODS["esl-token:batch-norm"] = PARAMETERS.method["esl-token"].model_copy(
-    update={
-        "similarity": PARAMETERS.method["esl-token"].similarity.model_copy(
-            update={"norm": "batch_norm", "tanh": True, "drop_words": 0.2, "threshold": "sigmoid"}
-        )
-    }
+
+
+def with_options(base: str, part: str, **changes: object) -> MethodParameters:
+    entry = PARAMETERS.method[base].model_dump()
+    return MethodParameters.model_validate({**entry, part: {**entry[part], **changes}})
+
+
+METHODS["esl-token:batch-norm"] = with_options(
+    "esl-token", "similarity", norm="batch_norm", tanh=True, drop_words=0.2, threshold="sigmoid"
 )
+METHODS["esl-token:raw-chain"] = with_options("esl-token-adaptive", "similarity", text_chain="raw", tanh=True)
+METHODS["vse-inf:batch-norm"] = with_options("vse-inf", "similarity", norm="batch_norm")
+METHODS["vse-inf:mean"] = with_options("vse-inf", "similarity", pooling="mean")
+METHODS["aahr:batch-norm"] = with_options("aahr-base", "similarity", norm="batch_norm", image_hidden=6, text_hidden=6)
+METHODS["vse:sum"] = with_options("vse", "loss", reduction="sum")
 METHODS |= {f"descriptions:{name}": described("clip", **changes) for name, changes in ADDED.items()}
 METHODS |= {f"descriptions:{base}": described(base) for base in ("vse", "vse-inf", "ditm-margin")}
 

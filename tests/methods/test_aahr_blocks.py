@@ -35,6 +35,7 @@ SIZES = Sizes(
     guided_temperature=0.5,
     guided_share=0.2,
     top=2,
+    norm="layer_norm",
 )
 
 

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from itm.config.model import EmbeddingParameters
+from itm.errors import ModelError
 from itm.methods.functional.hinge import hinge, symmetric_hinge
 from itm.methods.functional.info_nce import (
     added_targets,
@@ -22,6 +24,7 @@ from itm.methods.functional.info_nce import (
     symmetric_info_nce,
 )
 from itm.methods.losses.ditm.order import own_lists, pairwise, radius
+from itm.methods.similarities.heads import head
 from itm.text.relaxation import strength
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -165,3 +168,20 @@ def test_gradients_agree_with_finite_differences(name: str) -> None:
         "radius": lambda s: order_hinge(radius(s.T, s[:, 0]), score, owner, 0.3, 0.0),
     }
     assert torch.autograd.gradcheck(losses[name], (similarities.requires_grad_(),))
+
+
+def test_summed_hinges_by_hand() -> None:
+    # two pairs; forth 0.3 and 0.4, back 0.5 and 0.2
+    scores, pairs = torch.tensor([[0.5, 0.6], [0.8, 0.6]]), torch.eye(2, dtype=torch.bool)
+    for mining in ("hardest", "sum", "mean"):  # one negative each: all the same
+        summed = symmetric_hinge(scores, pairs, 0.2, mining, reduction="sum")
+        assert summed.item() == pytest.approx(0.3 + 0.4 + 0.5 + 0.2)
+        assert symmetric_hinge(scores, pairs, 0.2, mining).item() == pytest.approx(summed.item() / 2)
+
+
+def test_a_head_without_layers_passes_features_on_or_says_why_not() -> None:
+    embedding = EmbeddingParameters(dimension=4, layers=0, hidden=2, dropout=0.0)
+    vectors = torch.randn(2, 4)
+    assert torch.equal(head(4, embedding)(vectors), vectors)
+    with pytest.raises(ModelError, match=r"features are 5 wide and embedding.dimension is 4; set layers to 1"):
+        head(5, embedding)

@@ -80,13 +80,13 @@ def test_both_runners_see_the_same_pipeline(unstubbed):
     assert by_snakemake(unstubbed) == expected
 
 
-ALL = {"download", "clean", "score", "features", "describe", "train", "encode", "evaluate", "report"}
+ALL = {"download", "clean", "score", "features", "describe", "train", "encode", "grade", "evaluate", "report"}
 RULES, DAG = "workflow/rules/", "src/itm/pipeline/dag.py"
-IDF_LEFT_OUT = 'outputs("score")[:2] + pipeline.outputs("score")[3:]'
+RECORD_LEFT_OUT = 'outputs("score")[:3] + pipeline.outputs("score")[4:]'
 PLANTED = {
     "a dependency too few": (RULES + "train.smk", 'inputs("train")', 'inputs("train")[1:]', {"train"}),
     "a dependency too many": (RULES + "data.smk", 'inputs("score")', 'inputs("score") + ["dvc.yaml"]', {"score"}),
-    "an output too few": (RULES + "data.smk", 'outputs("score")', IDF_LEFT_OUT, {"score"}),
+    "an output too few": (RULES + "data.smk", 'outputs("score")', RECORD_LEFT_OUT, {"score"}),
     "an output too many": (RULES + "evaluate.smk", 'outputs("report")', 'outputs("report") + ["x"]', {"report"}),
     "another command": (RULES + "common.smk", "{params.command:q}", "{params.command:q}' --seed 1'", ALL),
     "a parameter that is not tracked": (DAG, "sorted(values.items())", "sorted(values.items())[1:]", ALL),

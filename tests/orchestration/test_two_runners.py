@@ -4,7 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-AFTER_DITM = ["encode@ditm-0", "evaluate@ditm-0-retrieval", "report", "train@ditm-0"]
+AFTER_DITM = ["encode@ditm-0", "evaluate@ditm-0-retrieval", "grade@ditm-0", "report", "train@ditm-0"]
 
 
 def test_both_runners_leave_the_same_results_and_the_same_lock_file(reproduced, snaked):
@@ -47,7 +47,7 @@ CHANGES = [
     # one more seed, one method less
     (
         lambda project: (project.set("methods", ["clip"]), project.set("seeds", [0, 1])),
-        ["encode@clip-1", "evaluate@clip-1-retrieval", "report", "train@clip-1"],
+        ["encode@clip-1", "evaluate@clip-1-retrieval", "grade@clip-1", "report", "train@clip-1"],
     ),
 ]
 
@@ -92,7 +92,7 @@ def test_a_fresh_clone_with_an_empty_cache_runs_through_and_changes_nothing_in_g
     clone = by_snakemake.clone(tmp_path / "clone")
     clone.repro() if runner == "dvc" else clone.snakemake()
     ran = clone.ran()
-    assert len(ran) == 14
+    assert len(ran) == 16
     assert set(ran) >= {"download@scenes.jsonl", "clean", "features", "train@clip-0", "evaluate@ditm-0-retrieval"}
     assert clone.run("git", "status", "--porcelain").stdout == ""
     assert clone.results() == by_snakemake.results()
@@ -103,7 +103,7 @@ def test_sync_refuses_while_a_stage_is_out_of_date(by_snakemake):
     times = {file: file.stat().st_mtime_ns for file in by_snakemake.root.rglob("models/*/*/*")}
     done = by_snakemake.sync(ok=False)
     assert done.returncode
-    assert "2 of 14 stages are not up to date (train@ditm-0, report); run `dvc repro` first" in done.stderr
+    assert "2 of 16 stages are not up to date (train@ditm-0, report); run `dvc repro` first" in done.stderr
     assert times == {file: file.stat().st_mtime_ns for file in times}
     assert not by_snakemake.nothing_to_do()
 
@@ -133,7 +133,8 @@ def test_a_failed_job_stops_only_what_needs_it(by_snakemake):
     done = by_snakemake.snakemake(ok=False, STUB_FAIL="train@ditm-0")
     assert done.returncode
     assert "train@ditm-0: told to fail" in done.stderr + done.stdout  # its log is shown
-    assert by_snakemake.ran() == ["encode@clip-0", "evaluate@clip-0-retrieval", "train@clip-0", "train@ditm-0"]
+    clip = ["encode@clip-0", "evaluate@clip-0-retrieval", "grade@clip-0", "train@clip-0"]
+    assert by_snakemake.ran() == [*clip, "train@ditm-0"]
     by_snakemake.snakemake()
     assert by_snakemake.ran() == AFTER_DITM
     assert by_snakemake.dvc_status() == {}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import warm
+from command_lines import parse
 from presets import hydra_once
 from ruamel.yaml import YAML
 
@@ -63,13 +64,16 @@ def test_paths_in_the_prose_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_commands_of_ours_exist(page):
-    known = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-    for line in [*commands(page), *re.findall(r"`((?:itm|make) [^`]+)`", page.read_text())]:
+    known = {command.name for command in cli.app.registered_commands}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    whole = list(commands(page))
+    for line in [*whole, *re.findall(r"`((?:itm|make) [^`]+)`", prose(page))]:
         for part in re.split(r"&&|;|\|", line):
             words = [word for word in part.split() if "=" not in word or word.startswith("-")]
             if words[:1] == ["itm"] and len(words) > 1 and not words[1].startswith("-"):
                 assert words[1] in known, line
+                if line in whole:  # in a sentence it may be a part
+                    parse(shlex.split(part, comments=True)[1:])
             if words[:1] == ["make"] and len(words) > 1:
                 assert words[1] in targets, line
 
@@ -98,17 +102,22 @@ def test_the_example_catalogue_entry_is_accepted():
     assert set(entry.files) == {"mydata-images.zip", "mydata-captions.csv"}
 
 
-def test_every_preset_and_method_is_in_the_readme():
-    text = (ROOT / "README.md").read_text()
+def test_every_preset_and_method_is_listed():
+    text = (ROOT / "docs/methods.md").read_text()
     for name in [*choices("preset", ROOT), *choices("method", ROOT)]:
         assert f"| `{name}`" in text
 
 
-def test_the_readme_opens_with_what_it_is_a_picture_and_the_two_commands():
-    top = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
-    assert "![" in top
-    assert "make repro" in top
-    assert "make test" in top
+def test_the_readme_is_short_and_opens_with_what_it_is_a_picture_and_the_two_commands():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) < 700
+    top = "\n".join(text.splitlines()[:30])
+    assert all(each in top for each in ("![", "make repro", "make test", "itm new"))
+
+
+def test_the_index_leads_to_every_page():
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs/index.md").read_text())
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} == set(linked)
 
 
 ADDED = """

@@ -33,7 +33,9 @@ def test_no_registry_host_and_no_path_of_a_machine():
 
 def test_no_photo_archive_or_weight_is_tracked():
     suffixes = {".jpg", ".jpeg", ".zip", ".tar", ".gz", ".safetensors", ".pt", ".npz", ".parquet"}
-    assert [str(file.relative_to(ROOT)) for file in tracked_files() if file.suffix in suffixes] == []
+    found = [str(file.relative_to(ROOT)) for file in tracked_files() if file.suffix in suffixes]
+    # small inputs and outputs of the authors' code: numbers, no trained weights
+    assert [file for file in found if not file.startswith("tests/methods/reference/numbers/")] == []
 
 
 def test_large_files_are_only_those_known():

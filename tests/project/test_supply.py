@@ -28,8 +28,9 @@ def test_uv_is_pinned_by_version_and_hashes():
 
 
 def test_what_is_built_from_source_is_built_with_locked_tools():
-    (sync,) = re.findall(r"pip sync .*", (ROOT / "Makefile").read_text())
-    assert "--build-constraints requirements.lock" in sync
+    syncs = re.findall(r"pip sync .*", (ROOT / "Makefile").read_text())
+    assert syncs
+    assert all("--require-hashes --build-constraints requirements.lock" in sync for sync in syncs)
     assert re.search(r"^setuptools==\S+ \\\n +--hash=sha256:", LOCK, re.M)
 
 

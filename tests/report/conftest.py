@@ -5,6 +5,7 @@ import itertools
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,9 +17,14 @@ import scipy.sparse
 from PIL import Image, ImageDraw
 
 from itm.config import Parameters, validate
-from itm.evaluation.benchmarks import cxc, false_negatives, hierarcaps, judgements, retrieval
+from itm.evaluation.benchmarks import cxc, false_negatives, grading, hierarcaps, judgements, retrieval
 from itm.evaluation.result import Result, write_result
 from itm.evaluation.tables import Embeddings, Tables
+from itm.grading import fit_calibrator
+from itm.grading.texts import idf_hash
+from itm.text.counts import count_words, document_frequencies
+from itm.text.idf import idf_table
+from itm.text.tables import read_idf, write_idf
 
 ROOT = Path(__file__).parents[2]
 COLOURS = ["red", "green", "blue"]
@@ -33,6 +39,7 @@ MODULES = {
     "hierarcaps": hierarcaps,
     "judgements": judgements,
     "false_negatives": false_negatives,
+    "grading": grading,
 }
 
 
@@ -69,7 +76,7 @@ def changed(**keys: object) -> Parameters:
     return validate(values | keys, "test")
 
 
-DEFAULT = ("retrieval", "cxc", "hierarcaps", "false_negatives")
+DEFAULT = ("retrieval", "cxc", "hierarcaps", "false_negatives", "grading")
 
 
 PLACES = ("root", "clean", "scored", "runs", "evaluations")
@@ -117,6 +124,8 @@ def build(root: Path, methods: tuple[str, ...] = ("clip", "ditm"), seeds: tuple[
         normalised=np.concatenate((np.zeros(train), length / 4)).astype(np.float32),
         words=np.concatenate((np.full(train, 3), [len(text.split()) for text in captions])).astype(np.int32),
     )
+    counts = count_words(captions)
+    write_idf(scored / "idf.parquet", idf_table(document_frequencies(counts), changed().score), counts.words)
     vocabulary = COLOURS + SHAPES + SIZES + SIDES
     held = np.array([[IDF[word] * (word in want) for word in vocabulary] for want in [()] * train + wants])
     scipy.sparse.save_npz(scored / "keywords.npz", scipy.sparse.csr_array(held))
@@ -172,6 +181,11 @@ def build(root: Path, methods: tuple[str, ...] = ("clip", "ditm"), seeds: tuple[
 def evaluate(space: SimpleNamespace, method: str, seed: int, model: Embeddings, benchmarks: tuple[str, ...]) -> None:
     """Run the real benchmarks, and write what the evaluate stage writes."""
     tables = Tables(space.clean, space.scored, "test")
+    grade = space.root / f"models/{method}/seed{seed}/grade.json"
+    scorer = model.scorer(tables.images["image_id"], tables.captions["row"])
+    idf = idf_hash(read_idf(space.scored / "idf.parquet"))
+    fit_calibrator(scorer, tables.owners, tables.descriptiveness, model="", idf=idf).save(grade)
+    model = replace(model, grade=grade)
     for name in benchmarks:
         found = MODULES[name].evaluate(tables, model, space.parameters.evaluate)
         protocol = {**found.protocol, "dataset": "scenes", "split": "test", "benchmark": name}

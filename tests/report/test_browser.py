@@ -15,7 +15,18 @@ from itm.report.render import to_html
 from itm.report.results import collect
 
 ARTEFACTS = Path(__file__).parents[2] / ".artefacts" / "report"
-SECTIONS = ("results", "retrieval", "cxc", "hierarcaps", "false_negatives", "changes", "gallery", "training", "data")
+SECTIONS = (
+    "results",
+    "retrieval",
+    "cxc",
+    "hierarcaps",
+    "false_negatives",
+    "grading",
+    "changes",
+    "gallery",
+    "training",
+    "data",
+)
 ALIKE = "tbody tr:not([class], :first-child, :last-child)"
 HARD = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
 

@@ -178,7 +178,8 @@ def test_captions_are_shown_and_never_run(workspace):
 def test_photos_of_public_data_sets_stay_out_unless_asked_for(workspace):
     np.savez(workspace.clean / "truth.npz")
     files = ["flickr8k-images.zip", "flickr8k-text.zip", "hierarcaps.csv", "hierarcaps-images.zip"]
-    keys = {"data": {"name": "flickr8k", "files": files}, "benchmarks": ["retrieval", "judgements", "hierarcaps"]}
+    data = {"name": "flickr8k", "path": "data/subsets", "files": files}
+    keys = {"data": data, "benchmarks": ["retrieval", "judgements", "hierarcaps"]}
     page = page_of(workspace, **keys)
     html = to_html(page)
     assert "data:image" not in html

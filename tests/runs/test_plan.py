@@ -39,7 +39,7 @@ def test_jobs_are_those_of_the_matrix(monkeypatch, fake) -> None:
     counts = {name: line.value for name, line in found.items()}
     assert counts == {
         **{"download": 2, "clean": 1, "score": 1, "features": 1, "describe": 2, "train": 6, "encode": 6},
-        **{"evaluate": 24, "report": 1, "in all": 44},
+        **{"grade": 6, "evaluate": 30, "report": 1, "in all": 56},
     }
 
 
@@ -52,7 +52,7 @@ def test_sizes_by_hand(monkeypatch, fake) -> None:
     tokens = 2 * (images * 36 * 2048 + texts * 77 * 512)
     assert found["Disk"]["data/features"].value == 4 * (images + texts) * 512 + tokens
     assert found["Disk"]["models"].value == 4 * 2 * 20  # frozen towers are not stored
-    assert found["Disk"]["embeddings"].value == 4 * 4 * 6000 * 1024 + 4 * 2 * 1000 * 5000
+    assert found["Disk"]["embeddings"].value == 4 * 4 * 6 * 2014 * 1024 + 4 * 2 * 5 * (1000**2 + 1014**2)
     assert found["Time"]["steps of a training"].value == 25 * (29000 // 128)
     memory = found["Memory of the GPU, or of the CPU without one"]
     assert (memory["parameters trained"].value, memory["weights and AdamW"].value) == (10, 160)
@@ -192,7 +192,7 @@ def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
     ("arguments", "message"),
     [
         (["coco-butt"], "no preset 'coco-butt'; did you mean 'coco-butd'?"),
-        (["scenes", "train.epoch=3"], "did you mean 'train.epochs'?"),
+        (["scenes", "train.epohs=3"], "did you mean 'train.epochs'?"),
         (["scenes", "regions.use=true"], "regions.use: regions are tokens beside frozen towers"),
         (["scenes", "seeds=[]"], "seeds"),
     ],

@@ -14,12 +14,14 @@ from presets import ROOT, preset
 
 from itm.config.render import render
 from itm.data.files import atomic_path, together, whereabouts, write_json
+from itm.errors import DataError
 from itm.stages.clean import clean
 from itm.stages.describe import describe
 from itm.stages.download import download
 from itm.stages.encode import encode
 from itm.stages.evaluate import evaluate
 from itm.stages.features import features
+from itm.stages.grade import grade
 from itm.stages.harness import guarded
 from itm.stages.report import report
 from itm.stages.score import score
@@ -40,6 +42,7 @@ SMALL = {
     "train.epochs": 1,
 }
 DATA, OUT = Path("data"), Path("out")
+MODEL, VECTORS = DATA / "models/clip/seed0", DATA / "embeddings/clip/seed0"
 TABLES = DATA / "clean", DATA / "scored", DATA / "features", DATA / "descriptions"
 STAGES: dict[str, Callable[[Path], object]] = {
     "download": lambda out: download("scenes.jsonl", out, "scenes"),
@@ -48,8 +51,9 @@ STAGES: dict[str, Callable[[Path], object]] = {
     "features": lambda out: features(TABLES[0], DATA / "regions", out),
     "describe": lambda out: describe("clip", TABLES[0], TABLES[2], out),
     "train": lambda out: train("clip", 0, *TABLES, out, out),
-    "encode": lambda out: encode("clip", 0, DATA / "models/clip/seed0", TABLES[0], TABLES[2], TABLES[3], out),
-    "evaluate": lambda out: evaluate("retrieval", "clip", 0, *TABLES[:2], DATA / "embeddings/clip/seed0", out, out),
+    "encode": lambda out: encode("clip", 0, MODEL, TABLES[0], TABLES[2], TABLES[3], out),
+    "grade": lambda out: grade("clip", 0, MODEL, *TABLES[:2], VECTORS, out),
+    "evaluate": lambda out: evaluate("retrieval", "clip", 0, *TABLES[:2], VECTORS, MODEL / "grade.json", out, out),
     "report": lambda out: report(DATA / "results", DATA / "evaluations", *TABLES[:2], out),
 }
 
@@ -68,7 +72,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         download("scenes-images.tar", DATA / "raw", "scenes")
         places = dict(zip(("clean", "scored", "features", "descriptions"), TABLES, strict=True))
         places |= {"download": DATA / "raw", "score": TABLES[1], "describe": TABLES[3]}
-        places |= {"train": DATA / "models/clip/seed0", "encode": DATA / "embeddings/clip/seed0"}
+        places |= {"train": MODEL, "encode": VECTORS, "grade": MODEL}
         places |= {"evaluate": DATA / "results/clip/seed0", "report": OUT}
         for name, stage in STAGES.items():
             stage(places[name])
@@ -112,7 +116,7 @@ def test_a_folder_in_the_place_of_a_file_is_met_before_any_file_changes(tmp_path
         for name in ("a", "b"):
             write_json(tmp_path / f"{name}.json", 2)
 
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(DataError, match="it is a folder"):
         write()
     assert (tmp_path / "a.json").read_text() == "1\n"
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", "b.json"}

@@ -89,3 +89,29 @@ def test_a_batch_holds_no_more_images_than_there_are(images, wanted, shares, siz
 def test_one_image_is_no_batch(images: int, shares: int) -> None:
     with pytest.raises(TrainingError, match=f"the training split has {images} images, and a batch needs 2"):
         largest_batch(np.arange(images), 8, shares)
+
+
+@pytest.mark.parametrize(
+    ("counts", "batch", "each", "steps"),
+    [([5] * 7, 3, 1, 11), ([5] * 4, 4, 1, 5), ([5] * 8, 5, 2, 4), ([1, 5, 2, 3], 2, 1, 5), ([1, 1, 1], 2, 1, 1)],
+)
+def test_an_epoch_over_captions(counts: list[int], batch: int, each: int, steps: int) -> None:
+    owner = np.repeat(np.arange(len(counts)), counts)
+    sampler = Sampler(owner, batch, each, 3, "captions")
+    seen = []
+    for epoch in range(2):
+        batches = list(sampler.epoch(epoch))
+        assert len(batches) == sampler.steps() == steps
+        for rows in batches:
+            assert len(set(rows.images)) == batch
+            assert (owner[rows.captions] == rows.images[rows.owner]).all()
+        seen.append(np.concatenate([rows.captions for rows in batches]).tolist())
+    if each == 1 and len(set(counts)) == 1:
+        assert all(len(set(captions)) == len(captions) for captions in seen)  # every caption once
+    assert seen[0] != seen[1] or steps == 1
+    assert seen[0] == np.concatenate([rows.captions for rows in sampler.epoch(0)]).tolist()
+
+
+def test_the_published_numbers_of_steps() -> None:
+    for images, batch, steps in ((29_000, 128, 1132), (113_287, 256, 2212)):
+        assert Sampler(np.repeat(np.arange(images), 5), batch, 1, 0, "captions").steps() == steps

@@ -18,6 +18,7 @@ from itm.cli import app
 from itm.data.images import ImageStore
 from itm.data.tables import read_captions, read_images, read_texts
 from itm.errors import ConfigError, DataError, ModelError, ProjectError
+from itm.evaluation.result import write_together
 from itm.transfer.descriptions import evaluation_part, joined, seen_in_training, training_part
 from itm.transfer.run import Transfer, transfer
 
@@ -25,10 +26,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("transfer")]  # the grou
 BENCHMARKS = ("retrieval", "hierarcaps", "false_negatives")
 
 
-def run(trained, *models, target=None, benchmarks=("retrieval",), parameters=None, **options):
+def run(trained, *models, target=None, benchmarks=("retrieval",), parameters=None, out=None, **options):
     target = target or trained.other
     source = options.pop("source", trained.data)
-    return transfer(models, target, source, parameters or trained.parameters, benchmarks, "cpu", **options)
+    found, results = transfer(models, target, source, parameters or trained.parameters, benchmarks, "cpu", **options)
+    write_together(results if "evaluations" in options else {}, found, out)
+    return found
 
 
 def job_of(trained, target, work: Path, source=None) -> Transfer:

@@ -1,4 +1,4 @@
-# Descriptions for every method, a model for every method and seed, and what it makes of the evaluation split.
+# Descriptions for every method, a model for every method and seed, what it makes of the evaluation split, and what its similarities mean.
 
 
 # Only descriptions that are written and encoded need a device; for other methods the stage writes empty files.
@@ -61,3 +61,16 @@ use rule stage as encode with:
         runtime=60,
     params:
         **pipeline.facts("encode"),
+
+
+use rule stage as grade with:
+    input:
+        pipeline.inputs("grade"),
+    output:
+        pipeline.outputs("grade"),
+    log:
+        "logs/grade/{method}-{seed}.log",
+    benchmark:
+        "logs/grade/{method}-{seed}.tsv"
+    params:
+        **pipeline.facts("grade"),

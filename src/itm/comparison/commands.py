@@ -1,4 +1,4 @@
-"""`itm report --compare A B`: two git revisions or DVC experiments against each other."""
+"""`itm compare revisions A B`: two git revisions or DVC experiments against each other."""
 
 from __future__ import annotations
 
@@ -18,41 +18,39 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def report(
-    compare: Annotated[
-        tuple[str, str],
-        typer.Option(metavar="A B", help="Two git revisions or DVC experiments; `workspace` is what lies here."),
-    ],
+def revisions(
+    a: Annotated[str, typer.Argument(help="A git revision or DVC experiment; `workspace` is what lies here.")],
+    b: Annotated[str, typer.Argument(help="The other, in the same form.")],
     out: Annotated[Path, typer.Option(help="Write the page here.")] = Path("comparison.html"),
     samples: Annotated[int, typer.Option(help="Bootstrap samples, and as many permutations.", min=1)] = 2000,
 ) -> None:
     """Compare the results of two revisions: differences with pictures, tests and what led to them.
 
-    `itm report --compare HEAD workspace`, `itm report --compare main my-experiment`. The report of the workspace
+    `itm compare revisions HEAD workspace`, `itm compare revisions main my-experiment`. The report of the workspace
     itself, report.html, is made by `dvc repro report`.
     """
-    from rich.console import Console
-
     from itm.comparison.changes import TESTS, compare_revisions
     from itm.comparison.page import data_claim, to_html
     from itm.config.presets import project_root
-    from itm.data.files import atomic_path
+    from itm.console import console
+    from itm.data.files import atomic_path, check_outputs
     from itm.pipeline.revisions import changed_code, read_revision
 
+    check_outputs(out)
     root = project_root()
-    first, second = (read_revision(root, name) for name in compare)
+    first, second = (read_revision(root, name) for name in (a, b))
     changes = compare_revisions(first, second, samples=samples)
     html = to_html(first, second, changes, _parameters(first, second), changed_code(root, first, second))
+    printed = console()
+    printed.print(f"A = {first.label}, B = {second.label}")
+    printed.print(_table(changes))
+    for name in dict.fromkeys(change.test for change in changes):
+        printed.print(f"{name}: {TESTS[name]}")
+    for line in data_claim(first, second):
+        printed.print(line)
     with atomic_path(out) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
-    console = Console(highlight=False)
-    console.print(f"A = {first.label}, B = {second.label}", markup=False)
-    console.print(_table(changes))
-    for name in dict.fromkeys(change.test for change in changes):
-        console.print(f"{name}: {TESTS[name]}", markup=False)
-    for line in data_claim(first, second):
-        console.print(line, markup=False)
-    console.print(f"written: {out}", markup=False)
+    printed.print(f"written: {out}")
 
 
 def _parameters(first: Revision, second: Revision) -> list[tuple[str, str, str]]:
@@ -76,16 +74,13 @@ def _parameters(first: Revision, second: Revision) -> list[tuple[str, str, str]]
 
 
 def _table(changes: Sequence[Change]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
     from itm.comparison.page import MARKS, interval, probability, shown
+    from itm.console import table
 
-    table = Table("figure", "method", "A", "B", "B - A", "95% interval", "p (Holm)", "test", box=None)
-    for change in changes:
-        table.add_row(
-            Text(f"{change.benchmark} {change.column.label}"),
-            Text(change.method),
+    rows = [
+        (
+            f"{change.benchmark} {change.column.label}",
+            change.method,
             change.column.show(change.a.mean),
             change.column.show(change.b.mean),
             f"{shown(change)} {MARKS[change.verdict]}".rstrip(),
@@ -93,4 +88,6 @@ def _table(changes: Sequence[Change]) -> Table:
             probability(change),
             change.test,
         )
-    return table
+        for change in changes
+    ]
+    return table(("figure", "method", "A", "B", "B - A", "95% interval", "p (Holm)", "test"), rows)

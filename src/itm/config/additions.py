@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from itm.config.base import Section
 from itm.config.describe import DescriptionsParameters
+
+Start = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
+"""A training step, or a share of all of them."""
+
+
+class WordsParameters(Section):
+    """A trained text encoder of transformers whose states take the place of the texts' tokens, beside frozen towers."""
+
+    model: str = Field(
+        min_length=1, description="name on the Hugging Face hub, or a folder with config, weights and tokenizer"
+    )
+    length: int = Field(ge=4, le=512, description="most tokens of a text, with those that open and close it")
+    rate: float = Field(gt=0, description="its learning rate, as a share of train.learning_rate")
+    masked: float = Field(ge=0, le=1, description="share of a caption's words that are masked in training")
+    replaced: float = Field(ge=0, le=1, description="share that is replaced by random tokens")
+    dropped: float = Field(ge=0, le=1, description="share that is left out")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (total := self.masked + self.replaced + self.dropped) > 1:
+            raise ValueError(f"masked, replaced and dropped are shares of all words, and sum to {total:g}")
+        return self
 
 
 class PrototypesParameters(Section):
     """Swapped assignment to trained prototypes (AAHR, after SwAV)."""
 
-    start: int = Field(ge=0, description="first training step with the term")
+    start: Start = Field(description="first training step with the term; below 1, as a share of all steps")
     weight: float = Field(gt=0, description="weight of the term")
     count: int = Field(ge=2, description="prototypes")
     epsilon: float = Field(gt=0, description="softness of the balanced assignments (Sinkhorn)")
@@ -24,7 +46,7 @@ class PrototypesParameters(Section):
 class GraphParameters(Section):
     """Instance graph over the images and captions of a batch, in training only (AAHR, after HREM)."""
 
-    start: int = Field(ge=0, description="first training step with the terms")
+    start: Start = Field(description="first training step with the terms; below 1, as a share of all steps")
     weight: float = Field(gt=0, description="weight of the triplets with the graph's output")
     nodes: Literal["fused", "local"] = Field(
         description="the nodes: embeddings, or the pooled tokens before the gate (similarity aahr)"
@@ -48,13 +70,15 @@ class GraphParameters(Section):
     margin: float = Field(gt=0, description="margin of the triplets")
     sphere: int = Field(ge=2, description="dimension that the weights of distances are for (distance_weighted)")
     cutoff: float = Field(gt=0, le=2, description="distance from which negatives are not drawn (distance_weighted)")
-    reduction: Literal["sum", "mean"] = Field(description="over the triplets of a batch (distance_weighted)")
+    reduction: Literal["sum", "mean"] = Field(description="over the triplets of a batch")
 
 
 class QueueParameters(Section):
     """Queues of embeddings by a slow twin of the encoders as further negatives (AAHR, after MoCo)."""
 
-    start: int = Field(ge=0, description="first training step with the term; the queues fill from the first")
+    start: Start = Field(
+        description="first training step with the term; below 1, a share of all steps; the queues fill from the first"
+    )
     weight: float = Field(gt=0, description="weight of the term")
     size: int = Field(ge=1, description="embeddings in each of the two queues")
     momentum: float = Field(ge=0, lt=1, description="share of itself that the twin keeps in a step")
@@ -73,6 +97,7 @@ class QueueParameters(Section):
 class Additions(Section):
     """Further terms and inputs, each under its name."""
 
+    words: WordsParameters | None = Field(default=None, description="words by a text encoder that is trained, too")
     prototypes: PrototypesParameters | None = Field(default=None, description="soft positives by shared prototypes")
     graph: GraphParameters | None = Field(default=None, description="relations within a batch, by an instance graph")
     queue: QueueParameters | None = Field(default=None, description="negatives beyond the batch, from a slow twin")

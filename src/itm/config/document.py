@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from itm.config.additions import Additions
+from itm.config.methods import RecipeParameters
 from itm.config.parameters import Parameters, loss_models, similarity_models
 from itm.config.presets import choices, compose, project_root
 from itm.config.tracking import stages_of, tracking
@@ -52,10 +54,10 @@ that names the key, the value, what is allowed and the nearest known name. Every
 has no defaults of its own. Of the methods it states those in use; to use another, name it when a preset is composed.
 
 ```
-itm presets                               # what there is
+itm list presets                          # what there is
 itm preset flickr8k                       # compose a preset into params.yaml, and see what changed
 itm preset scenes train.epochs=20         # the same with single parameters changed
-itm preset scenes 'methods=[clip,aahr]'   # ... or other methods; `itm methods` lists them
+itm preset scenes 'methods=[clip,aahr]'   # ... or other methods; `itm list methods` names them
 itm preset scenes model=offline           # ... or a whole group of conf/
 itm check                                 # is params.yaml valid?
 dvc exp run -S train.epochs=20            # change single keys for one experiment
@@ -120,7 +122,16 @@ def _methods(entries: dict[str, dict[str, Any]], stages: Tracking) -> str:
     for name, field in Additions.model_fields.items():
         (model,) = (each for each in (field.annotation, *get_args(field.annotation)) if _model(each))
         text += f"\n\n#### add.{name}\n\n{_first_line(model)}" + Parts(entries, "add", name).table(model)
-    return text
+    own = {name: values["recipe"] for name, values in entries.items() if values["recipe"]}
+    lines = [
+        f"| `{key}` | {_type(field)} |"
+        + "".join(f" {_value(each[key])} |" for each in own.values())
+        + f" {field.description} |"
+        for key, field in RecipeParameters.model_fields.items()
+    ]
+    head = "".join(f" `{name}` |" for name in own)
+    table = "\n".join([f"| `recipe` | type |{head} |", "|---|---|" + "---|" * (len(own) + 1), *lines])
+    return text + f"\n\n### recipe\n\n{_first_line(RecipeParameters)}\n\n{table}"
 
 
 _PARTS = {"loss": "what is minimised", "similarity": "how pairs are compared", "add": "what is added; {} = nothing"}
@@ -200,8 +211,8 @@ def _words(annotation: Any) -> str:
         return _words(get_args(annotation)[0])
     if get_origin(annotation) is list:
         return f"list of {_words(get_args(annotation)[0])}"
-    if get_origin(annotation) is Union:
-        return " or ".join(_words(part) for part in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(_words(part) for part in get_args(annotation) if part is not NoneType)
     return {bool: "true or false", int: "integer", float: "number", str: "text"}[annotation]
 
 

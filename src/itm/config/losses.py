@@ -39,7 +39,11 @@ class VseParameters(LossSection):
     type: Literal["vse"] = Field(description="which loss this is")
     margin: float = Field(gt=0, description="margin of the hinge")
     mining: Mining = Field(description="negatives that count after the warm-up")
-    warmup_epochs: int = Field(ge=0, description="first epochs with the mean over all negatives")
+    warmup_epochs: int = Field(ge=0, description="first epochs with all negatives, by `reduction`")
+    reduction: Reduction = Field(
+        description="over the positive pairs of a batch, and over all negatives in the warm-up; sum (as published) "
+        "makes gradients a batch times as long, so that train.gradient_clip then sets the length of most steps"
+    )
 
 
 class DistanceWeightedParameters(LossSection):

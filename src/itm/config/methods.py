@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,12 +12,24 @@ from itm.config.losses import DitmParameters, LossParameters
 from itm.config.similarities import SimilarityParameters
 
 
+class RecipeParameters(Section):
+    """What an entry trains with in place of the sections `embedding` and `train`; absent = as they say."""
+
+    dimension: int | None = Field(default=None, ge=2, description="in place of embedding.dimension")
+    epochs: int | None = Field(default=None, ge=1, description="in place of train.epochs")
+    batch_images: int | None = Field(default=None, ge=2, description="in place of train.batch_images")
+    captions_per_image: int | None = Field(default=None, ge=1, description="in place of train.captions_per_image")
+    decay_epochs: list[int] | None = Field(default=None, description="in place of train.decay_epochs")
+    select_by: Literal["rsum", "last"] | None = Field(default=None, description="in place of train.select_by")
+
+
 class MethodParameters(Section):
     """An entry of `method`: one row of the results."""
 
     loss: LossParameters = Field(description="what is minimised: a type and its options")
     similarity: SimilarityParameters = Field(description="how pairs are compared: a type and its options")
     add: Additions = Field(description="additions by name, each with its options; {} = none")
+    recipe: RecipeParameters | None = Field(default=None, description="what this entry alone trains with")
 
     @property
     def needs_tokens(self) -> bool:

@@ -50,7 +50,11 @@ class EmbeddingParameters(Section):
     """The heads that map tower features to the shared space."""
 
     dimension: int = Field(ge=2, description="dimension of the shared embedding space")
-    layers: int = Field(ge=1, le=4, description="linear layers of a head (1 = a linear map)")
+    layers: int = Field(
+        ge=0,
+        le=4,
+        description="linear layers of a head (1 = a linear map; 0 = none: features are as wide as dimension)",
+    )
     hidden: int = Field(ge=2, description="width of the hidden layers of a head with more than one layer")
     dropout: float = Field(ge=0, lt=1, description="dropout on a head's input during training")
 
@@ -58,7 +62,11 @@ class EmbeddingParameters(Section):
 class TrainParameters(Section):
     """The training loop, the same for every method."""
 
-    epochs: int = Field(ge=1, description="passes over the training images")
+    epoch: Literal["images", "captions"] = Field(
+        description="what an epoch passes over once: images, or captions (as code of VSE++ and its successors: with "
+        "five captions an image five times the steps)"
+    )
+    epochs: int = Field(ge=1, description="passes over the training images or captions")
     batch_images: int = Field(ge=2, description="distinct images in a batch")
     captions_per_image: int = Field(ge=1, description="captions of each image in a batch")
     chunk_images: int = Field(
@@ -66,8 +74,19 @@ class TrainParameters(Section):
     )
     learning_rate: float = Field(gt=0, description="peak learning rate (AdamW)")
     tower_learning_rate: float = Field(gt=0, description="peak learning rate of trainable pretrained towers")
-    weight_decay: float = Field(ge=0, description="AdamW weight decay (not on biases, norms, temperature)")
-    warmup_fraction: float = Field(ge=0, lt=1, description="share of the steps with a linear warm-up; cosine after it")
+    weight_decay: float = Field(ge=0, description="AdamW weight decay")
+    weight_decay_on: Literal["matrices", "all"] = Field(
+        description="what decays: matrices, or biases, norms and temperatures, too (as published code that gives "
+        "parameters no groups)"
+    )
+    warmup_fraction: float = Field(
+        ge=0,
+        lt=1,
+        description="share of the steps with a linear warm-up; cosine after it, unless decay_epochs says other",
+    )
+    decay_epochs: list[int] = Field(
+        description="epochs, counted from 0, from which on the learning rate is a tenth of before; [] = a cosine to 0"
+    )
     layer_decay: float = Field(
         gt=0, le=1, description="factor on the learning rate for each layer of a trained tower further down; 1 = none"
     )
@@ -98,6 +117,8 @@ class TrainParameters(Section):
     def _fits(self) -> Self:
         if self.patience and self.select_by == "last":
             raise ValueError("patience stops by dev RSUM and keeps the best epoch: set select_by: rsum, or patience: 0")
+        if self.decay_epochs != sorted(set(self.decay_epochs)) or min(self.decay_epochs, default=1) < 1:
+            raise ValueError(f"decay_epochs: {self.decay_epochs} are not rising numbers from 1 on")
         if self.flip and self.crop_area == 1:
             raise ValueError("flip mirrors random crops, and crop_area: 1 asks for none: set crop_area below 1")
         return self

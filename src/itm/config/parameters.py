@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -19,15 +20,15 @@ from itm.errors import ConfigError, first_few, nearest
 from itm.parse import beginning, parse_yaml
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
-    "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives"),
-    "flickr8k": ("retrieval", "judgements", "hierarcaps"),
-    "flickr30k": ("retrieval",),
-    "coco": ("retrieval", "cxc", "hierarcaps"),
+    "scenes": ("retrieval", "cxc", "hierarcaps", "false_negatives", "grading"),
+    "flickr8k": ("retrieval", "judgements", "hierarcaps", "grading"),
+    "flickr30k": ("retrieval", "grading"),
+    "coco": ("retrieval", "cxc", "hierarcaps", "grading"),
     "hierarcaps": ("retrieval", "hierarcaps"),
-    "rsicd": ("retrieval",),
-    "rsitmd": ("retrieval",),
-    "n24news": ("retrieval",),
-    "folder": ("retrieval",),
+    "rsicd": ("retrieval", "grading"),
+    "rsitmd": ("retrieval", "grading"),
+    "n24news": ("retrieval", "grading"),
+    "folder": ("retrieval", "grading"),
 }
 """The benchmarks that each data set has ground truth for."""
 
@@ -58,6 +59,7 @@ class Parameters(Section):
     train: TrainParameters
     method: dict[str, MethodParameters]
     encode: EncodeParameters
+    grade: GradeParameters
     evaluate: EvaluateParameters
     report: ReportParameters
 
@@ -73,6 +75,21 @@ class Parameters(Section):
                 reason="unknown-method",
             )
         return self.method[name]
+
+    def of(self, name: str) -> Parameters:
+        """These parameters with what the entry of that name trains with (`recipe`) in `embedding` and `train`.
+
+        Raises:
+            ConfigError: there is no such entry.
+        """
+        recipe = self.entry(name).recipe
+        given = {} if recipe is None else recipe.model_dump(exclude_none=True)
+        width = {"dimension": given.pop("dimension")} if "dimension" in given else {}
+        sections = {
+            "embedding": EmbeddingParameters.model_validate({**self.embedding.model_dump(), **width}),
+            "train": TrainParameters.model_validate({**self.train.model_dump(), **given}),
+        }
+        return self.model_copy(update=sections)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -102,20 +119,29 @@ class Parameters(Section):
                 )
         for name in self.methods:
             least = self.method[name].loss.least_captions
-            if self.train.captions_per_image < least:
+            held = self.of(name).train.captions_per_image
+            if held < least:
                 raise ValueError(
-                    f"method.{name} orders an image's captions, but a batch holds {self.train.captions_per_image} of "
+                    f"method.{name} orders an image's captions, but a batch holds {held} of "
                     f"each; set train.captions_per_image to {least} or more, or its order_weight and radius_weight to 0"
                 )
+            dimension = self.of(name).embedding.dimension
             for key, heads in self.method[name].heads.items():
-                if self.embedding.dimension % heads:
+                if dimension % heads:
                     raise ValueError(
-                        f"method.{name}.{key}: {heads} heads do not divide embedding.dimension "
-                        f"({self.embedding.dimension})"
+                        f"method.{name}.{key}: {heads} heads do not divide embedding.dimension ({dimension})"
                     )
             cached = self.towers.frozen or self.towers.kind == "open_clip"
             if self.method[name].needs_tokens and cached and not self.towers.tokens:
                 raise ValueError(f"method.{name} compares tokens, and towers.tokens is false; set it to true")
+            if self.method[name].add.words is not None and not self.method[name].needs_tokens:
+                kind = self.method[name].similarity.type
+                raise ValueError(f"method.{name}.add.words are tokens, and similarity '{kind}' looks at none")
+            if self.method[name].add.words is not None and not self.towers.frozen:
+                raise ValueError(
+                    f"method.{name}.add.words are trained beside frozen towers; set towers.frozen to true, or leave "
+                    "them out: the text tower is trained"
+                )
         if self.regions.use and not (self.towers.frozen and self.towers.tokens):
             raise ValueError(
                 "regions.use: regions are tokens beside frozen towers; set towers.frozen and towers.tokens to true"
@@ -136,15 +162,15 @@ def load(path: str | Path = "params.yaml") -> Parameters:
 
     Raises:
         ConfigError: the file is missing or not YAML; or any key is unknown (with the nearest known key),
-            missing, of the wrong type or out of range. All faults are listed, not only the first.
+            missing, of the wrong type or out of range. All faults are counted, and the first ones listed.
     """
     path = Path(path)
     try:
         content = beginning(path)
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; run `itm preset scenes` to write one", reason="missing-file"
-        ) from None
+        above = next((folder for folder in path.absolute().parent.parents if (folder / path.name).is_file()), None)
+        todo = f"run this in {above}, which has one" if above else "run `itm preset scenes` to write one"
+        raise ConfigError(f"{path}: no such file; {todo}", reason="missing-file") from None
     return validate(parse_yaml(content, str(path), ConfigError), str(path))
 
 
@@ -165,9 +191,12 @@ def validate(values: Any, where: str) -> Parameters:
     try:
         return Parameters.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(fault, values) for fault in error.errors(include_url=False)]
+        lines = [_explain(fault, values)[:400] for fault in error.errors(include_url=False)]
+        shown = [line for line, end in zip(lines, accumulate(map(len, lines)), strict=True) if end <= 800]
+        if more := len(lines) - len(shown):
+            shown.append(f"and {more} more")
         raise ConfigError(
-            f"{where}: {len(lines)} invalid parameter{'s' * (len(lines) > 1)}\n  " + "\n  ".join(lines),
+            f"{where}: {len(lines)} invalid parameter{'s' * (len(lines) > 1)}\n  " + "\n  ".join(shown),
             reason="invalid-parameters",
         ) from None
 
@@ -220,6 +249,14 @@ def loss_models() -> list[type[Section]]:
 def similarity_models() -> list[type[Section]]:
     """The parameter models of all similarities."""
     return list(get_args(get_args(SimilarityParameters)[0]))
+
+
+class GradeParameters(Section):
+    """How similarities are calibrated, on the dev split."""
+
+    anchor: float = Field(
+        gt=0, lt=1, description="quantile of the own similarities at which a caption counts as certainly true"
+    )
 
 
 class EvaluateParameters(Section):

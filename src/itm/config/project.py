@@ -21,7 +21,7 @@ _README = """\
 
 `params.yaml` says what is computed, `dvc.yaml` how, `src/itm` with what code; all three belong into git.
 
-    itm preset NAME       # other parameters (`itm presets` lists what there is)
+    itm preset NAME       # other parameters (`itm list presets` names what there is)
     dvc repro             # run what has changed; or `snakemake`
     itm runs              # what came out
 

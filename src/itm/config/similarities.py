@@ -8,6 +8,8 @@ from pydantic import Field
 
 from itm.config.base import Section
 
+Norm = Literal["layer_norm", "batch_norm"]
+
 
 class SimilaritySection(Section):
     """What every similarity has."""
@@ -32,6 +34,10 @@ class EslParameters(SimilaritySection):
         "a trained matrix weighs highest"
     )
     levels: int = Field(ge=0, le=16, description="most levels above the raw one; each halves the width, down to 2")
+    text_chain: Literal["unit", "raw"] = Field(
+        description="what a text's next level is made of: the level at unit length (as an image's), or as it was mixed "
+        "(as published)"
+    )
     tanh: bool = Field(description="tanh of the mixed units, before they get unit length")
     form: Literal["identity", "layer_norm"] = Field(
         description="bilinear form of a level: a free matrix that starts as the identity, or a random one kept at "
@@ -62,9 +68,7 @@ class EslTokenParameters(EslParameters):
 
     type: Literal["esl_token"] = Field(description="which similarity this is")
     hidden: int = Field(ge=0, description="width of the network beside the regions' linear map; 0 = that map alone")
-    norm: Literal["layer_norm", "batch_norm"] = Field(
-        description="normalisation inside that network; batch_norm counts real regions only"
-    )
+    norm: Norm = Field(description="normalisation inside that network; batch_norm counts real regions only")
     drop_regions: float = Field(ge=0, lt=1, description="share of an image's tokens left out at random in training")
     drop_words: float = Field(ge=0, lt=1, description="share of a text's tokens left out at random in training")
     attention_temperature: float = Field(gt=0, description="initial temperature of the attention, trained")
@@ -83,6 +87,7 @@ class AahrParameters(SimilaritySection):
         ge=0, description="width of a second, deeper map of image tokens; 0 = the linear one only"
     )
     text_hidden: int = Field(ge=0, description="the same for words")
+    norm: Norm = Field(description="normalisation inside the deeper maps; batch_norm (as published) counts real tokens")
     heads: int = Field(ge=1, description="heads of the transformer layer over the tokens")
     feedforward: int = Field(ge=1, description="hidden width of that layer")
     layer_dropout: float = Field(ge=0, lt=1, description="dropout of that layer")
@@ -101,12 +106,16 @@ class AahrParameters(SimilaritySection):
 
 
 class GpoParameters(SimilaritySection):
-    """Tokens pooled by a learned operator over their sorted values (VSE-infinity); cosine."""
+    """Tokens pooled by a learned operator over their sorted values (VSE-infinity), or their mean; cosine."""
 
     type: Literal["gpo"] = Field(description="which similarity this is")
+    pooling: Literal["learned", "mean"] = Field(
+        description="learned weights of the sorted values, or the mean of the tokens (VSE++ on regions)"
+    )
     hidden: int = Field(
         ge=2, description="hidden width of the second map of image tokens, which is added to the linear"
     )
+    norm: Norm = Field(description="normalisation inside that map; batch_norm (as published) counts real regions only")
     position_width: int = Field(
         ge=2, description="width of the codes and of the recurrent layer of the pooling weights"
     )

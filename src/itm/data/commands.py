@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set; `itm data list` names them.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A data set; `itm list data` names them.")]
 Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Only these of its files.")]
 Folder = Annotated[Path | None, typer.Option("--out", help="Folder of the files; without it data/raw/NAME.")]
 
@@ -34,7 +33,7 @@ def _catalogue() -> Catalogue:
     return load_catalogue(definitions() / CATALOGUE)
 
 
-@app.command("list")
+@app.command("list", hidden=True)
 def list_sets() -> None:
     """Name every data set with its size and what it is for, one a line."""
     catalogue = _catalogue()
@@ -156,16 +155,3 @@ def _origins(source: SourceFile) -> list[str]:
         note = f" ({copy.note})" if copy.note else ""
         lines.append(f"ITM_MIRROR/{copy.path}{note}")
     return lines
-
-
-def main() -> None:
-    """Run `itm data` on its own; a user's error is one message and status 1."""
-    try:
-        app()
-    except ProjectError as error:
-        print(f"itm data: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from itm.data.archives import told, zip_fault
 from itm.data.catalogue import CATALOGUE, Contents, Copy, SourceFile
-from itm.data.files import read_json, write_json
+from itm.data.files import mirror_folder, read_json, write_json
 from itm.data.http import Cut, Policy, Refused, discard, receive
 from itm.errors import DataError
 
@@ -41,23 +41,6 @@ class Fetched:
 
 class _Wrong(Exception):
     """A source gave something else than the file."""
-
-
-def mirror_folder() -> Path | None:
-    """The folder named by ITM_MIRROR, or None where it is not set.
-
-    Raises:
-        DataError: ITM_MIRROR names something that is not a folder.
-    """
-    value = os.environ.get("ITM_MIRROR", "")
-    if not value:
-        return None
-    folder = Path(value)
-    if not folder.is_dir():
-        raise DataError(
-            f"ITM_MIRROR={value}: no such folder; correct it, or unset it to use the network", reason="no-mirror"
-        )
-    return folder
 
 
 def fetch(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import secrets
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from itm.errors import DataError, ProjectError
+from itm.errors import DataError, ProjectError, first_few, printable
 from itm.faults import WRITING
 from itm.parse import beginning, parse_json
 
@@ -57,12 +56,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     lies in a folder on which a stage depends would be taken for data.
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _check_kind(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in leftovers(path.parent, path):
         left.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
+    temporary = _temporary(path)
     try:
         yield temporary
         if (waiting := _WAITING.get()) is None:
@@ -75,6 +73,41 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         error.add_note(f"{WRITING}{path}")  # a full disk, and most libraries, do not say which file it was
         raise
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Refuse files that could not be written, before the work whose results they are to hold begins; None is no file.
+
+    Raises:
+        DataError: a path is a folder or a device, its folder cannot be written to, or a path is given twice.
+    """
+    given = [path for path in paths if path is not None]
+    if len({path.absolute() for path in given}) < len(given):
+        raise DataError(f"{given[0]}: two results cannot go to one file; name another", reason="not-writable")
+    for path in given:
+        _check_kind(path)
+        folder = next(each for each in path.absolute().parents if each.exists())
+        tried = _temporary(folder / path.name)
+        try:
+            tried.touch(exist_ok=False)
+            tried.unlink()
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be written ({(error.strerror or str(error)).lower()}); name a file in a folder that "
+                "you may write to",
+                reason="not-writable",
+            ) from None
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a folder or a device where a file is to be: putting a file in the place of /dev/null breaks a machine."""
+    if path.exists() and not path.is_file():
+        what = "a folder; name a file in it" if path.is_dir() else "a device; name a file"
+        raise DataError(f"{path}: cannot be written, it is {what}", reason="not-writable")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
 
 
 def leftovers(folder: Path, of: Path | None = None) -> list[Path]:
@@ -142,6 +175,22 @@ def readable(path: str | Path, remedy: str = "run the stage that writes it (`dvc
         raise DataError(f"{path}: cannot be read ({said}); {remedy}", reason="damaged") from None
 
 
+def check_columns(path: str | Path, held: Sequence[str], needed: Iterable[str]) -> None:
+    """Refuse a table that lacks a column, or has it twice: nobody knows which is meant.
+
+    Raises:
+        DataError: one is missing ("missing-column") or comes twice ("repeated-column").
+    """
+    needed = list(needed)
+    if missing := [name for name in needed if name not in held]:
+        raise DataError(
+            f"{path}: no column {first_few(missing)}; it has {printable(first_few(held, limit=9))[:500] or 'nothing'}",
+            reason="missing-column",
+        )
+    if twice := [name for name in needed if list(held).count(name) > 1]:
+        raise DataError(f"{path}: the column {first_few(twice)} comes more than once", reason="repeated-column")
+
+
 def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, Any]:
     """The arrays of an .npz file: all, or those of `names` that it has.
 
@@ -164,3 +213,22 @@ def read_json(path: str | Path) -> Any:
     with readable(path):
         content = beginning(path)
     return parse_json(content, str(path))
+
+
+def mirror_folder() -> Path | None:
+    """The folder named by ITM_MIRROR, or None where it is not set.
+
+    Raises:
+        DataError: ITM_MIRROR names something that is not a folder, or one that cannot be read.
+    """
+    value = os.environ.get("ITM_MIRROR", "")
+    if not value:
+        return None
+    try:
+        next(Path(value).iterdir(), None)
+    except OSError as error:
+        fault = "no such folder" if isinstance(error, FileNotFoundError | NotADirectoryError) else error.strerror
+        raise DataError(
+            f"ITM_MIRROR={value}: {str(fault).lower()}; correct it, or unset it to use the network", reason="no-mirror"
+        ) from None
+    return Path(value)

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.files import read_json, readable
 from itm.errors import DataError, first_few
 
 IMAGES, IDS = "_ims.npy", "_ids.txt"
 KEYS = ("features", "feat", "x")
+_AGAIN = "put it there again"
 Regions = NDArray[Any]
 """Regions of one image (regions, width), any float type."""
 
@@ -28,6 +30,7 @@ def read_regions(folder: Path, image_ids: Sequence[str]) -> list[Regions]:
             width; or images have no regions (the first three are named).
     """
     names = _names(image_ids)
+    numbered = _numbered(folder)
     found: dict[str, Regions] = {}
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; put region features there (data/regions/README.md)", reason="form")
@@ -39,7 +42,7 @@ def read_regions(folder: Path, image_ids: Sequence[str]) -> list[Regions]:
             reason="no-regions",
         )
     for path in arrays:
-        for image_id, regions in _scan(path, names):
+        for image_id, regions in _scan(path, names, numbered):
             found.setdefault(image_id, regions)
     for path in singles:
         single = names.get(path.stem)
@@ -49,7 +52,8 @@ def read_regions(folder: Path, image_ids: Sequence[str]) -> list[Regions]:
     if missing:
         raise DataError(
             f"{folder}: {len(missing)} of {len(image_ids)} images have no regions ({first_few(missing)}); the files "
-            f"there name {len(found)} images of this data set. How images are named: data/regions/README.md",
+            f"there name {len(found)} images of this data set{_as_named(arrays, singles)}. How images are named: "
+            "data/regions/README.md",
             reason="missing-regions",
         )
     widths = sorted({regions.shape[1] for regions in found.values()})
@@ -92,8 +96,43 @@ def _names(image_ids: Sequence[str]) -> Mapping[str, str]:
     return names
 
 
-def _scan(path: Path, names: Mapping[str, str]) -> Iterator[tuple[str, Regions]]:
-    """The images of one array that are asked for, each with its first row."""
+def _numbered(folder: Path) -> Mapping[str, str]:
+    """File names by the numbers that SCAN's files give Flickr30K's images: Karpathy's `imgid`.
+
+    Of `id_mapping.json` (number to name) or of Karpathy's `dataset_*.json`, whichever lies in the folder.
+    """
+    found: dict[str, str] = {}
+    for path in [*folder.glob("id_mapping.json"), *sorted(folder.glob("dataset_*.json"))]:
+        content = read_json(path)
+        try:
+            images = content.get("images")
+            pairs = content.items() if images is None else ((each["imgid"], each["filename"]) for each in images)
+            for number, name in pairs:
+                found.setdefault(str(int(number)), str(name))
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise DataError(
+                f"{path}: is neither numbers with file names nor Karpathy's list of images (imgid, filename)",
+                reason="form",
+            ) from None
+    return found
+
+
+def _as_named(arrays: Sequence[Path], singles: Sequence[Path]) -> str:
+    """How the files name images, for a message; with what is missing where these are numbers without a list."""
+    lists = [path.with_name(path.name.removesuffix(IMAGES) + IDS) for path in arrays]
+    lines = [line for each in lists[:1] for line in each.read_text(encoding="utf-8").split()[:3]]
+    shown = lines or [path.stem for path in singles[:3]]
+    hint = ""
+    if lines and all(line.isdigit() for line in lines):
+        hint = "; if these are numbers of Karpathy's list (as SCAN's for Flickr30K), put dataset_flickr30k.json there"
+    return f", as {', '.join(shown)}{hint}"
+
+
+def _scan(path: Path, names: Mapping[str, str], numbered: Mapping[str, str]) -> Iterator[tuple[str, Regions]]:
+    """The images of one array that are asked for, each with its first row.
+
+    Only where none of the lines is a name do the numbers of a list count: COCO's numbers are names.
+    """
     ids = path.with_name(path.name.removesuffix(IMAGES) + IDS)
     values = _load(path)
     if values.ndim != 3 or values.dtype.kind != "f":
@@ -119,32 +158,38 @@ def _scan(path: Path, names: Mapping[str, str]) -> Iterator[tuple[str, Regions]]
                 reason="form",
             )
         lines = [group[0] for group in groups]
+    if len(values) == 5 * len(lines):
+        ends = (0, len(values) - 5) if lines else ()
+        if any(not np.array_equal(values[first], values[first + 4]) for first in ends):
+            raise DataError(f"{path}: five rows a line of {ids.name}, and they are not the same", reason="form")
+        values = values[::5]
     if len(lines) != len(values):
         raise DataError(f"{ids}: {len(lines)} lines for {len(values)} rows of {path.name}", reason="form")
-    for line, regions in zip(lines, values, strict=True):
-        image_id = names.get(line) or names.get(line.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    images = [_named(line, names) for line in lines]
+    if not any(images):
+        images = [_named(numbered.get(line, ""), names) for line in lines]
+    for image_id, regions in zip(images, values, strict=True):
         if image_id is not None:
             yield image_id, regions
 
 
+def _named(line: str, names: Mapping[str, str]) -> str | None:
+    return names.get(line) or names.get(line.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+
+
 def _single(path: Path) -> Regions:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            name = next((key for key in KEYS if key in stored.files), None)
-            if name is None:
-                has = first_few(stored.files) or "nothing"
-                raise DataError(f"{path}: has no array {', '.join(KEYS)} (has: {has})", reason="form")
-            values: Regions = stored[name]
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", reason="damaged") from None
+    with readable(path, _AGAIN), np.load(path, allow_pickle=False) as stored:
+        name = next((key for key in KEYS if key in stored.files), None)
+        if name is None:
+            has = first_few(stored.files) or "nothing"
+            raise DataError(f"{path}: has no array {', '.join(KEYS)} (has: {has})", reason="form")
+        values: Regions = stored[name]
     if values.ndim != 2 or values.dtype.kind != "f":
         raise DataError(f"{path}: expected floats (regions, width), found {values.dtype} {values.shape}", reason="form")
     return values
 
 
 def _load(path: Path) -> Regions:
-    try:
+    with readable(path, _AGAIN):
         found: Regions = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", reason="damaged") from None
     return found

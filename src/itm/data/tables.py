@@ -55,15 +55,15 @@ def read_truth(folder: Path) -> dict[str, NDArray[np.generic]]:
     return read_npz(folder / TRUTH, "run `dvc repro clean`")
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A parquet file as a data frame, whole or some columns of it.
+def read_table(path: Path, columns: list[str] | None = None, stage: str = "clean") -> pd.DataFrame:
+    """A parquet file of a stage as a data frame, whole or some columns of it.
 
     Raises:
         DataError: the file is missing, is not parquet, or lacks a column.
     """
     import pyarrow.parquet as pq
 
-    with readable(path, "run `dvc repro clean`"):
+    with readable(path, f"run `dvc repro {stage}`"):
         table: pd.DataFrame = pq.read_table(path, columns=columns, use_threads=False, partitioning=None).to_pandas()
     return table
 

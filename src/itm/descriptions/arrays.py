@@ -118,10 +118,9 @@ def _array(folder: Path, pattern: str, variant: str, rows: int) -> Floats:
             f"{folder}: {len(found)} files {pattern} with '{variant}' in their name ({names}); choose one by --variant",
             reason="ambiguous" if found else "missing-file",
         )
-    try:
+    with readable(found[0], "give the authors' array of numbers"):
         values = np.load(found[0], allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{found[0]}: not an array of numbers ({error})", reason="damaged-file") from None
+        values = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
     if values.ndim != 2 or len(values) != rows:
         raise DataError(f"{found[0]}: {values.shape} for {rows} captions, one row each", reason="rows")
     bad = int((~np.isfinite(values).all(1)).sum())
@@ -216,10 +215,13 @@ def vsd_arrays(
 
     Then set describe.captioner=file describe.file=OUT/descriptions.jsonl describe.encoder=file.
     """
+    from itm.data.files import check_outputs
     from itm.data.tables import read_captions
     from itm.descriptions.arrays import import_arrays
 
-    found = import_arrays(folder, read_captions(clean), out, variant, an_image, condition)
+    check_outputs(out / "descriptions.jsonl")
+    columns = ["caption_id", "image_id", "split", "raw_text"]
+    found = import_arrays(folder, read_captions(clean, columns), out, variant, an_image, condition)
     for split, count in found.images.items():
         typer.echo(f"{split}: {count} images, {found.missing[split]} of the tables are without")
     typer.echo(f"vectors of width {found.width}; {found.captions} captions have one of their own")

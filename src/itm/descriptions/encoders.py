@@ -199,10 +199,10 @@ def read_vectors(path: Path) -> tuple[Floats, list[Any]]:
     ids_path = path.with_suffix(".ids.json")
     try:
         vectors = np.load(path, allow_pickle=False)
-        ids = json.loads(ids_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        ids = list(json.loads(ids_path.read_text(encoding="utf-8")))
+    except Exception as error:  # numpy raises what it happens to meet in damaged bytes
         raise ModelError(
-            f"encoder 'file': {path} with {ids_path.name} cannot be read ({error})", reason="no-vectors"
+            f"encoder 'file': {path} with {ids_path.name} cannot be read ({str(error)[:200]})", reason="no-vectors"
         ) from None
     if vectors.ndim != 2 or len(vectors) != len(ids):
         raise ModelError(

@@ -89,7 +89,7 @@ def read_description_vectors(path: Path) -> DescriptionVectors:
         with safe_open(path, "numpy") as file:
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); run `dvc repro describe`", reason="bad-description-vectors"
         ) from None

@@ -20,7 +20,7 @@ diagnose_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def diagnose(
     methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Entries of `method` in params.yaml.")],
     split: Annotated[Literal["train", "dev", "test"], typer.Option(help="Where the batches come from.")] = "dev",
-    seed: Annotated[int, typer.Option(help="Training seed: it decides the batches and the controls.")] = 0,
+    seed: Annotated[int, typer.Option(help="Training seed: it decides the batches and the controls.", min=0)] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the split.", min=1)] = 1,
     examples: Annotated[int, typer.Option(help="Pairs of each kind to print.", min=0)] = 5,
     keep: Annotated[int, typer.Option(help="Pairs of each kind to write.", min=0)] = 200,
@@ -36,15 +36,15 @@ def diagnose(
 
     Nothing is trained: containment and descriptiveness are known beforehand.
     """
-    from rich.console import Console
-
     from itm.config import load
     from itm.config.losses import DitmParameters
-    from itm.data.files import write_json
+    from itm.console import console
+    from itm.data.files import check_outputs, write_json
     from itm.diagnosis.pairs import diagnose as run
     from itm.errors import ConfigError
     from itm.training.dataset import describe_split
 
+    check_outputs(out)
     parameters = load(params)
     found: list[Diagnosis] = []
     for name in methods:
@@ -58,7 +58,7 @@ def diagnose(
         data = describe_split(clean, scored, method, seed, split)
         ids = list(data.images["image_id"]), data.captions["caption_id"].to_numpy(), list(data.captions["image_id"])
         truth = _truth(split, clean, scenes if parameters.data.name == "scenes" else None, *ids)
-        train = parameters.train
+        train = parameters.of(name).train
         found.append(
             run(
                 name,
@@ -73,13 +73,13 @@ def diagnose(
                 keep=keep,
             )
         )
-    console = Console(highlight=False)
-    console.print(_summary(found))
+    printed = console()
+    printed.print(_summary(found))
     for diagnosis in found:
         if diagnosis.levels:
-            console.print(_levels(diagnosis))
+            printed.print(_levels(diagnosis))
         if examples:
-            console.print(_examples(diagnosis, examples))
+            printed.print(_examples(diagnosis, examples))
     if out is not None:
         write_json(out, [diagnosis.to_json() for diagnosis in found])
 
@@ -105,49 +105,53 @@ def _share(value: float | None) -> str:
 
 
 def _summary(found: list[Diagnosis]) -> Table:
-    from rich.table import Table
+    from itm.console import table
 
-    table = Table("method", "split", "pairs", "relaxed", "true", "precision", "recall", "AP", box=None)
+    rows = []
     for each in found:
         true = None if each.true is None else each.true / max(each.pairs, 1)
         shares = (each.relaxed / max(each.pairs, 1), true, each.precision, each.recall, each.average_precision)
-        table.add_row(each.method, each.split, f"{each.pairs:,}", *map(_share, shares))
-    table.caption = "pairs: unlabelled, in batches; relaxed and true: shares of them; AP: of how far they are relaxed"
-    return table
+        rows.append((each.method, each.split, f"{each.pairs:,}", *map(_share, shares)))
+    return table(
+        ("method", "split", "pairs", "relaxed", "true", "precision", "recall", "AP"),
+        rows,
+        caption="pairs: unlabelled, in batches; relaxed and true: shares of them; AP: of how far they are relaxed",
+    )
 
 
 def _levels(found: Diagnosis) -> Table:
-    from rich.table import Table
+    from itm.console import table
 
-    table = Table(
-        "level", "pairs", "relaxed", "true", "precision", "recall", title=f"{found.method}, by level", box=None
-    )
+    rows = []
     for level, counts in sorted(found.levels.items()):
         right, true = counts.get("relaxed_true"), counts.get("true")
-        table.add_row(
-            str(level),
-            f"{counts['pairs']:,}",
-            _share(counts["relaxed"] / max(counts["pairs"], 1)),
-            _share(None if true is None else true / max(counts["pairs"], 1)),
-            _share(None if right is None else right / max(counts["relaxed"], 1)),
-            _share(None if right is None or true is None else right / max(true, 1)),
+        rows.append(
+            (
+                str(level),
+                f"{counts['pairs']:,}",
+                _share(counts["relaxed"] / max(counts["pairs"], 1)),
+                _share(None if true is None else true / max(counts["pairs"], 1)),
+                _share(None if right is None else right / max(counts["relaxed"], 1)),
+                _share(None if right is None or true is None else right / max(true, 1)),
+            )
         )
-    return table
+    columns = ("level", "pairs", "relaxed", "true", "precision", "recall")
+    return table(columns, rows, title=f"{found.method}, by level")
 
 
 def _examples(found: Diagnosis, count: int) -> Table:
-    from rich.table import Table
+    from itm.console import table
 
     columns = ("kind", "caption", "the image's own caption", "dn diff.", "gate", "relevance", "margin", "weight")
-    table = Table(*columns, title=f"{found.method}: examples", box=None)
+    rows = []
     shown: dict[str, int] = {}
     for pair in found.examples:
         kind = _kind(pair)
         shown[kind] = shown.get(kind, 0) + 1
         if shown[kind] <= count:
             figures = (pair.difference, pair.gate, pair.relevance, pair.margin, pair.weight)
-            table.add_row(kind, pair.caption, pair.image_caption, *map(_share, figures))
-    return table
+            rows.append((kind, pair.caption, pair.image_caption, *map(_share, figures)))
+    return table(columns, rows, title=f"{found.method}: examples")
 
 
 def _kind(pair: Pair) -> str:

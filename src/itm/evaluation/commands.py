@@ -56,7 +56,12 @@ def evaluate(
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of the benchmarks' own files; else ITM_MIRROR and data/raw.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the CxC bootstrap.", min=0)] = 0,
+    grade: Annotated[Path | None, typer.Option(help="Rank by the grades of this calibrator (`itm grade fit`).")] = None,
+    captions: Annotated[Path | None, typer.Option(help="With --grade: CSV with the columns caption_id, text.")] = None,
+    specificity: Annotated[
+        float, typer.Option(help="With --grade: 0 = what is true; 1 = what says most about the image.")
+    ] = 0.0,
 ) -> None:
     """Evaluate any model, or its embeddings, on published benchmarks.
 
@@ -64,18 +69,17 @@ def evaluate(
     """
     import warnings
 
-    from rich.console import Console
-
+    from itm.console import console
+    from itm.data.files import check_outputs, mirror_folder
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
-    from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model
+    from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model, evaluate_vectors
 
-    console = Console(highlight=False)
     names = [name for given in benchmark for name in given.split(",") if name]
     if names == ["list"]:
         for name, text in BENCHMARKS.items():
-            console.print(f"[bold]{name}[/bold]  {text}")
-        console.print(_quoted_table())
+            console().print(f"{name}  {text}")
+        console().print(_quoted_table())
         return
     if items:
         _print_items(names, annotations)
@@ -84,22 +88,37 @@ def evaluate(
         raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
     if model is None and (images, keep, device) != (None, None, "cpu"):
         raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
+    check_outputs(out, ranks)
+    if annotations is None:
+        mirror_folder()  # one that cannot be read is said before the work
     options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
     options["protocols"] = protocol or ()
+    if grade is not None and (embeddings is None or captions is None):
+        raise ConfigError(
+            "--grade needs --embeddings FILE and --captions FILE: grades depend on the texts", reason="missing-option"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
-        if embeddings is not None:
+        if grade is not None:
+            from itm.grading.files import graded_vectors
+
+            assert embeddings is not None
+            assert captions is not None
+            graded = graded_vectors(embeddings, captions, grade, specificity, normalize)
+            report = evaluate_vectors(lambda _: graded, names, **{**options, "normalize": False})
+            report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
+        elif embeddings is not None:
             report = evaluate_file(embeddings, names, **options)
         else:
             report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
-    if trec is not None:
-        report.write_trec(trec)
-    report.write(out, ranks)
-    console.print(*metric_lines(report.metrics), sep="\n", markup=False)
+    console().print(*metric_lines(report.metrics), sep="\n")
     for name, lines in report.protocol.get("other_protocols", {}).items():
-        console.print(f"{name} differs in", *lines, sep="\n  ", markup=False)
+        console().print(f"{name} differs in", *lines, sep="\n  ")
     for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
         typer.echo(f"note: {sentence}", err=True)
+    report.write(out, ranks)
+    if trec is not None:
+        report.write_trec(trec)
 
 
 @compare_app.command()
@@ -111,42 +130,40 @@ def compare(
     ] = None,
     samples: Annotated[int, typer.Option(help="Bootstrap samples, and as many permutations.", min=1)] = 10_000,
     level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the comparison as JSON here.")] = None,
 ) -> None:
     """Compare two methods query by query: difference, interval, effect size, p-values with Holm's correction.
 
     Queries are paired, and resampled image by image; with several seeds the interval draws seeds as well.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    from itm.data.files import write_json
+    from itm.console import console, table
+    from itm.data.files import check_outputs, write_json
     from itm.evaluation.compare import compare as run
 
+    check_outputs(out)
     rows = run(a, b, metric or ("*",), samples=samples, level=level, seed=seed)
-    if out is not None:
-        write_json(out, [row.to_json() for row in rows])
-    table = Table(
-        "metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p", box=None
-    )
-    for row in rows:
-        found = row.comparison
-        table.add_row(
+    shown = [
+        (
             row.metric,
             f"{row.a:.4f}",
             f"{row.b:.4f}",
-            f"{found.difference:+.4f}",
-            f"{found.low:+.4f} to {found.high:+.4f}",
-            f"{found.effect:+.2f}",
-            *("–" if p is None else f"{p:.4f}" for p in (found.p, row.holm_p, found.wilcoxon_p)),
+            f"{row.comparison.difference:+.4f}",
+            f"{row.comparison.low:+.4f} to {row.comparison.high:+.4f}",
+            f"{row.comparison.effect:+.2f}",
+            *("–" if p is None else f"{p:.4f}" for p in (row.comparison.p, row.holm_p, row.comparison.wilcoxon_p)),
         )
-    console = Console(highlight=False)
-    console.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)", markup=False)
-    console.print(table)
-    console.print(
+        for row in rows
+    ]
+    columns = ("metric", "A", "B", "B - A", f"{level:.0%} interval", "effect", "p", "p (Holm)", "Wilcoxon p")
+    printed = console()
+    printed.print(f"A = {a} ({rows[0].seeds[0]} seeds), B = {b} ({rows[0].seeds[1]} seeds)")
+    printed.print(table(columns, shown))
+    printed.print(
         "p: two-sided sign-flip permutation by image; effect: mean difference in its standard deviations (d_z)"
     )
+    if out is not None:
+        write_json(out, [row.to_json() for row in rows])
 
 
 @ensemble_app.command()
@@ -169,23 +186,24 @@ def ensemble(
 
     Example: `itm ensemble embeddings/esl-global/seed0 embeddings/esl-global-adaptive/seed0`.
     """
-    from rich.console import Console
-
     from itm.config import load
+    from itm.console import console
+    from itm.data.files import check_outputs
     from itm.evaluation.ensemble import evaluate_runs
     from itm.evaluation.keys import metric_lines
+    from itm.evaluation.result import write_together
 
-    metrics = evaluate_runs(
+    check_outputs(out, evaluations and evaluations / "seed")
+    metrics, results = evaluate_runs(
         runs,
         load(),
         benchmark or (),
         (clean, scored),
         standardise=standardise,
-        evaluations=evaluations,
-        out=out,
+        evaluations=evaluations or Path(),
     )
-    console = Console(highlight=False)
-    console.print(*metric_lines(metrics), sep="\n", markup=False)
+    console().print(*metric_lines(metrics), sep="\n")
+    write_together(results if evaluations else {}, metrics, out)
 
 
 def _print_items(names: list[str], annotations: Path | None) -> None:
@@ -203,11 +221,10 @@ def _print_items(names: list[str], annotations: Path | None) -> None:
 
 
 def _quoted_table() -> Table:
-    from rich.table import Table
-
+    from itm.console import table
     from itm.evaluation.published.quoted import QUOTED
 
-    table = Table("benchmark", "model", "numbers as printed", "source", title="quoted, not measured here", box=None)
+    rows = []
     for row in QUOTED:
         recalls: dict[str, list[tuple[str, str]]] = {}
         for key, value in row.values.items():
@@ -221,5 +238,5 @@ def _quoted_table() -> Table:
             for name, pairs in recalls.items()
         ]
         numbers = "\n".join(lines)
-        table.add_row(row.benchmark, row.model, numbers, f"quoted: {row.source}")
-    return table
+        rows.append((row.benchmark, row.model, numbers, f"quoted: {row.source}"))
+    return table(("benchmark", "model", "numbers as printed", "source"), rows, title="quoted, not measured here")

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.config import BENCHMARKS, Parameters
-from itm.data.files import write_json
 from itm.errors import ConfigError, DataError, first_few, nearest
 from itm.evaluation.benchmarks import measure
-from itm.evaluation.result import Metrics, Result, rounded, write_per_query
+from itm.evaluation.result import Metrics, Result, rounded
 from itm.evaluation.tables import Embeddings, Tables, positions, read_embeddings
 
 
@@ -73,10 +72,11 @@ def evaluate_runs(
     tables: tuple[Path, Path],
     *,
     standardise: bool = False,
-    evaluations: Path | None = None,
-    out: Path | None = None,
-) -> dict[str, Metrics]:
+    evaluations: Path = Path(),
+) -> tuple[dict[str, Metrics], dict[Path, Result]]:
     """The metrics of the runs' mean on each benchmark, as the evaluate stage computes those of one run.
+
+    Beside them the per-query values by file, for `itm.evaluation.result.write_together`.
 
     Args:
         folders: of the runs' embeddings.
@@ -85,7 +85,6 @@ def evaluate_runs(
         tables: folders of the clean tables and of the scored captions.
         standardise: as for `ensemble`.
         evaluations: folder for the per-query values, one file a benchmark.
-        out: file for all metrics.
 
     Raises:
         ConfigError: the data set lacks a benchmark.
@@ -101,15 +100,13 @@ def evaluate_runs(
     )
     split = together.protocol["split"]
     found: dict[str, Metrics] = {}
+    results: dict[Path, Result] = {}
     for name in names:
         result = measure(name, Tables(*tables, split), together, parameters.evaluate)
         found[name] = rounded(result.metrics, parameters.evaluate.digits)
-        if evaluations is not None:
-            whole = {**result.protocol, **together.protocol, "dataset": parameters.data.name, "benchmark": name}
-            write_per_query(Result(result.metrics, result.per_query, whole), evaluations / f"{name}.npz")
-    if out is not None:
-        write_json(out, found)
-    return found
+        whole = {**result.protocol, **together.protocol, "dataset": parameters.data.name, "benchmark": name}
+        results[evaluations / f"{name}.npz"] = replace(result, protocol=whole)
+    return found, results
 
 
 def _label(run: Embeddings, folder: Path) -> str:

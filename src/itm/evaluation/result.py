@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import read_npz, write_json, write_npz
+from itm.data.files import read_npz, together, write_json, write_npz
 from itm.errors import DataError, first_few
 from itm.parse import parse_json
 
@@ -39,6 +39,15 @@ def write_result(result: Result, metrics: Path, per_query: Path, digits: int) ->
     """Write the metrics as JSON, rounded, and the per-query arrays with the protocol as .npz."""
     write_per_query(result, per_query)
     write_json(metrics, rounded(result.metrics, digits))
+
+
+@together()
+def write_together(results: Mapping[Path, Result], metrics: Any = None, out: Path | None = None) -> None:
+    """Write per-query values by file, and metrics where `out` names one: all of them, or none where one cannot be."""
+    for path, result in results.items():
+        write_per_query(result, path)
+    if out is not None:
+        write_json(out, metrics)
 
 
 def write_per_query(result: Result, path: Path) -> None:
@@ -83,6 +92,15 @@ def id_hash(ids: NDArray[Any]) -> str:
 Doubles = NDArray[np.float64]
 RECALL_AT = (1, 5, 10)
 _BY_IMAGE = {
+    "grading": (
+        *(
+            f"{at}/{key}"
+            for at in ("specificity_0", "specificity_05", "specificity_1")
+            for key in ("map_at_r", "order")
+        ),
+        *(f"half_truth/{at}" for at in ("similarity", "specificity_0", "specificity_05", "specificity_1")),
+        "probability/set_f1",
+    ),
     "false_negatives": ("order/level", "order/descriptiveness"),
     "hierarcaps": (
         "tau_d",

@@ -79,6 +79,21 @@ class Tables:
         return scores
 
     @cached_property
+    def texts(self) -> list[str]:
+        """[captions] the text of each caption of the split."""
+        found: list[str] = read_columns(self.clean / CAPTIONS, ("text", "split"), self.split)["text"].tolist()
+        return found
+
+    @cached_property
+    def has_truth(self) -> bool:
+        """Whether the exact relation of the split is known: it is where images are generated."""
+        path = self.clean / TRUTH
+        if not path.exists():
+            return False
+        name = f"{self.split}_image_ids"
+        return bool(len(read_npz(path, "run `dvc repro clean`", [name]).get(name, ())))
+
+    @cached_property
     def grades(self) -> NDArray[np.float32]:
         """[images, captions] the exact relation of the split, 0..5, 5 where the caption is true of the image."""
         path = self.clean / TRUTH
@@ -109,6 +124,8 @@ class Embeddings:
     scores: Floats | None = None
     scored_images: NDArray[Any] | None = None
     scored_texts: NDArray[np.int64] | None = None
+    grade: Path | None = None
+    """The file with the model's calibrator, where it has one."""
 
     def scorer(self, image_ids: NDArray[Any], text_ids: NDArray[Any]) -> DotProduct | Matrix:
         """The similarities of the images and texts named, images as rows."""
@@ -127,25 +144,25 @@ class Embeddings:
         return self.text[positions(self.text_ids, ids, "texts", EMBEDDINGS)]
 
 
-def read_embeddings(folder: Path) -> Embeddings:
-    """The embeddings of one run.
+def read_embeddings(folder: Path, name: str = EMBEDDINGS) -> Embeddings:
+    """The embeddings of one run: what is evaluated, or another file of the folder.
 
     Raises:
         DataError: the file is missing or damaged, lacks an array, or ids and rows differ in number.
     """
-    path = Path(folder) / EMBEDDINGS
+    path = Path(folder) / name
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("image_ids", "image", "text_ids", "text", "protocol")}
             if "scores" in stored:
                 arrays |= {name: stored[name] for name in ("scores", "scored_images", "scored_texts")}
+        protocol = dict(json.loads(str(arrays.pop("protocol"))))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run `dvc repro encode`", reason="missing-file") from None
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]}", reason="missing-array") from None
     except Exception as error:  # a truncated zip raises one of several types
         raise DataError(f"{path}: not a readable .npz file: {error}", reason="damaged") from None
-    protocol = json.loads(str(arrays.pop("protocol")))
     for ids, rows in (("image_ids", "image"), ("text_ids", "text")):
         if arrays[rows].ndim != 2 or len(arrays[ids]) != len(arrays[rows]):
             raise DataError(

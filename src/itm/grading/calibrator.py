@@ -186,12 +186,14 @@ class Calibrator:
 
         Raises:
             DataError: the file is missing, of another version, or damaged.
-            ModelError: it is another model's or another idf table's.
+            ModelError: it is another model's or another idf table's; or the model has no grade ("no-grade").
         """
         if not Path(path).exists():
             raise DataError(f"{path}: no such file; `itm grade fit` writes one", reason="missing-file")
         stored = read_json(path)
         version = stored.get("itm_grade") if isinstance(stored, dict) else None
+        if version == VERSION and "none" in stored:
+            raise ModelError(f"{path}: this model has no grade: {stored['none']}", reason="no-grade")
         if version != VERSION:
             raise DataError(
                 f"{path}: not a calibrator of version {VERSION} (found: {version}); `itm grade fit` writes one",
@@ -225,6 +227,11 @@ class Calibrator:
         place = np.interp(d, self.knots, np.arange(len(self.knots)))
         first = np.clip(place.astype(np.int64), 0, max(0, len(self.knots) - 2))
         return first, place - first
+
+
+def write_no_grade(path: str | Path, why: str) -> None:
+    """Write in a calibrator's place why there is none."""
+    write_json(path, {"itm_grade": VERSION, "none": why})
 
 
 def soft_cap(x: Doubles) -> Doubles:

@@ -10,8 +10,6 @@ import typer
 
 if TYPE_CHECKING:
     from itm.config.data import ScoreParameters
-    from itm.grading.texts import Ids
-    from itm.metrics.scorer import Scorer
     from itm.vectors import Vectors
 
 app = typer.Typer(
@@ -46,31 +44,36 @@ def fit(
     model: Model = "",
     anchor: Annotated[
         float, typer.Option(help="Quantile of own similarities at which a caption counts as certainly true.")
-    ] = 0.5,
+    ] = 0.9,
     seed: Annotated[int, typer.Option(help="Seed of the sample of pairs.", min=0)] = 0,
 ) -> None:
     """Fit a calibrator on images and their captions: dev data, never what is reported."""
+    from itm.data.files import check_outputs, together
+    from itm.grading.files import beside, similarities
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import describe, fit_idf, idf_hash, read_captions
     from itm.text.tables import read_idf, write_idf
     from itm.vectors import read_vectors
 
+    check_outputs(out, beside(out) if idf is None else None)
     table = read_captions(captions, images=True)
     vectors = read_vectors(embeddings)
     words = read_idf(idf) if idf is not None else fit_idf(table, _score_parameters(params))
     d = describe(table.texts, words)
-    scorer, identity = _scorer(vectors, table.caption_ids, normalize, model)
+    scorer, identity = similarities(vectors, table.caption_ids, normalize, model)
+    _note(vectors)
     assert table.image_ids is not None
     owners = vectors.places("image", table.image_ids)
     found = fit_calibrator(scorer, owners, d, model=identity, idf=idf_hash(words), anchor=anchor, seed=seed)
-    if idf is None:
-        write_idf(beside(out), words, words.words)
-        typer.echo(f"{beside(out)}: idf of {len(words.words)} words of these captions")
-    found.save(out)
     typer.echo(f"{out}: fitted on {found.facts['captions']} captions of {found.facts['images']} images")
     typer.echo("descriptiveness: share of images that such a caption fits")
     for knot, share in zip(found.knots.tolist(), found.prior(found.knots).tolist(), strict=True):
         typer.echo(f"{knot:15.2f}: {share:.2%}")
+    with together():
+        if idf is None:
+            write_idf(beside(out), words, words.words)
+            typer.echo(f"{beside(out)}: idf of {len(words.words)} words of these captions")
+        found.save(out)
 
 
 @app.command()
@@ -99,20 +102,20 @@ def apply(
     """
     import numpy as np
 
-    from itm.data.files import atomic_path
-    from itm.grading.calibrator import Calibrator
+    from itm.data.files import atomic_path, check_outputs
+    from itm.grading.files import open_grade, similarities
     from itm.grading.scorer import Graded
-    from itm.grading.texts import describe, idf_hash, read_captions, read_pairs
+    from itm.grading.texts import describe, read_captions, read_pairs
     from itm.metrics.top import top_items
-    from itm.text.tables import read_idf
     from itm.vectors import read_vectors
 
-    found = Calibrator.load(grade)
+    check_outputs(out)
+    found, words = open_grade(grade, idf=idf)
     table = read_captions(captions, images=False)
-    words = read_idf(idf or beside(grade))
     vectors = read_vectors(embeddings)
-    scorer, identity = _scorer(vectors, table.caption_ids, normalize, model)
-    found.check(identity, idf_hash(words), str(grade))
+    scorer, identity = similarities(vectors, table.caption_ids, normalize, model)
+    _note(vectors)
+    found.check(identity, found.idf, str(grade))
     d = describe(table.texts, words)
     graded = Graded(scorer, found, d, specificity)
     image_ids = vectors.ids("image")
@@ -141,31 +144,13 @@ def apply(
     typer.echo(f"{out}: {len(rows)} pairs of {scorer.shape[0]} images and {scorer.shape[1]} captions")
 
 
-def beside(grade: Path) -> Path:
-    """Where the idf table of a calibrator lies."""
-    return grade.with_suffix(".idf.parquet")
-
-
 def _score_parameters(path: Path) -> ScoreParameters:
     from itm.config import load
 
     return load(path).score
 
 
-def _scorer(vectors: Vectors, caption_ids: Ids, normalize: bool, name: str) -> tuple[Scorer, str]:
-    """The similarities of all images of a file with these captions, and what they are called in a calibrator."""
-    import numpy as np
-
-    from itm.vectors import Gallery, read_similarity
-
-    gallery = Gallery(vectors.ids("image"), caption_ids, np.zeros(len(caption_ids), np.int64))
-    similarity = read_similarity(vectors, gallery, normalize)
-    for each in ("image", "caption"):
-        vectors.count(each)  # says which is missing
+def _note(vectors: Vectors) -> None:
+    """Print what the file did not say and was assumed."""
     for sentence in vectors.assumed:
         typer.echo(f"note: {sentence}", err=True)
-    kind = "scores of pairs"
-    if similarity.image is not None:
-        width = similarity.image.shape[1]
-        kind = f"{width} dimensions {'scaled to unit length' if normalize else 'as given'}"
-    return similarity.pairs(), f"{name}: {kind}" if name else kind

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Doubles = NDArray[np.float64]
-ANCHOR = 0.5
+ANCHOR = 0.9
 """Quantile of the own similarities (at each d) at which a caption counts as certainly true."""
 CAPTIONS, IMAGES = 10_000, 40
 """Most captions that are looked at, and most images that each is compared with."""
@@ -69,7 +69,7 @@ def fit_calibrator(
         scores: similarities of images (rows) and captions (columns), a scorer or the matrix.
         owners: [captions] int, the row of each caption's image.
         descriptiveness: [captions] d.
-        model: what made the similarities (`itm.load(...).hash` for a model of this project).
+        model: what made the similarities (`itm.vectors.model.model_hash` for a model of this project).
         idf: hash of the idf table behind d.
         anchor: between 0 and 1.
         seed: of the sample of pairs, where not all are looked at.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.files import check_columns
 from itm.errors import ConfigError, DataError, first_few
 from itm.text.counts import count_words, document_frequencies, select
 from itm.text.descriptiveness import descriptiveness
@@ -75,13 +76,8 @@ def read_table(path: Path, ids: list[str], text: str | None = None) -> dict[str,
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            found = list(reader.fieldnames or ["nothing"])
-            missing = [name for name in wanted if name not in found]
-            if missing:
-                raise DataError(
-                    f"{path}: no column {first_few(missing)}; the first line has {first_few(found)}",
-                    reason="missing-column",
-                )
+            found = list(reader.fieldnames or [])
+            check_columns(path, found, wanted)
             rows = [[row[name] for name in wanted] for row in reader]
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", reason="missing-file") from None

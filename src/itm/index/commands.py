@@ -27,12 +27,14 @@ def index(
 
     Linked folders are followed. Broken photos are listed and left out; whatever else lies there is counted.
     """
+    from itm.data.files import check_outputs
     from itm.data.progress import counted
     from itm.errors import printable
     from itm.index.gallery import cores, counts_text, embed_gallery, open_gallery
     from itm.index.vectors import Facts, write_index
     from itm.model import open_searchable
 
+    check_outputs(out)
     threads = threads or cores()
     gallery = open_gallery(images, split)
     opened = open_searchable(model, threads)
@@ -58,9 +60,18 @@ def search(
     ] = None,
     k: Annotated[int, typer.Option("-k", "--top", help="How many images to print.", min=1)] = 10,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every image; slower, misses none.")] = False,
+    specificity: Annotated[
+        float | None,
+        typer.Option(help="Print grades: 0 = is the text true of it? 1 = how much does it say of it? docs/grade.md."),
+    ] = None,
 ) -> None:
-    """Print the images that match a text best: rank, similarity (inner product), name."""
+    """Print the images that match a text best: rank, similarity (inner product), name.
+
+    With --specificity: rank, grade, probability that the text is true of the image, name.
+    """
     from itm.errors import printable
+    from itm.grading.files import grade_of
+    from itm.grading.texts import describe
     from itm.index.vectors import open_index
     from itm.model import open_searchable
 
@@ -70,10 +81,17 @@ def search(
         raise_missing(folder, index)
     opened = open_searchable(folder)
     found.facts.check_model(opened.hash, str(index))
+    grade = None if specificity is None else grade_of(folder, opened.hash)
     (query,) = opened.encode_texts([text]).vectors
     rows, similarities = found.search(query, k, exact)
-    for rank, (row, similarity) in enumerate(zip(rows.tolist(), similarities.tolist(), strict=True), start=1):
-        typer.echo(f"{rank:>4}  {similarity:7.4f}  {printable(found.names[row])}")
+    shown = [f"{similarity:7.4f}" for similarity in similarities.tolist()]
+    if grade is not None and specificity is not None:
+        d = describe([text], grade.idf)
+        grades = grade.calibrator.grade(similarities, d, specificity).tolist()
+        chances = grade.calibrator.probability(similarities, d).tolist()
+        shown = [f"{each:7.3f}  {chance:6.1%}" for each, chance in zip(grades, chances, strict=True)]
+    for rank, (row, value) in enumerate(zip(rows.tolist(), shown, strict=True), start=1):
+        typer.echo(f"{rank:>4}  {value}  {printable(found.names[row])}")
 
 
 def raise_missing(folder: Path, index: Path) -> None:

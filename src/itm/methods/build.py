@@ -45,6 +45,10 @@ def build_additions(parameters: MethodParameters, similarity: Similarity, widths
     """
     found: dict[str, Addition] = {}
     added, dimension = parameters.add, similarity.width
+    if added.words is not None:
+        from itm.methods.additions.words import Words
+
+        found["words"] = Words(added.words)
     if added.descriptions is not None:
         from itm.methods.additions.descriptions import Descriptions
 

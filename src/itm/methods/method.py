@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import reduce
 from operator import or_
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from itm.errors import ModelError
-from itm.towers.base import Features, Towers
+from itm.towers.base import FeatureMaker, Features
+
+if TYPE_CHECKING:
+    from itm.methods.additions.words import Words
 
 Vectors = Literal["fused", "local"]
 
@@ -121,10 +124,12 @@ class Labels:
 
 @dataclass
 class Context:
-    """Where training stands. epoch counts from 0. root: the embedded empty caption (1, dimension), if required."""
+    """Where training stands. epoch and step count from 0; steps: in all.
+    root: the embedded empty caption (1, dimension), if required."""
 
     epoch: int = 0
     step: int = 0
+    steps: int = 0
     root: Embedded | None = None
 
 
@@ -217,8 +222,16 @@ class Addition(nn.Module):
     def start(self, constants: Mapping[str, Tensor]) -> None:
         """Called once before training with what is given for the whole run, by name."""
 
-    def watch(self, towers: Towers) -> None:
-        """Called once before training, where the towers are trained with the method; their weights will change."""
+    def watch(self, trained: FeatureMaker) -> None:
+        """Called once before training with what is trained below the method (towers, words): it will change."""
+
+    def read_text(self, features: Features) -> Features:
+        """What becomes of a text's features before the similarity sees them."""
+        return features
+
+    def first_step(self, steps: int) -> int:
+        """The first of `steps` training steps with terms of this addition."""
+        return 0
 
     def image(self, embedded: Embedded, features: Features) -> Embedded:
         """What becomes of embedded images; row by row."""
@@ -236,6 +249,15 @@ class Addition(nn.Module):
         """Called after each optimiser step with the batch (of all processes), without gradients."""
 
 
+def step_of(start: int | float, steps: int) -> int:
+    """The training step that `start` names: itself, or, as a fraction, that share of `steps` steps.
+
+    >>> step_of(8000, 45280), step_of(0.25, 1000)
+    (8000, 250)
+    """
+    return round(start * steps) if isinstance(start, float) else start
+
+
 class Method(nn.Module):
     """What the training loop, the encoder and the tests see: any similarity with any loss and any additions.
 
@@ -251,6 +273,11 @@ class Method(nn.Module):
     def added(self) -> dict[str, Addition]:
         """The additions by name."""
         return dict(self.additions.items())  # type: ignore[arg-type]
+
+    @property
+    def words(self) -> Words | None:
+        """The text encoder that is trained with the method, if there is one."""
+        return cast("Words | None", self.added.get("words"))
 
     @property
     def kind(self) -> str:
@@ -272,6 +299,8 @@ class Method(nn.Module):
 
     def encode_text(self, features: Features) -> Embedded:
         """Embedded texts; each row depends on its own features only."""
+        for addition in self.added.values():
+            features = addition.read_text(features)
         embedded = self.similarity.encode_text(features)
         for addition in self.added.values():
             embedded = addition.text(embedded, features)

@@ -167,6 +167,32 @@ def monotonicity(scores: ArrayLike) -> Monotonicity:
     return Monotonicity(rising, np.clip(pearson, -1.0, 1.0))
 
 
+def frontier_area(first: ArrayLike, second: ArrayLike) -> float:
+    """Area of what a curve of compromises reaches: of all (x, y), 0..1 each, that one of its points surpasses in both.
+
+    The hypervolume of two wishes (Zitzler and Thiele 1999), from (0, 0). It needs no order of the points, draws no line
+    between them, and more of either wish never makes it smaller.
+
+    Args:
+        first, second: [points] how well each wish is met; below 0 counts as 0.
+
+    Raises:
+        MetricError: lengths differ, there are no points, or a value is above 1 or not finite.
+
+    >>> frontier_area([0.5, 1.0], [0.8, 0.2])
+    0.5
+    """
+    x, y = (np.asarray(values, dtype=np.float64) for values in (first, second))
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
+        raise MetricError(f"frontier: {x.shape} and {y.shape} values; expected two equal lengths", reason="shape")
+    _refuse_not_finite(np.stack((x, y)), "frontier")
+    if max(x.max(), y.max()) > 1:
+        raise MetricError(f"frontier: a value is {max(x.max(), y.max()):.6g}; at most 1", reason="range")
+    order = np.argsort(-x, kind="stable")
+    reached = np.maximum.accumulate(np.maximum(y[order], 0.0))
+    return float(np.sum(-np.diff(np.maximum(x[order], 0.0), append=0.0) * reached))
+
+
 def _pairs(probabilities: ArrayLike, truth: ArrayLike, name: str) -> tuple[Doubles, Doubles]:
     probability = np.asarray(probabilities, dtype=np.float64).reshape(-1)
     true = np.asarray(truth, dtype=np.float64).reshape(-1)

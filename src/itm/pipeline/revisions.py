@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from typing import Any
 
 from itm.errors import ConfigError, DataError, first_few, nearest, size_text
 from itm.parse import parse_json, parse_keys
+from itm.pipeline.git import git, unknown_history
 
 WORKSPACE = "workspace"
 RUNS = "results/runs"
@@ -168,7 +168,8 @@ def resolve(root: Path, name: str) -> str:
         return commits[0]
     branches = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").stdout.decode().split()
     known = [*experiments, *branches, WORKSPACE]
-    raise ConfigError(f"no revision or experiment '{name}'; {nearest(name, known)}", reason="unknown-revision")
+    why = "; ".join(filter(None, [nearest(name, known), unknown_history(root)]))
+    raise ConfigError(f"no revision or experiment '{name}'; {why}", reason="unknown-revision")
 
 
 def experiments_of(root: Path) -> dict[str, list[str]]:
@@ -190,20 +191,6 @@ def changed_code(root: Path, first: Revision, second: Revision) -> list[str]:
         return []
     done = git(root, "diff", "--name-only", *commits, "--", "src", "dvc.yaml")
     return done.stdout.decode().split("\n")[:-1]
-
-
-def git(root: Path, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """A git command, run in `root` on what it is given; its status is the caller's to judge.
-
-    Raises:
-        ConfigError: git is not installed.
-    """
-    try:
-        return subprocess.run(
-            ["git", "-c", "core.quotePath=false", *arguments], cwd=root, input=given, capture_output=True, check=False
-        )
-    except FileNotFoundError:
-        raise ConfigError("git is not installed; revisions are read with it", reason="no-git") from None
 
 
 def _committed(root: Path, commit: str, name: str) -> dict[str, bytes]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from itm.errors import PipelineError, first_few
 from itm.pipeline.dag import Pipeline
+from itm.pipeline.git import dvc_words
 
 TOLERANCE = 1_000_000_000
 """Nanoseconds by which the clocks of two machines may differ without that anything is done about it."""
@@ -82,7 +83,7 @@ def _status(root: Path) -> tuple[int, list[str]]:
     except LockError as error:
         raise PipelineError("another DVC command is at work here; wait for it to end", reason="locked") from error
     except DvcException as error:
-        raise PipelineError(f"dvc status: {error}", reason="dvc") from error
+        raise PipelineError(f"dvc status: {dvc_words(error)}", reason="dvc") from error
 
 
 def _tail(text: str, lines: int = 15) -> str:

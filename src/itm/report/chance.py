@@ -40,6 +40,8 @@ def chance_levels(results: Results, parameters: Parameters, clean: Path, scored:
             found = _judgements(arrays)
         elif benchmark == "hierarcaps":
             found = _hierarcaps(arrays, parameters, clean, scored)
+        elif benchmark == "grading":
+            found = _grading(arrays, keys, results.protocol(benchmark).get("recall_at", []))
         else:
             found = {}
         zero = {key: 0.0 for key in keys if re.search(r"spearman|tau_|^order/", key)}
@@ -128,6 +130,20 @@ def _false_negatives(arrays: dict[str, NDArray[Any]], keys: Sequence[str]) -> Le
     share = float(arrays["t2i_true"].sum()) / (sizes["i2t"] * sizes["t2i"])
     # every pair accepted: precision = the share of true pairs, recall = 1
     return found | {"threshold/average_precision": share, "threshold/best_f1": 2 * share / (1 + share)}
+
+
+def _grading(arrays: dict[str, NDArray[Any]], keys: Sequence[str], recall_at: Sequence[int]) -> Levels:
+    images, captions = len(arrays["image_ids"]), len(arrays["caption_ids"])
+    own = np.bincount(arrays["owners"], minlength=images)
+    both = [hit_rate(own, captions, k) + hit_rate(np.ones(captions), images, k) for k in recall_at]
+    last = {"order": 0.0, "rsum": 100 * sum(both)}
+    found = {key: last[name] for key in keys if (name := key.rsplit("/", 1)[-1]) in last}
+    found |= {key: 0.5 for key in keys if key.startswith("half_truth/")}
+    if "true_captions" in arrays:
+        true = arrays["true_captions"]
+        found |= {key: map_at_r(true, captions) for key in keys if key.endswith("/map_at_r")}
+        found["probability/average_precision"] = float(true.sum()) / (images * captions)
+    return found
 
 
 def _judgements(arrays: dict[str, NDArray[Any]]) -> Levels:

@@ -77,7 +77,7 @@ def column(key: str) -> Column:
         unit = "correlation"
     elif name in ("median_rank", "mean_rank", "queries", "skipped"):
         unit = "count" if name in ("queries", "skipped") else "points"
-    return Column(key, words, unit, higher=not re.search(r"rank|loss|error", name))
+    return Column(key, words, unit, higher=not re.search(r"rank|loss|error|^(ece|brier)$", name))
 
 
 KEY_COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -92,7 +92,7 @@ KEY_COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "cxc": (
         Column("sts/spearman", "STS", "correlation", headline=True),
-        Column("sis/spearman", "SIS", "correlation", headline=True),
+        Column("sis/spearman", "SIS", "correlation"),
         Column("sits/spearman", "SITS", "correlation", headline=True),
         Column("i2t/r1", "i2t R@1", "percent"),
         Column("t2i/r1", "t2i R@1", "percent"),
@@ -123,5 +123,16 @@ KEY_COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("threshold/average_precision", "all-pairs AP", "percent"),
         Column("order/level", "order τ", "correlation", headline=True),
         Column("t2i/spearman", "t2i grades ρ", "correlation"),
+    ),
+    "grading": (
+        Column("specificity_0/map_at_r", "i2t mAP@R, specificity 0", "percent"),
+        Column("specificity_1/order", "order τ, specificity 1", "correlation"),
+        Column("specificity_1/rsum", "RSUM, specificity 1", "points"),
+        Column("frontier/area", "frontier", "fraction", headline=True),
+        Column("probability/average_precision", "all-pairs AP", "percent"),
+        Column("probability/ece", "ECE", "fraction", higher=False),
+        Column("half_truth/specificity_0", "half-truths", "percent"),
+        Column("monotonicity/specificity_1/rising", "rising chains, specificity 1", "percent"),
+        Column("crowdflower/ece", "ECE, CrowdFlower", "fraction", higher=False),
     ),
 }

@@ -15,6 +15,7 @@ from itm.report.chance import chance_levels
 from itm.report.columns import Column, column, columns, headline_columns
 from itm.report.compare import compare
 from itm.report.dataset import Dataset, load_dataset
+from itm.report.grading import GradePart, grade_part
 from itm.report.headline import claims, featured_method, headline
 from itm.report.order import PathExample, path_examples
 from itm.report.pictures import Pictures
@@ -58,6 +59,7 @@ class Page:
     baseline: str
     featured: str
     parts: list[BenchmarkPart]
+    grade: GradePart | None
     costs: list[Cost]
     order: OrderPart
     shares: dict[str, dict[str, float]]
@@ -118,6 +120,7 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
         baseline=baseline,
         featured=featured,
         parts=parts,
+        grade=grade_part(results, data, featured),
         costs=costs(results),
         order=order_part,
         shares=shares,

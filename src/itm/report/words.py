@@ -12,6 +12,7 @@ TITLES = {
     "hierarcaps": "Hierarchy (HierarCaps)",
     "judgements": "Human judgements",
     "false_negatives": "Exact relation",
+    "grading": "The grade",
 }
 
 ABOUT = {
@@ -26,6 +27,12 @@ ABOUT = {
     "false_negatives": "The exact relation, every true pair being a right answer: how well a query's true items come "
     "first (mAP@R), how many true but unlabelled ones are among its first R, and whether similarity grows with "
     "the level of an image's captions (order τ).",
+    "grading": "Similarity and descriptiveness, calibrated on dev from the pair labels: the probability that a "
+    "caption is true, and the grade, log probability less specificity times the log of the share of "
+    "images that such a caption fits. Specificity 0 asks what is true (mAP@R of an image's true "
+    "captions), 1 what says most about the image (order τ, RSUM). The frontier is all that lies "
+    "between; its area compares models over the whole range. ECE: how far probabilities are from the "
+    "shares that come true. Half-truths: how often a true caption beats one with a wrong word more.",
 }
 
 

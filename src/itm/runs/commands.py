@@ -1,4 +1,4 @@
-"""`itm runs`, `itm verify`, `itm du`, `itm gc` and `itm plan`."""
+"""`itm runs` and, below it, verify, du, gc and export; `itm plan`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import csv
 import io
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from itm.console import console, table
 from itm.errors import size_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from itm.runs.verify import Item
 
 OPTIONS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False}
-runs_app, verify_app, du_app, gc_app, plan_app = (typer.Typer(**OPTIONS) for _ in range(5))
+runs_app, verify_app, du_app, gc_app, plan_app, export_app = (typer.Typer(**OPTIONS) for _ in range(6))
 
 
 @runs_app.command()
@@ -65,10 +66,10 @@ def runs(
     elif as_csv:
         typer.echo(_csv(records, metrics), nl=False)
     else:
-        console = _console()
-        console.print(_runs_table(records, metrics))
+        out = console()
+        out.print(_runs_table(records, metrics))
         for state in dict.fromkeys(run.state for run in found):
-            console.print(f"{state}: {STATES[state]}", markup=False)
+            out.print(f"{state}: {STATES[state]}")
 
 
 @verify_app.command()
@@ -89,20 +90,20 @@ def verify(
     target = find_target(root, run)
     commit = commit_of(root, f"{RUNS}/{target.method}/seed{target.seed}")
     items: list[Item] = []
-    console = _console()
+    out = console()
     for item in check(root, target, evaluate=evaluate):
         items.append(item)
         if not as_json:
             if len(items) == 1 or items[-2].group != item.group:
-                console.print(item.group, markup=False, style="bold")
-            console.print(f"  {item.verdict:9}  {item.name}{f': {item.note}' if item.note else ''}", markup=False)
+                out.print(item.group, style="bold")
+            out.print(f"  {item.verdict:9}  {item.name}{f': {item.note}' if item.note else ''}")
     differing = [item for item in items if item.verdict != EQUAL]
     if as_json:
         listed = [{"group": i.group, "name": i.name, "verdict": i.verdict, "note": i.note} for i in items]
         typer.echo(json.dumps({"run": run, "commit": commit, "equal": not differing, "items": listed}, indent=2))
     else:
-        console.print(f"commit of the results: {commit}", markup=False)
-        console.print(f"{len(items)} compared, {len(items) - len(differing)} equal, {len(differing)} not", markup=False)
+        out.print(f"commit of the results: {commit}")
+        out.print(f"{len(items)} compared, {len(items) - len(differing)} equal, {len(differing)} not")
     raise typer.Exit(1 if differing else 0)
 
 
@@ -116,11 +117,18 @@ def du(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
     if as_json:
         typer.echo(json.dumps([area.as_dict() for area in areas], indent=2))
         return
-    table = _table("what", "where", "size", "files", "unused", "note", right=(2, 3, 4))
-    for area in areas:
-        unused = "unknown" if area.unused is None else size_text(area.unused)
-        table.add_row(area.name, area.path, size_text(area.size), f"{area.files:,}", unused, area.note)
-    _console().print(table)
+    rows = [
+        (
+            area.name,
+            area.path,
+            size_text(area.size),
+            f"{area.files:,}",
+            "unknown" if area.unused is None else size_text(area.unused),
+            area.note,
+        )
+        for area in areas
+    ]
+    console().print(table(("what", "where", "size", "files", "unused", "note"), rows, right=(2, 3, 4)))
 
 
 @gc_app.command()
@@ -141,26 +149,39 @@ def gc(
         listed = [item.as_dict() for item in found]
         typer.echo(json.dumps({"applied": apply, "items": listed, "notes": notes}, indent=2))
         return
-    console = _console()
-    table = _table("what", "size", "files", "why", right=(1, 2))
-    for item in found:
-        table.add_row(item.name, size_text(item.size), f"{item.files:,}", item.why)
+    out = console()
     if found:
-        console.print(table)
+        rows = [(item.name, size_text(item.size), f"{item.files:,}", item.why) for item in found]
+        out.print(table(("what", "size", "files", "why"), rows, right=(1, 2)))
     for note in notes:
-        console.print(note, markup=False)
+        out.print(note)
     total = size_text(sum(item.size for item in found))
     if not found:
-        console.print("nothing to delete")
+        out.print("nothing to delete")
     elif apply:
-        console.print(f"deleted: {total}")
+        out.print(f"deleted: {total}")
     else:
-        console.print(f"{total} could be deleted; nothing was. `itm gc --apply` deletes it")
+        out.print(f"{total} could be deleted; nothing was. `itm gc --apply` deletes it")
+
+
+@export_app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model, models/METHOD/seedN.")],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+) -> None:
+    """Write a trained model as two ONNX graphs, photos to vectors and token ids to vectors, checked in onnxruntime.
+
+    The inner product of two vectors is the similarity; export.json beside them says what goes in.
+    """
+    from itm.runs.export import export_onnx
+
+    for name, difference in export_onnx(model, out).items():
+        typer.echo(f"{out / name}: largest difference to the model {difference:.1e}")
 
 
 @plan_app.command()
 def plan(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm presets` lists them.")],
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm list presets` lists them.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for `itm preset`.")
     ] = None,
@@ -176,21 +197,16 @@ def plan(
     if as_json:
         typer.echo(json.dumps(made.as_dict(), indent=2))
         return
-    console = _console()
+    out = console()
     for title, lines in made.sections():
-        console.print(title, style="bold", markup=False)
-        table = _table(right=(1,))
-        for line in lines:
-            table.add_row(f"  {line.name}", line.shown, line.basis)
-        console.print(table)
+        out.print(title, style="bold")
+        out.print(table(("", "", ""), [(f"  {line.name}", line.shown, line.basis) for line in lines], right=(1,)))
 
 
 def _runs_table(records: list[dict[str, Any]], metrics: list[str]) -> Table:
-    table = _table(
-        "where", "method", "seed", *metrics, "parameters", "files", "restore", right=range(2, 3 + len(metrics))
-    )
-    for record in records:
-        table.add_row(
+    columns = ("where", "method", "seed", *metrics, "parameters", "files", "restore")
+    rows = [
+        (
             ", ".join(record["where"]),
             record["method"],
             str(record["seed"]),
@@ -199,7 +215,9 @@ def _runs_table(records: list[dict[str, Any]], metrics: list[str]) -> Table:
             record["state"],
             record["restore"],
         )
-    return table
+        for record in records
+    ]
+    return table(columns, rows, right=range(2, 3 + len(metrics)))
 
 
 def _csv(records: list[dict[str, Any]], metrics: list[str]) -> str:
@@ -223,21 +241,3 @@ def _csv(records: list[dict[str, Any]], metrics: list[str]) -> str:
 
 def _figure(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.4f}".rstrip("0").rstrip(".")
-
-
-def _table(*columns: str, right: Any = ()) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=bool(columns))
-    for place, column in enumerate(columns or ("", "", "")):
-        table.add_column(column, justify="right" if place in right else "left", overflow="fold")
-    return table
-
-
-def _console() -> Console:
-    """The terminal; elsewhere lines are as long as they need to be."""
-    import sys
-
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000, soft_wrap=False)

@@ -12,12 +12,12 @@ from typing import Any
 from itm.config.presets import flatten as flat_parameters
 from itm.errors import ConfigError, DataError
 from itm.evaluation.keys import chosen_keys, flat_metrics, meant
+from itm.pipeline.git import git, last_commits, unknown_history
 from itm.pipeline.revisions import (
     RUNS,
     WORKSPACE,
     cache_folder,
     experiments_of,
-    git,
     read_held,
     resolve,
 )
@@ -73,7 +73,9 @@ def places(root: Path, revisions: Sequence[str], commits: int) -> list[Place]:
         found.append(Place(name, objects[-1]))
     found += [Place(name, resolve(root, name)) for name in revisions]
     if commits:
-        listed = git(root, "log", f"-{commits}", "--format=%H", "--", RUNS).stdout.decode().split()
+        listed = last_commits(root, RUNS, commits)
+        if not listed and (why := unknown_history(root)):
+            raise ConfigError(f"--commits {commits}: {why}", reason="no-commits")
         found += [Place(commit[:9], commit) for commit in listed]
     for name, each in experiments_of(root).items():
         found += [Place(name if len(each) == 1 else f"{name} ({commit[:9]})", commit, name) for commit in each]

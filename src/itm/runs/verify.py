@@ -26,6 +26,7 @@ import numpy as np
 from itm.data.files import read_json
 from itm.errors import ConfigError, DataError, PipelineError, ProjectError, first_few, nearest
 from itm.evaluation.keys import flat_metrics
+from itm.pipeline.git import dvc_words, git, last_commits, unknown_history
 from itm.pipeline.provenance import FOLDER, installed, md5_of, record_of, record_path
 from itm.pipeline.stages import PARAMETERS, JobEntry, Stages, read_yaml
 
@@ -101,20 +102,18 @@ def verify(root: Path, target: Target, *, evaluate: bool = True) -> Iterator[Ite
 
 def commit_of(root: Path, path: str) -> str:
     """The commit that brought the present content of a file, or why there is none."""
-    done = _git(root, "status", "--porcelain", "--", path)
-    if done is None:
-        return "no git repository"
-    if done.strip():
-        return "not committed as it is"
-    return (_git(root, "log", "-1", "--format=%h %cs %s", "--", path) or "").strip() or "not in git"
-
-
-def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return None if done.returncode else done.stdout
+        done = git(root, "status", "--porcelain", "--", path)
+    except ConfigError:
+        return "no git"
+    if done.returncode:
+        return "no git repository"
+    if done.stdout.strip():
+        return "not committed as it is"
+    listed = last_commits(root, path, 1)
+    if not listed:
+        return unknown_history(root) or "not in git"
+    return git(root, "show", "-s", "--format=%h %cs %s", listed[0]).stdout.decode("utf-8", "replace").strip()
 
 
 def _provenance(job: JobEntry, stages: Stages) -> Iterator[Item]:
@@ -174,7 +173,7 @@ def _pipeline(root: Path, names: list[str]) -> Iterator[Item]:
     except LockError as error:
         raise PipelineError("another DVC command is at work here; wait for it to end", reason="locked") from error
     except DvcException as error:
-        raise PipelineError(f"dvc status: {error}", reason="dvc") from error
+        raise PipelineError(f"dvc status: {dvc_words(error)}", reason="dvc") from error
     for name in sorted(every):
         faults = list(_faults(found.get(name) or []))
         verdict = EQUAL if not faults else MISSING if all("deleted" in fault for fault in faults) else DIFFERENT

@@ -1,4 +1,4 @@
-"""`encode`: a trained model's embeddings of the evaluation images and texts."""
+"""`encode`: a trained model's embeddings of the evaluation images and texts, and of those of dev."""
 
 from __future__ import annotations
 
@@ -20,24 +20,31 @@ def encode(
     descriptions: Annotated[Path, typer.Option(help="folder of the descriptions for this method")],
     out: Annotated[Path, typer.Option(help="folder for the embeddings")],
 ) -> None:
-    """Embed the evaluation split, other benchmarks' photos, and all texts that are evaluated."""
+    """Embed the evaluation split, other benchmarks' photos, and all texts that are evaluated; and dev by itself."""
     parameters = load()
+    from itm.data.layout import DEV_EMBEDDINGS, EMBEDDINGS
     from itm.encode import encode_split, write_embeddings
     from itm.pipeline.devices import device as pick_device
 
+    splits = {EMBEDDINGS: parameters.encode.split, DEV_EMBEDDINGS: "dev"}
     with pick_device(parameters.device) as device, Progress(f"encode {method} seed {seed}") as progress:
-        found = encode_split(
-            model,
-            clean,
-            features,
-            descriptions,
-            parameters.encode,
-            parameters.train.threads,
-            device,
-            progress.update,
-        )
+        found = {
+            name: encode_split(
+                model,
+                clean,
+                features,
+                descriptions,
+                parameters.encode.model_copy(update={"split": split}),
+                parameters.train.threads,
+                device,
+                progress.update,
+                alone=name == DEV_EMBEDDINGS,
+            )
+            for name, split in splits.items()
+        }
     with outputs():
-        write_embeddings(out, found, {"method": method, "seed": seed, "split": parameters.encode.split})
+        for name, split in splits.items():
+            write_embeddings(out / name, found[name], {"method": method, "seed": seed, "split": split})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ def evaluate(
     clean: Annotated[Path, typer.Option(help="folder of the clean tables")],
     scored: Annotated[Path, typer.Option(help="folder of the scored captions")],
     embeddings: Annotated[Path, typer.Option(help="folder of the embeddings")],
+    grade: Annotated[Path, typer.Option(help="file with the model's calibrator")],
     metrics: Annotated[Path, typer.Option(help="folder for the metrics")],
     per_query: Annotated[Path, typer.Option(help="folder for the per-query values")],
 ) -> None:
@@ -45,6 +47,7 @@ def evaluate(
             " run `dvc repro encode`",
             reason="split",
         )
+    found = replace(found, grade=grade)
     result = measure(benchmark, Tables(clean, scored, split), found, parameters.evaluate)
     protocol = {
         **result.protocol,

@@ -33,7 +33,7 @@ def train(
     results: Annotated[Path, typer.Option(help="folder for history.csv and train.json")],
 ) -> None:
     """Train one method with one seed."""
-    parameters = load()
+    parameters = load().of(method)
     import torch
 
     from itm.pipeline.devices import device as pick_device

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from itm.errors import ProjectError
+from itm.console import write_anything
+from itm.faults import message_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, no_args_is_help=True)
 
@@ -37,10 +38,15 @@ def run(
     from rich.progress import Progress
 
     from itm.config import load
+    from itm.data.files import check_outputs, readable
     from itm.text.stream import score_files
 
+    check_outputs(out)
     console = Console(stderr=True)
-    total = 2 * sum(pq.ParquetFile(file).metadata.num_rows for file in files if file.exists())
+    total = 0
+    for file in files:
+        with readable(file, "give a Parquet file"):
+            total += 2 * pq.ParquetFile(file).metadata.num_rows
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("captions, two passes", total=total)
         found = score_files(files, out, load(params).score, workers, progress=lambda done: bar.advance(task, done))
@@ -82,11 +88,14 @@ def finish(files: Files, idf: Idf, out: Out) -> None:
 
 
 def main() -> None:
-    """Run the command line; a `ProjectError` is one message without a traceback, and status 1."""
+    """Run the command line; what a user or the machine can mend is one message, and status 1."""
+    write_anything()
     try:
         app()
-    except ProjectError as error:
-        typer.echo(f"itm bulk score: {error}", err=True)
+    except Exception as error:
+        if (message := message_of(error)) is None:
+            raise
+        typer.echo(f"itm bulk score: {message}", err=True)
         sys.exit(1)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from itm.data.files import readable
+from itm.data.files import check_columns, readable
 from itm.errors import DataError, first_few
 from itm.text.counts import DocumentFrequencies, WordCounts, count_words, document_frequencies, select
 
@@ -44,12 +44,8 @@ def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK
         with readable(path, "give a Parquet file"):
             file = pq.ParquetFile(path)
         held = file.schema_arrow.names
-        needed = ["text"] + ["image_id"] * by_image
-        if missing := [name for name in needed if name not in held]:
-            raise DataError(
-                f"{path}: no column {first_few(missing)}; it has {', '.join(held)}", reason="missing-column"
-            )
-        columns = needed + ["split"] * ("split" in held)
+        columns = ["text"] + ["image_id"] * by_image + ["split"] * ("split" in held)
+        check_columns(path, held, columns)
         rest: pa.Table | None = None
         batches = file.iter_batches(size, columns=columns)
         while True:
@@ -58,6 +54,8 @@ def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK
             if batch is None:
                 break
             table = pa.Table.from_batches([batch])
+            if missing := [f"{name} ({table[name].null_count})" for name in columns[1:] if table[name].null_count]:
+                raise DataError(f"{path}: missing values in {first_few(missing)}; fill them", reason="missing-value")
             if by_image:
                 table = pa.concat_tables([rest, table]).combine_chunks() if rest is not None else table
                 cut = _last_image(table["image_id"])
@@ -82,7 +80,8 @@ def count_chunk(chunk: Chunk) -> tuple[WordCounts, DocumentFrequencies]:
 def _chunk(table: pa.Table, where: str) -> Chunk:
     training = images = None
     if "split" in table.column_names:
-        training = np.asarray(pc.equal(table["split"], "train").to_numpy())
+        with readable(where, "its column split must hold texts"):
+            training = np.asarray(pc.equal(table["split"].cast(pa.string()), "train").to_numpy())
     if "image_id" in table.column_names:
         encoded = table["image_id"].combine_chunks().dictionary_encode()
         images = encoded.indices.to_numpy(zero_copy_only=False)

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.data.files import atomic_path
+from itm.data.files import atomic_path, readable
 from itm.errors import DataError
 from itm.text.chunks import count_chunk, read_chunks
 from itm.text.counts import DocumentFrequencies, merge
@@ -86,11 +86,12 @@ def finish(scored: Sequence[Path], idf: Path, out: Path) -> Normaliser:
 
 def _read_counts(path: Path) -> DocumentFrequencies:
     table = read_columns(path, ["word", "document_frequency"])
-    documents = (pq.read_schema(path).metadata or {}).get(b"documents")
-    if documents is None:
-        raise DataError(f"{path}: does not say how many documents it counts; run `count` again", reason="damaged")
-    words = table["word"].combine_chunks()
-    return DocumentFrequencies(words, table["document_frequency"].to_numpy(), int(documents))
+    with readable(path, "run `count` again"):
+        documents = (pq.read_schema(path).metadata or {}).get(b"documents")
+        if documents is None:
+            raise DataError(f"{path}: does not say how many documents it counts; run `count` again", reason="damaged")
+        words = table["word"].combine_chunks()
+        return DocumentFrequencies(words, table["document_frequency"].to_numpy(), int(documents))
 
 
 def _read_scores(paths: Sequence[Path]) -> Iterator[Scores]:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itm.config.data import ScoreParameters
-from itm.data.files import atomic_path, readable, write_npz
-from itm.errors import DataError, first_few
+from itm.data.files import atomic_path, check_columns, readable, write_npz
+from itm.errors import DataError
 from itm.text.counts import DocumentFrequencies
 from itm.text.idf import IdfTable, idf_table
 
@@ -25,12 +25,7 @@ def read_columns(path: Path, columns: list[str]) -> pa.Table:
     """
     with readable(path):
         file = pq.ParquetFile(path)  # pq.read_table would load pyarrow.dataset: 0.2 s
-        held = file.schema_arrow.names
-        missing = [name for name in columns if name not in held]
-        if missing:
-            raise DataError(
-                f"{path}: no column {first_few(missing)}; it has {', '.join(held)}", reason="missing-column"
-            )
+        check_columns(path, file.schema_arrow.names, columns)
         return file.read(columns)
 
 
@@ -77,17 +72,20 @@ def read_idf(path: Path) -> IdfTable:
         DataError: the file is missing, or was not written by the score stage.
     """
     table = read_columns(path, ["word", "document_frequency"])
-    facts = json.loads((pq.read_schema(path).metadata or {}).get(b"itm", b"{}"))
-    if "documents" not in facts:
-        raise DataError(f"{path}: does not say how many documents it counts; run `dvc repro score`", reason="damaged")
-    words = table["word"].combine_chunks()
-    frequency = table["document_frequency"].to_numpy()
-    order = pc.array_sort_indices(words).to_numpy()
-    seen = order[frequency[order] > 0]
-    return idf_table(
-        DocumentFrequencies(words.take(pa.array(seen)), frequency[seen], int(facts["documents"])),
-        ScoreParameters.model_validate(facts["score"]),
-    )
+    with readable(path):
+        facts = json.loads((pq.read_schema(path).metadata or {}).get(b"itm", b"{}"))
+        if "documents" not in facts:
+            raise DataError(
+                f"{path}: does not say how many documents it counts; run `dvc repro score`", reason="damaged"
+            )
+        words = table["word"].combine_chunks()
+        frequency = table["document_frequency"].to_numpy()
+        order = pc.array_sort_indices(words).to_numpy()
+        seen = order[frequency[order] > 0]
+        return idf_table(
+            DocumentFrequencies(words.take(pa.array(seen)), frequency[seen], int(facts["documents"])),
+            ScoreParameters.model_validate(facts["score"]),
+        )
 
 
 def write_sparse(path: Path, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +37,13 @@ class Features:
         )
         vectors = {name: value.to(device, non_blocking=True) for name, value in self.description_vectors.items()}
         return Features(self.pooled.to(device, non_blocking=True), tokens, mask, vectors)
+
+
+class FeatureMaker(Protocol):
+    """What makes features of texts or images, and can make those of a batch once more."""
+
+    def again(self, features: Features, kind: str) -> Features:
+        """Features of the same inputs as those given; `kind`: "image" or "text"."""
 
 
 class Towers(nn.Module):
@@ -73,6 +80,12 @@ class Towers(nn.Module):
     @abstractmethod
     def text(self, ids: Tensor) -> Features:
         """Features of token ids."""
+
+    def again(self, features: Features, kind: str) -> Features:
+        """Features of what those given were made of; `kind`: "image" or "text"."""
+        assert features.inputs is not None
+        found = self.image(features.inputs) if kind == "image" else self.text(features.inputs)
+        return replace(found, description_vectors=features.description_vectors)
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

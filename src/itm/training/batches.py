@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -54,11 +55,16 @@ class Sampler:
     Over the epochs an image's captions take turns in an order of its own, so that all are seen equally often.
     The order of everything depends on the seed and the epoch only; the last incomplete batch is left out.
 
+    An epoch over "captions" has as many batches as there are captions for: passes over the images follow each other
+    without a gap. Where two meet in a batch, the second begins with images that the first has not just shown.
+
     Raises:
         TrainingError: an image has no caption, or there are fewer images than a batch holds.
     """
 
-    def __init__(self, owner: Rows, batch_images: int, captions_per_image: int, seed: int) -> None:
+    def __init__(
+        self, owner: Rows, batch_images: int, captions_per_image: int, seed: int, over: str = "images"
+    ) -> None:
         self.images = int(owner.max()) + 1 if len(owner) else 0
         if self.images < batch_images:
             raise TrainingError(
@@ -74,20 +80,29 @@ class Sampler:
             )
         self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
         self.batch_images, self.captions_per_image, self.seed = batch_images, captions_per_image, seed
+        self.passes = math.ceil(len(owner) / (self.images * captions_per_image)) if over == "captions" else 1
+        of_all = len(owner) // captions_per_image if over == "captions" else self.images
+        self._steps = of_all // batch_images
 
     def steps(self) -> int:
         """Batches in an epoch."""
-        return self.images // self.batch_images
+        return self._steps
 
     def epoch(self, epoch: int) -> Iterator[BatchRows]:
         """The batches of an epoch, the same for the same seed."""
         generator = np.random.default_rng([self.seed, epoch])
         # The turn order of an image's captions must not change between epochs, hence a generator without the epoch
         rank = self._caption_order()
-        first = epoch * self.captions_per_image
-        permutation = generator.permutation(self.images)
+        order = generator.permutation(self.images)
+        turn = np.repeat(np.arange(self.passes), self.images) + epoch * self.passes
+        for _ in range(self.passes - 1):
+            open_batch = order[len(order) - len(order) % self.batch_images :]
+            following = generator.permutation(self.images)
+            shown = np.isin(following, open_batch)
+            order = np.concatenate([order, following[~shown], following[shown]])
         for step in range(self.steps()):
-            images = permutation[step * self.batch_images : (step + 1) * self.batch_images]
+            part = slice(step * self.batch_images, (step + 1) * self.batch_images)
+            images, first = order[part], turn[part][:, None] * self.captions_per_image
             turns = (first + np.arange(self.captions_per_image)) % self.counts[images][:, None]
             captions = rank[self.starts[images][:, None] + turns]
             owner = np.repeat(np.arange(len(images)), self.captions_per_image)

@@ -13,12 +13,13 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from itm.config.additions import WordsParameters
 from itm.config.methods import MethodParameters
 from itm.config.model import TowersParameters, TrainParameters
 from itm.data.images import ImageStore
 from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
 from itm.data.loader import Augment
-from itm.data.tables import read_captions, read_images, read_texts
+from itm.data.tables import read_captions, read_images, read_table, read_texts
 from itm.descriptions.vectors import DescriptionVectors, read_description_vectors
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
@@ -26,6 +27,8 @@ from itm.methods.method import Widths
 from itm.text.controls import caption_scores
 from itm.towers.base import Towers
 from itm.towers.build import build_towers
+from itm.towers.hugging_face import width_of
+from itm.towers.word_ids import word_ids
 from itm.training.batches import Rows
 from itm.training.inputs import Inputs, Split
 from itm.training.photos import Photos
@@ -83,7 +86,7 @@ def load_training_data(
         DataError: cached features are missing, do not fit the tables, or tables disagree in their rows.
     """
     captions, images, texts = read_captions(clean), read_images(clean), read_texts(clean)
-    scores = pd.read_parquet(scored / CAPTIONS)
+    scores = read_table(scored / CAPTIONS, stage="score")
     if not np.array_equal(scores["caption_id"].to_numpy(), captions["caption_id"].to_numpy()):
         raise DataError(
             f"{scored / CAPTIONS}: its {len(scores)} captions are not those of {clean / CAPTIONS} ({len(captions)}); "
@@ -92,7 +95,7 @@ def load_training_data(
         )
     if towers_parameters.frozen:
         image_features = read_features(features / IMAGE_FEATURES, method.needs_tokens)
-        text_features = read_features(features / TEXT_FEATURES, method.needs_tokens)
+        text_features = read_features(features / TEXT_FEATURES, method.needs_tokens and method.add.words is None)
         if image_features is None or text_features is None:
             raise DataError(f"{features}: holds no features; run `dvc repro features`", reason="no-features")
         for name, found, rows in (("images", image_features, images), ("texts", text_features, texts)):
@@ -111,6 +114,9 @@ def load_training_data(
         source = _Source(images, towers, None, store, texts["text"].tolist(), decoding or Decoding())
         widths = tower_widths(towers)
     splits = {name: _split(name, captions, images, source, len(texts) - 1) for name in ("train", "dev")}
+    if (words := method.add.words) is not None:
+        widths = replace(widths, text_tokens=width_of(words.model))
+        add_words(splits, words, captions, seed)
     relations = _relations(captions, images, scores, scored, method, seed)
     data = TrainingData(splits["train"], splits["dev"], relations, towers, description, widths)
     if method.add.descriptions is not None:
@@ -127,6 +133,14 @@ def load_training_data(
             data.constants, clusters = {"prototypes": torch.from_numpy(vectors.prototypes)}, len(vectors.prototypes)
         data.widths = replace(widths, description_width=vectors.width, prototypes=clusters)
     return data
+
+
+def add_words(splits: dict[str, Split], words: WordsParameters, captions: pd.DataFrame, seed: int) -> None:
+    """Give the captions of each split, and the empty one, their token ids; those of training change by epoch."""
+    for name, split in splits.items():
+        texts = captions.loc[captions["split"] == name, "text"].tolist()
+        split.texts.words = word_ids(words, texts, seed if name == "train" else None)
+        split.root.words = word_ids(words, [""])
 
 
 def add_description_vectors(
@@ -170,7 +184,7 @@ def describe_split(clean: Path, scored: Path, method: MethodParameters, seed: in
     Raises:
         DataError: a table is missing.
     """
-    captions, images, scores = read_captions(clean), read_images(clean), pd.read_parquet(scored / CAPTIONS)
+    captions, images, scores = read_captions(clean), read_images(clean), read_table(scored / CAPTIONS, stage="score")
     image_rows, caption_rows, _ = _rows(captions, images, split)
     relations = _relations(captions, images, scores, scored, method, seed, split)
     of_images, of_captions = images.iloc[image_rows], captions.iloc[caption_rows]

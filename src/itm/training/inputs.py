@@ -14,6 +14,7 @@ from itm.errors import TrainingError
 from itm.features import TokenRows
 from itm.methods.method import Embedded, Method
 from itm.towers.base import Features, Towers
+from itm.towers.word_ids import WordIds
 from itm.training.batches import Rows
 from itm.training.photos import Photos
 
@@ -32,6 +33,7 @@ class Inputs:
     method needs them; row i of the inputs has those of row `token_rows[i]`. Or `raw`: pixels (rows, size, size, 3)
     uint8 for images, token ids (rows, context length) int64 for texts; or `photos`, which are decoded batch by batch.
     `description_vectors`: (rows, width) of the "description" or "caption"; `redraw` gives them anew for an epoch.
+    `words`: token ids for the addition `words`.
     """
 
     features: Tensor | None = None
@@ -41,6 +43,7 @@ class Inputs:
     token_rows: Rows | None = None
     description_vectors: dict[str, Tensor] = field(default_factory=dict)
     redraw: Callable[[int], dict[str, Tensor]] | None = None
+    words: WordIds | None = None
 
     def __len__(self) -> int:
         return len(next(rows for rows in (self.features, self.raw, self.photos) if rows is not None))
@@ -51,10 +54,14 @@ class Inputs:
             self.description_vectors = self.redraw(epoch)
         if self.photos is not None:
             self.photos.start(epoch, batches)
+        if self.words is not None:
+            self.words.epoch = epoch
 
     def batch(self, rows: np.ndarray[Any, Any], device: torch.device) -> Features | Tensor | Raw:
         """The rows as features, or as raw inputs that a tower must see first; with description vectors if there are."""
         found = self._batch(rows, device)
+        if self.words is not None and isinstance(found, Features):
+            found.inputs = torch.from_numpy(self.words.rows(rows)).to(device)
         if not self.description_vectors:
             return found
         vectors = {name: values[torch.from_numpy(rows)].to(device) for name, values in self.description_vectors.items()}

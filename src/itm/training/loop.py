@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from itm.config.model import TrainParameters
-from itm.errors import TrainingError
-from itm.methods.method import Context
+from itm.errors import TrainingError, first_few
+from itm.methods.method import Context, Method
 from itm.methods.scoring import all_scores
 from itm.metrics.scorer import DotProduct, Matrix, Scorer
 from itm.training.average import WeightAverage
@@ -54,6 +54,23 @@ def seed_everything(seed: int, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def check_starts(method: Method, steps: int) -> None:
+    """Refuse a training that ends before an addition's terms begin.
+
+    Raises:
+        TrainingError: there are such additions (reason "never-starts").
+    """
+    late = [
+        f"{name} at step {first}" for name, each in method.added.items() if (first := each.first_step(steps)) >= steps
+    ]
+    if late:
+        raise TrainingError(
+            f"the training has {steps} steps, and {len(late)} additions begin after its end ({first_few(late)}): they "
+            "would never count; set method.NAME.add.ADDITION.start below that, or to a share of the steps, such as 0.2",
+            reason="never-starts",
+        )
+
+
 class Trainer:
     """Trains one method on one split and keeps the epoch that is best on dev.
 
@@ -79,19 +96,23 @@ class Trainer:
         size = largest_batch(train.owner, parameters.batch_images, self.group.size)
         parameters = parameters.model_copy(update={"batch_images": size})
         self.parameters, self.dev_figures, self.batch_size = parameters, dev_figures, batch_size
-        self.sampler = Sampler(train.owner, parameters.batch_images, parameters.captions_per_image, seed)
+        self.sampler = Sampler(train.owner, size, parameters.captions_per_image, seed, parameters.epoch)
         trained_towers = encoder.towers if train.images.features is None else None
         self.modules: dict[str, nn.Module] = {"method": encoder.method}
         if trained_towers is not None:
             self.modules["towers"] = trained_towers
-            for addition in encoder.method.added.values():
-                addition.watch(trained_towers)
             if parameters.gradient_checkpointing:
                 trained_towers.checkpoint_gradients()
+        for addition in encoder.method.added.values():
+            for trained in (trained_towers, encoder.method.words):
+                if trained is not None:
+                    addition.watch(trained)
         self.optimiser = optimiser(encoder.method, trained_towers, parameters)
         self.stepper = Stepper(encoder, train, relations, self.optimiser, self.modules, parameters, seed, self.group)
         self.average = WeightAverage(self.modules, parameters.weight_average) if parameters.weight_average else None
         self.steps = self.sampler.steps() * parameters.epochs
+        self.drops = [epoch * self.sampler.steps() for epoch in parameters.decay_epochs]
+        check_starts(encoder.method, self.steps)
 
     def run(self) -> Outcome:
         """Train to the end, resuming after the last saved epoch if there is one.
@@ -126,14 +147,15 @@ class Trainer:
         cuda = self.encoder.device.type == "cuda"
         figures = EpochFigures(every=50 if cuda else 1)
         steps, started, rate, speed = self.sampler.steps(), time.perf_counter(), 0.0, 0.0
+        self.train.texts.start(epoch, ())
         self.train.images.start(epoch, (self.group.share(rows.images) for rows in self.sampler.epoch(epoch)))
         for step, rows in enumerate(self.sampler.epoch(epoch)):
             number = epoch * steps + step
-            factor = rate_factor(number, self.steps, self.parameters.warmup_fraction)
+            factor = rate_factor(number, self.steps, self.parameters.warmup_fraction, self.drops)
             for group in self.optimiser.param_groups:
                 group["lr"] = group["peak"] * factor
             rate = self.optimiser.param_groups[0]["lr"]
-            taken = self.stepper.take(rows, Context(epoch=epoch, step=number))
+            taken = self.stepper.take(rows, Context(epoch=epoch, step=number, steps=self.steps))
             figures.add(number, taken.losses, taken.total, taken.gradient_norm)
             if self.average:
                 self.average.update()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -19,45 +19,58 @@ from itm.towers.base import Towers
 def optimiser(method: Method, towers: Towers | None, parameters: TrainParameters) -> torch.optim.AdamW:
     """AdamW over the method's parameters and, unless frozen (None), the towers'.
 
-    Weight decay applies to matrices only (not to biases, norms and the temperature). Pretrained towers train at
+    Weight decay applies to matrices (not to biases, norms and the temperature), or to all. Pretrained towers train at
     `tower_learning_rate`, new ones at `learning_rate`; with a layer decay d, a layer of height h (see `heights`) at
-    that rate times d^h. The first group is one of the heads.
+    that rate times d^h. The first group is one of the heads. A method's own text encoder has a rate of its own.
     """
-    groups = _groups(method.parameters(), parameters.learning_rate, parameters.weight_decay)
+    decay = parameters.weight_decay, parameters.weight_decay if parameters.weight_decay_on == "all" else 0.0
+    words = [] if method.words is None else list(method.words.parameters())
+    slow = {id(each) for each in words}
+    others = [each for each in method.parameters() if id(each) not in slow]
+    groups = _groups(others, parameters.learning_rate, decay)
+    if method.words is not None:
+        groups += _groups(words, parameters.learning_rate * method.words.options.rate, decay)
     if towers is not None:
         rate = parameters.learning_rate if towers.new else parameters.tower_learning_rate
         if parameters.layer_decay == 1:
-            groups += _groups(towers.parameters(), rate, parameters.weight_decay)
+            groups += _groups(towers.parameters(), rate, decay)
             return torch.optim.AdamW(groups, fused=True)
         floors: dict[int, list[nn.Parameter]] = {}
         height = heights(towers)
         for name, parameter in towers.named_parameters():
             floors.setdefault(height[name], []).append(parameter)
         for floor in sorted(floors):
-            groups += _groups(floors[floor], rate * parameters.layer_decay**floor, parameters.weight_decay)
+            groups += _groups(floors[floor], rate * parameters.layer_decay**floor, decay)
     return torch.optim.AdamW(groups, fused=True)
 
 
-def _groups(parameters: Iterable[nn.Parameter], rate: float, decay: float) -> list[dict[str, object]]:
+def _groups(parameters: Iterable[nn.Parameter], rate: float, decay: tuple[float, float]) -> list[dict[str, object]]:
+    """Groups of matrices and of all else, with the weight decay of each."""
     trained = [p for p in parameters if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2]
     others = [p for p in trained if p.ndim < 2]
     groups: list[dict[str, object]] = []
-    for members, weight_decay in ((matrices, decay), (others, 0.0)):
+    for members, weight_decay in zip((matrices, others), decay, strict=True):
         if members:
             groups.append({"params": members, "lr": rate, "weight_decay": weight_decay, "peak": rate})
     return groups
 
 
-def rate_factor(step: int, steps: int, warmup_fraction: float) -> float:
+def rate_factor(step: int, steps: int, warmup_fraction: float, drops: Sequence[int] = ()) -> float:
     """The share of the peak learning rate at a step: linear warm-up, then a half cosine down to zero.
+
+    With `drops` there is no cosine: at each of these steps the rate falls to a tenth.
 
     >>> [round(rate_factor(s, 10, 0.2), 2) for s in (0, 1, 2, 6, 10)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
+    >>> [round(rate_factor(s, 10, 0.2, (4, 8)), 3) for s in (0, 3, 4, 7, 8)]
+    [0.5, 1.0, 0.1, 0.1, 0.01]
     """
     warmup = round(steps * warmup_fraction)
     if step < warmup:
         return (step + 1) / warmup
+    if drops:
+        return float(0.1 ** sum(step >= drop for drop in drops))
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 

@@ -33,19 +33,21 @@ def transfer(
 
     Example: `itm transfer models/clip/seed0 models/vsd/seed0 --data ../scenes/data --benchmark false_negatives`.
     """
-    from rich.console import Console
-
     from itm.config import load
+    from itm.console import console
+    from itm.data.files import check_outputs
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
+    from itm.evaluation.result import write_together
     from itm.pipeline.devices import device as pick_device
     from itm.transfer.run import transfer as run
 
     if split not in ("test", "dev"):
         raise ConfigError(f"--split {split}: must be test or dev", reason="unknown-split")
+    check_outputs(out, evaluations and evaluations / "seed")
     parameters = load(params)
     with pick_device(parameters.device) as device:
-        found = run(
+        found, results = run(
             models,
             data,
             source,
@@ -53,15 +55,12 @@ def transfer(
             benchmark or ["retrieval"],
             device,
             split=split,
-            evaluations=evaluations,
-            out=out,
+            evaluations=evaluations or Path(),
         )
-    console = Console(highlight=False)
+    printed = console()
     seen = "not known" if found["seen_in_training"] is None else found["seen_in_training"]
-    console.print(
-        f"{data}, {split}: {found['images']} images, {found['captions']} captions; seen in training: {seen}",
-        markup=False,
-    )
+    printed.print(f"{data}, {split}: {found['images']} images, {found['captions']} captions; seen in training: {seen}")
     for model, metrics in found["runs"].items():
-        console.print(f"\n{model}", markup=False)
-        console.print(*metric_lines(metrics), sep="\n", markup=False)
+        printed.print(f"\n{model}")
+        printed.print(*metric_lines(metrics), sep="\n")
+    write_together(results if evaluations else {}, found, out)

@@ -6,19 +6,19 @@ import json
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from itm.config import BENCHMARK_NAMES, Parameters
 from itm.config.model import TowersParameters
-from itm.data.files import read_json, write_json
-from itm.data.layout import DESCRIPTION_VECTORS, IMAGE_FEATURES, IMAGES, MODEL_CARD, TEXT_FEATURES
+from itm.data.files import read_json
+from itm.data.layout import DESCRIPTION_VECTORS, EMBEDDINGS, IMAGE_FEATURES, IMAGES, MODEL_CARD, TEXT_FEATURES
 from itm.descriptions.vectors import write_description_vectors
 from itm.encode import compute_features, encode_split, write_embeddings
 from itm.errors import ConfigError, ModelError, nearest
 from itm.evaluation.benchmarks import measure
-from itm.evaluation.result import Metrics, Result, rounded, write_per_query
+from itm.evaluation.result import Metrics, Result, rounded
 from itm.evaluation.tables import Embeddings, Tables, read_embeddings
 from itm.features import write_features
 from itm.methods.saved import method_parameters
@@ -99,7 +99,7 @@ class Transfer:
         options = self.parameters.encode.model_copy(update={"split": self.split})
         threads = self.parameters.train.threads
         found = encode_split(model, self.clean, features, place, options, threads, self.device)
-        write_embeddings(place, found, {"method": card["name"], "seed": card["seed"], "split": self.split})
+        write_embeddings(place / EMBEDDINGS, found, {"method": card["name"], "seed": card["seed"], "split": self.split})
         return read_embeddings(place)
 
     def _features_of(self, towers: TowersParameters, card: dict[str, Any]) -> Path:
@@ -125,10 +125,11 @@ def transfer(
     device: str,
     *,
     split: str = "test",
-    evaluations: Path | None = None,
-    out: Path | None = None,
-) -> dict[str, Any]:
+    evaluations: Path = Path(),
+) -> tuple[dict[str, Any], dict[Path, Result]]:
     """The metrics of each model on each benchmark of the target, and how many of its images training has seen.
+
+    Beside them the per-query values by file, for `itm.evaluation.result.write_together`.
 
     Args:
         models: folders of trained models.
@@ -136,7 +137,6 @@ def transfer(
         source: the data folder of the training: `clean`, `features`, `descriptions`.
         benchmarks: by name; those that the target's tables have ground truth for.
         evaluations: folder for the per-query values, METHOD/seedN/BENCHMARK.npz.
-        out: file for all that is returned.
 
     Raises:
         ConfigError: no such benchmark. DataError, ModelError: as `Transfer.embed`, or the target lacks a truth.
@@ -145,6 +145,7 @@ def transfer(
         if name not in BENCHMARK_NAMES:
             raise ConfigError(f"no benchmark '{name}'; {nearest(name, BENCHMARK_NAMES)}", reason="unknown-benchmark")
     runs: dict[str, dict[str, Metrics]] = {}
+    results: dict[Path, Result] = {}
     with tempfile.TemporaryDirectory(prefix="itm-transfer-") as work:
         job = Transfer(target, source, parameters, split, Path(work), device)
         seen = None if job.training is None else seen_in_training(job.training, job.evaluated)
@@ -157,10 +158,9 @@ def transfer(
             for name in benchmarks:
                 result = measure(name, tables, embeddings, parameters.evaluate)
                 runs[str(model)][name] = rounded(result.metrics, parameters.evaluate.digits)
-                if evaluations is not None:
-                    whole = {**result.protocol, **embeddings.protocol, "benchmark": name, "target": str(target)}
-                    folder = evaluations / whole["method"] / f"seed{whole['seed']}"
-                    write_per_query(Result(result.metrics, result.per_query, whole), folder / f"{name}.npz")
+                whole = {**result.protocol, **embeddings.protocol, "benchmark": name, "target": str(target)}
+                folder = evaluations / whole["method"] / f"seed{whole['seed']}"
+                results[folder / f"{name}.npz"] = replace(result, protocol=whole)
     images = int((job.evaluated.images["split"] == split).sum())
     found = {
         "split": split,
@@ -169,6 +169,4 @@ def transfer(
         "seen_in_training": seen,
         "runs": runs,
     }
-    if out is not None:
-        write_json(out, found)
-    return found
+    return found, results

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from itm.methods.functional.token_norm import MaskedBatchNorm
 from itm.methods.similarities.esl.attention import attend, two_way
 from itm.methods.similarities.esl.correspondence import Contribution, Correspondence
-from itm.methods.similarities.esl.projection import MaskedBatchNorm, TokenProjection, drop_tokens, proxy
+from itm.methods.similarities.esl.projection import TokenProjection, drop_tokens, proxy
 from itm.methods.similarities.esl.pyramid import Pyramid, SharedFilter, TopTwo, level_sizes, unit
 
 START = 0.1

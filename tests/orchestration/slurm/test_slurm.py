@@ -21,7 +21,16 @@ pytestmark = [
     pytest.mark.xdist_group("slurm"),  # the group shares one cluster and one run
     pytest.mark.skipif(unavailable() is not None, reason=unavailable() or ""),
 ]
-CLUSTER_JOBS = {"clean": 1, "score": 1, "features": 1, "describe": 2, "train": 2, "encode": 2, "evaluate": 8}
+CLUSTER_JOBS = {
+    "clean": 1,
+    "score": 1,
+    "features": 1,
+    "describe": 2,
+    "train": 2,
+    "encode": 2,
+    "grade": 2,
+    "evaluate": 10,
+}
 GPU_STAGES = {"features", "train", "encode"}
 # more epochs than the preset has, so that there is time to end a job between two of them
 PRESET = ["scenes-smoke", "device=cpu", "train.epochs=4"]

@@ -13,6 +13,7 @@ from typing import Any
 from itm.data.annotations import text_of
 from itm.data.archives import Archive
 from itm.data.decode import SUFFIXES
+from itm.data.files import check_columns
 from itm.errors import DataError, first_few
 
 FILE = ("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "path")
@@ -172,7 +173,13 @@ def _columns(path: Path, names: list[str]) -> tuple[str, str, str]:
     file, caption = _column(names, FILE), _column(names, CAPTION)
     if not (file and caption):
         raise _no_columns(path, names)
-    return file, caption, _column(names, SPLIT)
+    split = _column(names, SPLIT)
+    check_columns(
+        path,
+        [name.strip().lower() for name in names],
+        [each.strip().lower() for each in (file, caption, split) if each],
+    )
+    return file, caption, split
 
 
 def _column(names: Iterable[str], usual: tuple[str, ...]) -> str:

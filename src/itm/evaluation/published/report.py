@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import atomic_path, write_json
+from itm.data.files import atomic_path, together, write_json
 from itm.errors import DataError
 from itm.evaluation.keys import flat_metrics
 from itm.evaluation.published.trec import Retrieval
@@ -78,8 +78,9 @@ class Report:
         for retrieval in self.retrievals:
             retrieval.write(folder)
 
-    def write(self, metrics: str | Path | None, ranks: str | Path | None = None) -> None:
-        """Write metrics.json and ranks.parquet, where a path is given."""
+    @together()
+    def write(self, metrics: Path | None, ranks: Path | None = None) -> None:
+        """Write metrics.json and ranks.parquet, where a path is given: both, or neither where one cannot be."""
         if metrics is not None:
             write_json(metrics, self.to_json())
         if ranks is not None:

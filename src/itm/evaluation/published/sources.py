@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
 from itm.data.annotations import LARGEST, content_of, rows_of
+from itm.data.files import mirror_folder
 from itm.errors import DataError
 from itm.parse import parse_json
 
@@ -20,8 +20,7 @@ def find(names: tuple[str, ...], folder: Path | None) -> Path:
     Raises:
         DataError: none is there; the message says where it was looked for.
     """
-    mirror = os.environ.get("ITM_MIRROR")
-    roots = [folder] if folder else [*([Path(mirror)] if mirror else []), Path("data/raw")]
+    roots = [folder] if folder else [*filter(None, [mirror_folder()]), Path("data/raw")]
     for root in roots:
         for name in names:
             for ending in ("", ".gz"):

@@ -12,7 +12,7 @@ from torch.nn import functional
 from itm.errors import ModelError
 from itm.methods.functional.distance_weighted import triplets
 from itm.methods.functional.hinge import symmetric_hinge
-from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term
+from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term, step_of
 from itm.methods.similarities.aahr.fragments import FragmentRelation, fragment_scores
 
 if TYPE_CHECKING:
@@ -40,10 +40,14 @@ class Graph(Addition):
             normalise=parameters.normalise,
         )
 
+    def first_step(self, steps: int) -> int:
+        """By `start`."""
+        return step_of(self.options.start, steps)
+
     def losses(self, method: Method, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """Triplets of the nodes with the graph's output, and what the relations are held to; from `start` on."""
         options = self.options
-        if not self.training or context.step < options.start:
+        if not self.training or context.step < self.first_step(context.steps):
             return Losses({})
         image, text = images.unit(options.nodes), texts.unit(options.nodes)
         correlations, regulariser = self.correlate(images, texts, image, text)
@@ -82,7 +86,9 @@ class Graph(Addition):
     def _triplet(self, similarities: Tensor, labels: Labels, context: Context) -> Tensor:
         options = self.options
         if options.triplet == "hinge":
-            return symmetric_hinge(similarities, labels.positives, options.margin, "hardest")
+            return symmetric_hinge(
+                similarities, labels.positives, options.margin, "hardest", reduction=options.reduction
+            )
         return triplets(options, similarities, labels, context.step)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from itm.methods.functional.swapped_prototypes import SwappedPrototypes
-from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term
+from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Term, step_of
 
 if TYPE_CHECKING:
     from itm.config.additions import PrototypesParameters
@@ -30,9 +30,13 @@ class Prototypes(Addition):
             temperature=parameters.temperature,
         )
 
+    def first_step(self, steps: int) -> int:
+        """By `start`."""
+        return step_of(self.options.start, steps)
+
     def losses(self, method: Method, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """The swapped prediction, from the step `start` on."""
-        if not self.training or context.step < self.options.start:
+        if not self.training or context.step < self.first_step(context.steps):
             return Losses({})
         value: Tensor = self.swapped(images.embedding, texts.embedding, labels.owner)
         return Losses({"prototypes": Term(value, self.options.weight)})

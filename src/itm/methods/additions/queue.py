@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Similarity, Term
-from itm.towers.base import Features, Towers
+from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Similarity, Term, step_of
+from itm.towers.base import FeatureMaker, Features
 
 if TYPE_CHECKING:
     from itm.config.additions import QueueParameters
@@ -36,10 +36,11 @@ class Queues(Addition):
         self.images, self.texts = Queue(parameters.size, dimension), Queue(parameters.size, dimension)
         self.towers = None
 
-    def watch(self, towers: Towers) -> None:
-        """From now on the twin has towers of its own, which follow these."""
-        self.towers = Twin(towers, self.options.momentum)
-        self._followed = (towers,)  # in a tuple: a module of its own would be trained and saved twice
+    def watch(self, trained: FeatureMaker) -> None:
+        """From now on the twin has towers (or words) of its own, which follow these."""
+        assert isinstance(trained, nn.Module)
+        self.towers = Twin(trained, self.options.momentum)
+        self._followed = (trained,)  # in a tuple: a module of its own would be trained and saved twice
 
     def image(self, embedded: Embedded, features: Features) -> Embedded:
         """In training, with the twin's embedding beside."""
@@ -54,11 +55,13 @@ class Queues(Addition):
             return embedded
         with torch.no_grad():
             if self.towers is not None:
-                vectors = features.description_vectors
-                features = getattr(self.towers.module, kind)(features.inputs)
-                features.description_vectors = vectors
+                features = self.towers.module.again(features, kind)  # type: ignore[operator]
             key: Tensor = getattr(self.twin.module, f"encode_{kind}")(features).embedding
         return replace(embedded, extra={**embedded.extra, KEY: functional.normalize(key, dim=-1).detach()})
+
+    def first_step(self, steps: int) -> int:
+        """By `start`."""
+        return step_of(self.options.start, steps)
 
     def losses(self, method: Method, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """InfoNCE of both directions against the queues, from the step `start` on; the mean of the two.
@@ -66,7 +69,7 @@ class Queues(Addition):
         The positive of an image is the twin's embedding of each of its captions, and the other way round. Entries of
         the same image (by content) are no negatives unless `mask_same` is off; what the loss relaxes it relaxes here.
         """
-        if not self.training or context.step < self.options.start:
+        if not self.training or context.step < self.first_step(context.steps):
             return Losses({})
         image, text = images.unit(self.options.query), texts.unit(self.options.query)
         image_keys, text_keys = images.extra[KEY].detach(), texts.extra[KEY].detach()

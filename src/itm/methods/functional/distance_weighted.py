@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from itm.methods.functional.hinge import reduced
 from itm.methods.functional.noise import pair_noise
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def distance_weighted(
     drawn = (weights + gumbel).argmax(1)
     values = (margin + similarities[rows, drawn] - similarities[rows, columns]).clamp(min=0)
     values = torch.where(positives.all(1)[rows], values * 0, values)
-    return values.sum() if reduction == "sum" else values.mean()
+    return reduced(values, reduction)
 
 
 def symmetric_distance_weighted(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from itm.config.losses import Mining
+    from itm.config.losses import Mining, Reduction
 
     Negatives = Mining | Literal["mean"]
 
@@ -19,8 +19,9 @@ def hinge(
     margin: Tensor | float,
     mining: Negatives,
     weight: Tensor | None = None,
+    reduction: Reduction = "mean",
 ) -> Tensor:
-    """The mean over positive pairs of the hinge against the negatives of their row.
+    """The mean or sum over positive pairs of the hinge against the negatives of their row.
 
     For a positive (i, p) and a negative n of i: W_in [M_in + s_in - s_ip]_+ (VSE++, Faghri et al. 2018, eq. 6, with
     a margin and a weight for each pair). "hardest" takes the largest value, with its margin and weight inside:
@@ -46,7 +47,7 @@ def hinge(
         margin = torch.full_like(similarities, float(margin))
     against = (margin + similarities).masked_fill(positives, -torch.inf)
     if mining == "hardest" and weight is None:
-        return (against.amax(1)[rows] - similarities[rows, columns]).clamp(min=0).mean()
+        return reduced((against.amax(1)[rows] - similarities[rows, columns]).clamp(min=0), reduction)
     own = similarities[rows, columns].unsqueeze(1)
     values = (against[rows] - own).clamp(min=0)
     if weight is not None:
@@ -54,11 +55,16 @@ def hinge(
     if mining == "semi_hard":
         values = values.masked_fill(similarities[rows] >= own, 0)
     if mining in ("hardest", "semi_hard"):
-        return values.amax(1).mean()
+        return reduced(values.amax(1), reduction)
     total = values.sum(1)
     if mining == "mean":
         total = total / (~positives).sum(1).clamp(min=1)[rows]
-    return total.mean()
+    return reduced(total, reduction)
+
+
+def reduced(values: Tensor, reduction: Reduction) -> Tensor:
+    """The sum or the mean of the values."""
+    return values.sum() if reduction == "sum" else values.mean()
 
 
 def symmetric_hinge(
@@ -67,9 +73,10 @@ def symmetric_hinge(
     margin: Tensor | float,
     mining: Negatives,
     weight: Tensor | None = None,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """The sum of the image-to-text and the text-to-image hinge; one margin and weight matrix serves both directions."""
     turned = margin.T if isinstance(margin, Tensor) else margin
     weight_turned = None if weight is None else weight.T
-    forth = hinge(similarities, positives, margin, mining, weight)
-    return forth + hinge(similarities.T, positives.T, turned, mining, weight_turned)
+    forth = hinge(similarities, positives, margin, mining, weight, reduction)
+    return forth + hinge(similarities.T, positives.T, turned, mining, weight_turned, reduction)

@@ -11,11 +11,12 @@ from itm.methods.method import Context, Embedded, Labels, Loss, Losses, Term
 
 if TYPE_CHECKING:
     from itm.config.losses import VseParameters
+    from itm.methods.functional.hinge import Negatives
 
 
 class VseLoss(Loss):
-    """A hinge. The first epochs use the mean of the negatives, since the hardest negative alone can pull all
-    embeddings of an untrained model into one point."""
+    """A hinge. The first epochs use all negatives (their mean, or their sum where losses are summed), since the hardest
+    negative alone can pull all embeddings of an untrained model into one point."""
 
     def __init__(self, parameters: VseParameters) -> None:
         super().__init__()
@@ -24,5 +25,7 @@ class VseLoss(Loss):
     def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
         """The hinge term."""
         options = self.options
-        mining = "mean" if context.epoch < options.warmup_epochs else options.mining
-        return Losses({"hinge": Term(symmetric_hinge(scores, labels.positives, options.margin, mining))})
+        early: Negatives = "sum" if options.reduction == "sum" else "mean"
+        mining = early if context.epoch < options.warmup_epochs else options.mining
+        value = symmetric_hinge(scores, labels.positives, options.margin, mining, reduction=options.reduction)
+        return Losses({"hinge": Term(value)})

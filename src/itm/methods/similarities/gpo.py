@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from itm.methods.functional.token_norm import TokenNetwork
 from itm.methods.method import Embedded, Requirements, Similarity, Widths
 from itm.methods.similarities.heads import unit
-from itm.towers.base import Features
+from itm.towers.base import Features, masked_mean
 
 if TYPE_CHECKING:
     from itm.config.model import EmbeddingParameters
@@ -21,8 +22,8 @@ class GpoSimilarity(Similarity):
     """L2-normalised pooled tokens; similarity = cosine, -1..1.
 
     Image tokens go through a linear map plus a small two-layer one, words through a linear map. In training each token
-    is left out with a chance of `drop` (at least one stays). The two-layer map normalises over a token's dimensions,
-    where the published one does over the batch: an image then depends on itself alone.
+    is left out with a chance of `drop` (at least one stays). The two-layer map normalises over a token's dimensions, so
+    that an image depends on itself alone, or, as published, over the batch (`norm`).
     """
 
     requires = Requirements(tokens=True)
@@ -31,20 +32,14 @@ class GpoSimilarity(Similarity):
         super().__init__()
         self.width, self.drop = embedding.dimension, options.drop
         self.image_map = nn.Linear(widths.image_tokens, embedding.dimension)
-        self.image_detail = nn.Sequential(
-            nn.Linear(widths.image_tokens, options.hidden),
-            nn.LayerNorm(options.hidden),
-            nn.ReLU(),
-            nn.Linear(options.hidden, embedding.dimension),
-        )
+        self.image_detail = TokenNetwork(widths.image_tokens, options.hidden, embedding.dimension, options.norm)
         self.text_map = nn.Linear(widths.text_tokens, embedding.dimension)
-        self.image_pool = GeneralisedPooling(options.position_width, options.temperature)
-        self.text_pool = GeneralisedPooling(options.position_width, options.temperature)
+        self.image_pool, self.text_pool = pooling(options), pooling(options)
 
     def encode_image(self, features: Features) -> Embedded:
         """Unit vectors (batch, dimension)."""
         tokens, mask = self._tokens(features)
-        return Embedded(unit(self.image_pool(self.image_map(tokens) + self.image_detail(tokens), mask)))
+        return Embedded(unit(self.image_pool(self.image_map(tokens) + self.image_detail(tokens, mask), mask)))
 
     def encode_text(self, features: Features) -> Embedded:
         """Unit vectors (batch, dimension)."""
@@ -59,6 +54,21 @@ class GpoSimilarity(Similarity):
             kept = mask & (torch.rand(mask.shape, device=mask.device) >= self.drop)
             mask = torch.where(kept.any(1, keepdim=True), kept, mask)
         return features.tokens, mask
+
+
+def pooling(options: GpoParameters) -> nn.Module:
+    """What makes one vector of the tokens of an image or text."""
+    if options.pooling == "mean":
+        return MeanPooling()
+    return GeneralisedPooling(options.position_width, options.temperature)
+
+
+class MeanPooling(nn.Module):
+    """The mean of the real tokens."""
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Vectors (batch, width)."""
+        return masked_mean(tokens, mask)
 
 
 class GeneralisedPooling(nn.Module):

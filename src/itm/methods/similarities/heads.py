@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itm.errors import ModelError
 from itm.methods.method import Embedded, Similarity, Widths
 from itm.towers.base import Features
 
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
 
 
 def head(width: int, parameters: EmbeddingParameters) -> nn.Sequential:
-    """Dropout, then `layers` linear maps with GELU between them, from `width` to the embedding's dimension."""
+    """Dropout, then `layers` linear maps with GELU between them, from `width` to the embedding's dimension; 0 = none.
+
+    Raises:
+        ModelError: no layer, and features of another width (reason "identity-head").
+    """
+    if not parameters.layers and width != parameters.dimension:
+        raise ModelError(
+            f"embedding.layers is 0, so that features are embeddings, but features are {width} wide and "
+            f"embedding.dimension is {parameters.dimension}; set layers to 1, or dimension to the features' width",
+            reason="identity-head",
+        )
     modules: list[nn.Module] = [nn.Dropout(parameters.dropout)]
     for layer in range(parameters.layers):
         last = layer == parameters.layers - 1

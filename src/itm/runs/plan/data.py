@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from itm.config import Parameters
 from itm.data.catalogue import SourceFile, load_catalogue
+from itm.data.files import mirror_folder
 from itm.data.schemas.protocols import PROTOCOLS
 from itm.runs.plan.lines import Line
 from itm.runs.plan.models import REGION_WIDTH, Models
@@ -20,7 +20,7 @@ def downloads_of(root: Path, parameters: Parameters) -> Iterator[Line]:
     """The source files, weights and region features, with what is still to fetch of them."""
     name = parameters.data.name
     files = load_catalogue(root / "data/catalogue.yaml")[name].files
-    mirror = Path(os.environ["ITM_MIRROR"]) if os.environ.get("ITM_MIRROR") else None
+    mirror = mirror_folder()
     known, unknown = 0, 0
     for file in parameters.data.files:
         entry = files.get(file)
@@ -135,8 +135,10 @@ def _arrays(parameters: Parameters, models: Models, images: int | None, runs: in
     if sizes is None:
         yield Line("embeddings", None, "the number of images is unknown")
         return
-    shown = sum(
-        size for split, size in sizes.items() if split not in {"train", "dev", "test"} - {parameters.encode.split}
+    evaluated = parameters.encode.split
+    # dev by itself as well, for the grade
+    shown = sizes.get("dev", 0) + sum(
+        size for split, size in sizes.items() if split not in {"train", "dev", "test"} - {evaluated}
     )
     rows = shown * (1 + CAPTIONS_AN_IMAGE)
     width = parameters.embedding.dimension
@@ -144,7 +146,7 @@ def _arrays(parameters: Parameters, models: Models, images: int | None, runs: in
     pairwise = [name for name in parameters.methods if parameters.method[name].similarity.type == "esl_token"]
     size = 4 * runs * rows * width
     if pairwise:
-        pairs = sizes[parameters.encode.split] ** 2 * CAPTIONS_AN_IMAGE
+        pairs = (sizes[evaluated] ** 2 + sizes.get("dev", 0) ** 2) * CAPTIONS_AN_IMAGE
         size += 4 * pairs * len(pairwise) * len(parameters.seeds)
         basis += f"; scores of {pairs:,} pairs for {', '.join(pairwise)}"
     yield Line("embeddings", size, basis)

@@ -55,10 +55,9 @@ def count_parameters(parameters: Parameters) -> Models:
     for name in parameters.methods:
         options = parameters.method[name]
         added = options.add.descriptions
-        width, prototypes = (0, 0) if added is None else (parameters.embedding.dimension, max(added.prototypes, 2))
-        method = build_method(
-            options, parameters.embedding, Widths(*given, description_width=width, prototypes=prototypes)
-        )
+        embedding = parameters.of(name).embedding
+        width, prototypes = (0, 0) if added is None else (embedding.dimension, max(added.prototypes, 2))
+        method = build_method(options, embedding, Widths(*given, description_width=width, prototypes=prototypes))
         if not parameters.towers.frozen:
             for addition in method.added.values():
                 addition.watch(towers)
@@ -91,7 +90,8 @@ def memory(parameters: Parameters, models: Models) -> Iterator[Line]:
     if kept:
         what = f"{largest}: a momentum twin, queues, statistics: what is kept and not trained, 4 bytes a number"
         yield Line("kept beside", 4 * kept, what)
-    batch = f"{parameters.train.batch_images} images x {parameters.train.captions_per_image} captions"
+    train = parameters.of(largest).train
+    batch = f"{train.batch_images} images x {train.captions_per_image} captions"
     yield Line(
         "activations",
         None,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from itm.errors import DataError, PipelineError
 from itm.parse import parse_json
-from itm.pipeline.revisions import git
+from itm.pipeline.git import dvc_words, git
 from itm.pipeline.stages import read_yaml
 
 _TRACKING = ("dvc.lock", "*/dvc.lock", "*.dvc")
@@ -81,7 +81,7 @@ def read_cache(root: Path) -> Cache:
     except DvcException as error:
         cause = error.__cause__
         raise PipelineError(
-            f"dvc: {error}{f': {cause}' if cause else ''}; nothing was deleted", reason="dvc"
+            f"dvc: {dvc_words(error)}{f': {cause}' if cause else ''}; nothing was deleted", reason="dvc"
         ) from error
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from itm.methods.functional.token_norm import Norm, TokenNetwork
+
 
 class Fused(NamedTuple):
     """What the encoder gives. fused: (batch, dimension), the embedding before it is normalised. local: (batch,
@@ -33,6 +35,7 @@ class Sizes:
     guided_temperature: float
     guided_share: float
     top: int
+    norm: Norm
 
 
 class FusedEncoder(nn.Module):
@@ -56,14 +59,7 @@ class FusedEncoder(nn.Module):
         self.sizes, self.token_drop = sizes, token_drop
         self.input_dropout = nn.Dropout(dropout)
         self.project = nn.Linear(token_width, sizes.dimension)
-        # normalised by layer: batch statistics would tie the rows of a batch to each other
-        self.deep = (
-            nn.Sequential(
-                nn.Linear(token_width, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, sizes.dimension)
-            )
-            if hidden
-            else None
-        )
+        self.deep = TokenNetwork(token_width, hidden, sizes.dimension, sizes.norm) if hidden else None
         self.whole = nn.Linear(pooled_width, sizes.dimension)
         self.layer = nn.TransformerEncoderLayer(
             sizes.dimension, sizes.heads, sizes.feedforward, sizes.layer_dropout, batch_first=True
@@ -84,7 +80,7 @@ class FusedEncoder(nn.Module):
         features = self.input_dropout(tokens)
         projected = self.project(features)
         if self.deep is not None:
-            projected = projected + self.deep(features)
+            projected = projected + self.deep(features, mask)
         # attention over nothing is not a number: a row without tokens attends to its padding, which is then left out
         attended = self.layer(projected, src_key_padding_mask=~(mask | ~mask.any(1, keepdim=True)))
         whole = self.whole(self.input_dropout(pooled))

@@ -38,6 +38,7 @@ class AahrSimilarity(Similarity):
             guided_temperature=parameters.guided_temperature,
             guided_share=parameters.guided_share,
             top=parameters.top,
+            norm=parameters.norm,
         )
         self.image = FusedEncoder(
             widths.image_tokens, widths.image, sizes, parameters.image_hidden, embedding.dropout, parameters.token_drop

@@ -96,7 +96,8 @@ class Correspondence(nn.Module):
 def pyramids(options: EslParameters, dimension: int) -> tuple[Pyramid, Pyramid]:
     """The pyramids of images and of texts, which share no parameter."""
     sizes = level_sizes(dimension, options.levels)
-    return Pyramid(sizes, options.mask, options.tanh), Pyramid(sizes, options.mask, options.tanh)
+    images = Pyramid(sizes, options.mask, options.tanh, "unit")
+    return images, Pyramid(sizes, options.mask, options.tanh, options.text_chain)
 
 
 def starts(options: EslParameters, sizes: list[int]) -> list[float]:

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from itm.methods.functional.token_norm import MaskedBatchNorm, Norm, token_norm
 from itm.methods.similarities.esl.pyramid import unit
-
-Norm = Literal["layer_norm", "batch_norm"]
-
-
-class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of tokens (batch, positions, width) whose statistics are those of the real tokens only.
-
-    In training the tokens of a batch see each other through it; `evaluate` mode uses running statistics.
-    """
-
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalised tokens, zeros where the mask (batch, positions) is False."""
-        real = tokens[mask]
-        if self.training and len(real) < 2:  # no variance to normalise by
-            normed = nn.functional.batch_norm(
-                real, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
-        else:
-            normed = super().forward(real)
-        return normed.new_zeros(*tokens.shape).masked_scatter(mask.unsqueeze(-1), normed)
 
 
 class TokenProjection(nn.Module):
@@ -39,7 +18,7 @@ class TokenProjection(nn.Module):
         self.into = nn.Linear(width, hidden) if hidden else None
         self.norm: nn.Module | None = None
         if hidden:
-            self.norm = MaskedBatchNorm(hidden) if norm == "batch_norm" else nn.LayerNorm(hidden)
+            self.norm = token_norm(hidden, norm)
             self.out = nn.Linear(hidden, dimension)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:

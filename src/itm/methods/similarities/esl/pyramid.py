@@ -18,6 +18,7 @@ MIXED = 2
 EPSILON = 1e-8
 
 Mask = Literal["heuristic", "adaptive"]
+Chain = Literal["unit", "raw"]
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -90,8 +91,9 @@ class TopTwo(nn.Module):
 class Pyramid(nn.Module):
     """All levels of unit vectors of one modality, finest first."""
 
-    def __init__(self, sizes: list[int], mask: Mask, tanh: bool) -> None:
+    def __init__(self, sizes: list[int], mask: Mask, tanh: bool, chain: Chain = "unit") -> None:
         super().__init__()
+        self.chain = chain
         pairs = list(zip(sizes[1:], sizes[:-1], strict=True))
         self.steps = nn.ModuleList(SharedFilter() if mask == "heuristic" else TopTwo(*pair) for pair in pairs)
         self.tanh = tanh
@@ -99,11 +101,13 @@ class Pyramid(nn.Module):
     def forward(self, vectors: Tensor) -> list[Tensor]:
         """Unit vectors (..., size) of each level, for unit vectors (..., dimension).
 
-        The next level is made of the normalised one for both modalities. Published text branches go on from u_l
-        instead, which is the same wherever no tanh stands between.
+        The next level is made of the normalised one (chain "unit"), or of u_l itself ("raw", as published text branches
+        do). Without a tanh the two differ by what `unit` adds to lengths alone, which fall from level to level.
         """
-        levels = [vectors]
+        levels, below = [vectors], vectors
         for step in self.steps:
-            mixed = step(levels[-1])
-            levels.append(unit(mixed.tanh() if self.tanh else mixed))
+            mixed = step(below)
+            mixed = mixed.tanh() if self.tanh else mixed
+            levels.append(unit(mixed))
+            below = mixed if self.chain == "raw" else levels[-1]
         return levels

@@ -141,7 +141,7 @@ def _scan(path: Path, names: Mapping[str, str], numbered: Mapping[str, str]) -> 
             reason="form",
         )
     try:
-        lines = [line.strip() for line in ids.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in ids.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except FileNotFoundError:
         raise DataError(
             f"{ids}: no such file; it must name the image of each row of {path.name}", reason="form"

@@ -69,7 +69,8 @@ def import_arrays(
         name = next((name for name in NAMES[split] if (folder / f"{name}_caps.txt").is_file()), None)
         if name is None:
             continue
-        texts = (folder / f"{name}_caps.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
+        with readable(path := folder / f"{name}_caps.txt", "give the file in UTF-8"):
+            texts = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
         described = _array(folder, f"{name}_aux_cap_*.npy", variant, len(texts))
         if len(texts) % an_image:
             raise DataError(

@@ -65,7 +65,7 @@ def read_descriptions(path: Path) -> list[Description]:
             table breaks its contract.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; describe.file names a descriptions file (docs/vsd.md says how to get one)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextvars import Context
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,7 @@ def raise_faults(faults: Iterable[Fault], what: str, stage: str = "clean") -> No
     if not faults:
         return
     record = Path(os.environ.get("ITM_LOGS", "logs/stages")) / f"{stage}-faults.json"
-    write_json(record, [asdict(each) for each in faults])
+    Context().run(write_json, record, [asdict(each) for each in faults])  # now: the outputs around it will not be
     shown = "\n  ".join(str(each) for each in faults)
     raise DataError(
         f"{what}: {len(faults)} broken rule{'s' * (len(faults) > 1)} (all in {record})\n  {shown}",

@@ -61,9 +61,9 @@ def _time(root: Path, parameters: Parameters) -> Iterator[Line]:
                 basis = f"{own.epochs} epochs of about {CAPTIONS_AN_IMAGE * train:,} captions"
             steps = own.epochs * (of_all // own.batch_images)
             found.setdefault((steps, f"{basis} in batches of {own.batch_images} images"), []).append(method)
-        for (steps, basis), methods in found.items():
+        for (number, basis), methods in found.items():
             name = "steps of a training" + (f", {', '.join(methods)}" if len(found) > 1 else "")
-            yield Line(name, steps, basis, "count")
+            yield Line(name, number, basis, "count")
     measured = _measured(root)
     for stage in ("train", "encode", "evaluate"):
         seconds = measured.get(stage)

@@ -21,6 +21,7 @@ from itm.cli import app
 from itm.descriptions import arrays
 from itm.evaluation.commands import compare_app, ensemble_app, evaluate_app
 from itm.evaluation.result import Result, write_together
+from itm.explore.start import open_explorer
 from itm.faults import message_of
 from itm.grading.commands import app as grade_app
 from itm.index.commands import index_app, search_app
@@ -107,6 +108,18 @@ def answer(commands: typer.Typer, words: str) -> str:
     return f"itm: {told}"
 
 
+explore_app = typer.Typer()
+
+
+@explore_app.command()
+def _open(folder: Path) -> None:
+    """All that `itm explore` does before it serves."""
+    opened = open_explorer(
+        [folder / "model"], f"{folder}/clean", folder / "clean", folder / "idf.parquet", None, 1, lambda line: None
+    )
+    typer.echo(opened.of_text("hello"))
+
+
 MODEL = "model/model.json model/model.safetensors"
 COMMANDS: list[tuple[typer.Typer, str, str, int]] = [
     (compare_app, "{f}/ranks.parquet {f}/ranks.parquet --samples 2", "ranks.parquet", 60),
@@ -136,6 +149,7 @@ COMMANDS: list[tuple[typer.Typer, str, str, int]] = [
         "clean/images.parquet clean/images-test.tar",
         25,
     ),
+    (explore_app, "{f}", "clean/captions.parquet clean/hierarchies.parquet idf.parquet", 20),
     (app, "check --params {f}/params.yaml", "params.yaml", 25),
     (app, "migrate {f}/params.yaml {f}/model/model.json", "params.yaml model/model.json", 25),
     (

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.files import read_npz, readable
+from itm.data.files import check_columns, read_npz, readable
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS, TRUTH
 
 
@@ -55,6 +55,16 @@ def read_truth(folder: Path) -> dict[str, NDArray[np.generic]]:
     return read_npz(folder / TRUTH, "run `dvc repro clean`")
 
 
+_NEEDED = {
+    ("clean", CAPTIONS): ("caption_id", "image_id", "split", "text"),
+    ("clean", IMAGES): ("image_id", "split"),
+    ("clean", TEXTS): ("text",),
+    ("clean", HIERARCHIES): ("image_id", "text"),
+    ("score", CAPTIONS): ("caption_id",),
+}
+"""Columns by stage and table that every reader counts on."""
+
+
 def read_table(path: Path, columns: list[str] | None = None, stage: str = "clean") -> pd.DataFrame:
     """A parquet file of a stage as a data frame, whole or some columns of it.
 
@@ -65,6 +75,7 @@ def read_table(path: Path, columns: list[str] | None = None, stage: str = "clean
 
     with readable(path, f"run `dvc repro {stage}`"):
         table: pd.DataFrame = pq.read_table(path, columns=columns, use_threads=False, partitioning=None).to_pandas()
+    check_columns(path, table.columns.tolist(), _NEEDED.get((stage, path.name), ()) if columns is None else columns)
     return table
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.decode import SUFFIXES, Pixels, read_photo, square
-from itm.data.files import check_columns
 from itm.data.images import ImageStore
 from itm.data.layout import IMAGES
 from itm.data.tables import read_images
@@ -124,7 +123,6 @@ class TableGallery:
 
     def __init__(self, clean: Path, splits: Sequence[str] | None = None) -> None:
         table = read_images(clean)
-        check_columns(clean / IMAGES, table.columns.tolist(), ["image_id", "split"])
         if splits is not None:
             table = table[table["split"].isin(splits)].reset_index(drop=True)
         if not len(table):

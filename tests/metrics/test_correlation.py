@@ -6,7 +6,6 @@ from hypothesis.extra import numpy as hnp
 
 from itm.errors import MetricError
 from itm.metrics import average_ranks, kendall, spearman
-from itm.metrics.correlation import inversions
 
 small = hnp.arrays(np.float64, st.integers(2, 12), elements=st.integers(0, 3).map(float))
 
@@ -32,12 +31,6 @@ def test_spearman_equals_scipy(data):
     assume(np.ptp(x) > 0 and np.ptp(y) > 0)
     assert (average_ranks(x) == rankdata(x)).all()
     assert spearman(x, y) == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
-
-
-@given(hnp.arrays(np.int64, st.integers(0, 40), elements=st.integers(0, 70)))
-def test_inversions_equal_a_double_loop(values):
-    expected = sum(int(values[i] > values[j]) for j in range(len(values)) for i in range(j))
-    assert inversions(values) == expected
 
 
 def test_large_input_agrees_with_scipy():

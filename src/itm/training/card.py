@@ -17,7 +17,7 @@ def write_card(folder: Path, card: dict[str, Any], data: dict[str, str]) -> None
 
 
 def card_page(card: dict[str, Any], data: dict[str, str]) -> str:
-    """The model card in Markdown."""
+    """The model card in Markdown, with the front matter that model hubs read."""
     training, method, towers = card["training"], card["method"], card["towers_description"]
     added = ", ".join(name for name, options in method["add"].items() if options is not None)
     rows = {
@@ -36,6 +36,14 @@ def card_page(card: dict[str, Any], data: dict[str, str]) -> str:
     table = "\n".join(f"| {name} | {' '.join(str(value).split()).replace('|', '/')} |" for name, value in rows.items())
     options = "\n".join(f"| `{name}` | `{value}` |" for name, value in method["loss"].items() if name != "type")
     return f"""\
+---
+library_name: graded-itm
+pipeline_tag: feature-extraction
+license: other
+tags: [image-text-matching, image-text-retrieval, {method["loss"]["type"]}]
+datasets: [{data["name"]}]
+---
+
 # {card["name"]}, seed {card["seed"]}
 
 Image-text matching: similarities of photos and texts. Trained by graded-itm; `model.json` has every parameter.
@@ -56,5 +64,5 @@ model.similarity(model.encode_images(["photo.jpg"]), model.encode_texts(["a dog"
 {options}
 
 The weights carry what the training data holds: its subjects, its languages, its biases. The similarity ranks; it is no
-probability. Results on the test split are in the project's report.
+probability: `model.probability` is, by the calibrator in grade.json. Results on the test split are in the project's report.
 """

@@ -425,3 +425,21 @@ def test_the_same_picture_at_other_sizes_and_qualities_is_near():
 
 def test_pixels_limit_is_pillows_business_too():
     assert Image.MAX_IMAGE_PIXELS is None or decoding.MAXIMUM_PIXELS < 2 * Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("shard", "a\0b.tar", "no such shard"),
+        ("offset", -1, "ends inside image i3"),
+        ("offset", 2**63 - 1, "ends inside image i3"),
+        ("size", -1, "ends inside image i3"),
+        ("size", 2**62, "ends inside image i3"),
+    ],
+)
+def test_a_damaged_table_names_no_place_that_is_read(store, tmp_path, column, value, message):
+    shards = [store._shards[code] for code in store._shard_of]
+    table = pd.DataFrame({"image_id": store._ids, "shard": shards, "offset": store._offsets, "size": store._sizes})
+    table.loc[3, column] = value
+    with pytest.raises(DataError, match=message):
+        ImageStore(tmp_path, table).read("i3")

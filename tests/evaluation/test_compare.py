@@ -182,3 +182,18 @@ def test_captions_of_the_pipeline_are_paired_by_id(tmp_path):
     rows = compare(tmp_path / "a", tmp_path / "b", samples=20)
     assert [row.metric for row in rows] == [f"retrieval/t2i/r{k}" for k in (1, 5, 10)]
     assert {(row.comparison.low, row.comparison.high) for row in rows} == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize(
+    ("column", "other"),
+    [("benchmark", b"a"), ("task", [1]), ("metric", 3), ("value", b"a"), ("value", [1]), ("value", "a")],
+)
+def test_columns_of_another_type_are_one_message(tmp_path, column, other):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    good = {"benchmark": "b", "task": "i2t", "metric": "rank", "query_id": 1, "group_id": 1, "value": 0.0}
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({name: [value] for name, value in (good | {column: other}).items()}), path)
+    with pytest.raises(DataError, match=r"a\.parquet: cannot be read .*; write it again with"):
+        read_per_query(path)

@@ -245,7 +245,7 @@ def test_benchmarks_rank_by_grades(data, tmp_path):
     assert found["0"]["pairs/i2t/r10"] != found["1"]["pairs/i2t/r10"]
     for k in (1, 5, 10):
         assert found["1"][f"pairs/t2i/r{k}"] == plain[f"pairs/t2i/r{k}"]
-    with pytest.raises(ProjectError, match="--grade needs --embeddings and --captions"):
+    with pytest.raises(ProjectError, match="--grade needs --embeddings FILE and --captions FILE"):
         figures(*how[:2], out="none.json")
     given.remove("--normalize")
     with pytest.raises(ProjectError, match="was fitted for the model '32 dimensions scaled to unit length'"):

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from itm import cli
 from itm.errors import size_text
+from itm.methods.method import step_of
 from itm.runs.plan import Line, make, make_plan
-from itm.runs.plan.make import expected, setting
 from itm.runs.plan.models import Models, count_parameters
+from itm.runs.plan.published import differences, expected, setting
 from itm.towers.build import build_towers
 
 ROOT = Path(__file__).parents[2]
@@ -52,8 +53,12 @@ def test_sizes_by_hand(monkeypatch, fake) -> None:
     tokens = 2 * (images * 36 * 2048 + texts * 77 * 512)
     assert found["Disk"]["data/features"].value == 4 * (images + texts) * 512 + tokens
     assert found["Disk"]["models"].value == 4 * 2 * 20  # frozen towers are not stored
-    assert found["Disk"]["embeddings"].value == 4 * 4 * 6 * 2014 * 1024 + 4 * 2 * 5 * (1000**2 + 1014**2)
-    assert found["Time"]["steps of a training"].value == 25 * (29000 // 128)
+    assert found["Disk"]["embeddings"].value == 4 * 4 * 6000 * 1024 + 4 * 2 * 1000 * 5000
+    assert found["Time"]["steps of a training, clip"].value == 25 * 1132
+    assert found["Time"]["steps of a training, esl-token"].value == 30 * 1132
+    host = found["Memory of the host"]
+    assert host["features of a training"].value == 4 * (images + texts) * 512
+    assert host["tokens of all trainings"].value == 2 * images * 36 * 2048
     memory = found["Memory of the GPU, or of the CPU without one"]
     assert (memory["parameters trained"].value, memory["weights and AdamW"].value) == (10, 160)
     assert memory["activations"].value is None
@@ -150,7 +155,8 @@ def test_published_figures_are_those_of_the_same_setting_only() -> None:
         assert set(rows) == set(parameters.methods)
         assert rows["ditm"] is None, "DITM has published no figures"
         named = {method for method, row in rows.items() if row is not None}
-        assert named == ({"esl-token", "vse-inf", "vse-inf-vsd", "aahr"} if name.endswith("butd") else {"clip", "vsd"})
+        regions = {"esl-token", "esl-token-adaptive", "vse", "vse-inf", "vsd-faithful", "aahr-faithful"}
+        assert named == (regions if name.endswith("butd") else {"clip", "vsd"})
         assert all(row.benchmark == parameters.data.name for row in rows.values() if row is not None)
     assert set(expected(preset("flickr8k")).values()) == {None}
 
@@ -158,15 +164,22 @@ def test_published_figures_are_those_of_the_same_setting_only() -> None:
 def test_presets_of_the_papers_run_every_kind_of_method() -> None:
     for name in PAPERS:
         parameters = preset(name)
-        assert {"clip", "vse", "ditm", "esl-global", "esl-token", "aahr"} <= set(parameters.methods)
-        assert {"vsd", "vse-inf-vsd"} & set(parameters.methods)
+        assert {"clip", "vse", "ditm", "esl-global", "esl-token"} <= set(parameters.methods)
+        assert {"vsd", "vsd-faithful"} & set(parameters.methods)
         batch = {"coco-butd": 256}.get(name, 128)
         assert (parameters.train.batch_images, parameters.train.learning_rate) == (batch, 0.0005)
-        steps = parameters.train.epochs * ({"coco": 113287, "flickr30k": 29000}[parameters.data.name] // batch)
-        graph = parameters.method["aahr"].add.graph
+        images = {"coco": 113287, "flickr30k": 29000}[parameters.data.name]
         published = {"coco": 8000 / (40 * 2212), "flickr30k": 8000 / (40 * 1132)}[parameters.data.name]
+        steps = parameters.train.epochs * (images // batch)
+        if name.endswith("butd"):
+            steps = parameters.of("aahr-faithful").train.epochs * (5 * images // batch)
+        graph = parameters.method["aahr-faithful" if name.endswith("butd") else "aahr"].add.graph
         assert graph is not None
-        assert graph.start / steps == pytest.approx(published, rel=0.02)
+        first = step_of(graph.start, steps)
+        assert first / steps == pytest.approx(published, rel=0.02)
+        if name.endswith("butd"):
+            assert first == 8000
+            assert all(not differences(parameters, each) for each in expected(parameters) if expected(parameters)[each])
 
 
 @pytest.mark.slow
@@ -183,7 +196,7 @@ def test_the_command_prints_and_writes_nothing(monkeypatch, fake) -> None:
     assert "quoted from README of CrossmodalGroup/ESL" in text.output
     made = json.loads(CliRunner().invoke(plan_app, ["coco-butd", "seeds=[0,1]", "--json"]).output)
     train = next(line for line in made["sections"]["Stages"] if line["name"] == "train")
-    assert train["value"] == 16
+    assert train["value"] == 18
     assert (ROOT / "params.yaml").read_bytes() == before
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import read_npz, together, write_json, write_npz
+from itm.data.files import read_npz, readable, together, write_json, write_npz
 from itm.errors import DataError, first_few
 from itm.parse import parse_json
 
@@ -141,7 +141,9 @@ def read_per_query(path: Path, *, correlations: bool = False) -> dict[str, PerQu
     """
     path = Path(path)
     if path.is_file():
-        return {key: found for key, found in _from_table(path).items() if correlations or found.ratings is None}
+        with readable(path, "write it again with `itm evaluate --ranks`"):  # columns may be of any type
+            table = _from_table(path)
+        return {key: found for key, found in table.items() if correlations or found.ratings is None}
     seeds = sorted(path.glob("seed*"), key=lambda folder: (len(folder.name), folder.name)) or [path]
     runs = [_from_arrays(folder) for folder in seeds]
     if not runs[0]:
@@ -203,6 +205,7 @@ def _from_table(path: Path) -> dict[str, PerQuery]:
     from itm.evaluation.tables import read_columns
 
     table = read_columns(path, ("benchmark", "task", "metric", "query_id", "group_id", "value"))
+    table["value"] = table["value"].astype(np.float64)
     names = table["benchmark"] + "/" + table["task"] + "/" + table["metric"]
     found: dict[str, PerQuery] = {}
     _, first = np.unique(names, return_index=True)

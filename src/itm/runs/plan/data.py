@@ -150,3 +150,21 @@ def _arrays(parameters: Parameters, models: Models, images: int | None, runs: in
         size += 4 * pairs * len(pairwise) * len(parameters.seeds)
         basis += f"; scores of {pairs:,} pairs for {', '.join(pairwise)}"
     yield Line("embeddings", size, basis)
+
+
+def host_memory(parameters: Parameters, models: Models, images: int | None) -> Iterator[Line]:
+    """What trainings that run side by side hold of frozen towers' features: some each, some of it once for all."""
+    if not parameters.towers.frozen or images is None or models.widths is None:
+        return
+    image, text, image_token, _ = models.widths
+    texts = images * CAPTIONS_AN_IMAGE
+    pooled = 4 * (images * image + texts * text)
+    yield Line("features of a training", pooled, "whole images and texts, float32, read by each process")
+    if parameters.towers.tokens:
+        count = REGIONS if parameters.regions.use else models.image_tokens
+        width = REGION_WIDTH if parameters.regions.use else image_token
+        tokens = None if count is None else 2 * images * count * width
+        why = (
+            "images' tokens, float16, mapped: one copy for all trainings, less where memory is short (and slower then)"
+        )
+        yield Line("tokens of all trainings", tokens, why)

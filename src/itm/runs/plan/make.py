@@ -13,25 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from itm.config import Parameters
-from itm.evaluation.published.quoted import QUOTED, Quoted
 from itm.pipeline.stages import Stages
-from itm.runs.plan.data import all_images, disk, downloads_of, split_sizes
+from itm.runs.plan.data import CAPTIONS_AN_IMAGE, all_images, disk, downloads_of, host_memory, split_sizes
 from itm.runs.plan.lines import Line, Plan
 from itm.runs.plan.models import count_parameters, memory
-
-REGIONS = {
-    "esl-token": "ESL-H, BUTD regions + BERT",
-    "esl-token-adaptive": "ESL-A, BUTD regions + BERT",
-    "vse-inf": "VSE-infinity (GPO), BUTD regions + BERT",
-    "vse-inf-vsd": "VSD on GPO, BUTD regions + BERT",
-    "aahr": "AAHR, BUTD regions + BERT + CLIP ViT-B/32",
-    "aahr-faithful": "AAHR, BUTD regions + BERT + CLIP ViT-B/32",
-}
-FINE_TUNED = {"clip": "CLIP ViT-B/32, fine-tuned", "vsd": "VSD on CLIP ViT-B/32, fine-tuned"}
-DIFFERENCES = {
-    "regions": "the text tower is frozen CLIP here and trained BERT there, the schedule a cosine and not steps",
-    "fine-tuned": "the recipe behind the quoted figures is not published",
-}
+from itm.runs.plan.published import published
 
 
 def make_plan(root: Path, preset: str, parameters: Parameters) -> Plan:
@@ -46,8 +32,9 @@ def make_plan(root: Path, preset: str, parameters: Parameters) -> Plan:
             "Downloads": downloads,
             "Disk": list(disk(parameters, models, images, downloads)),
             "Memory of the GPU, or of the CPU without one": list(memory(parameters, models)),
+            "Memory of the host": list(host_memory(parameters, models, images)),
             "Time": list(_time(root, parameters)),
-            "Published figures to compare with (RSUM)": list(_published(parameters)),
+            "Published figures to compare with (RSUM)": list(published(parameters)),
         },
     )
 
@@ -65,9 +52,18 @@ def _stages(root: Path, parameters: Parameters) -> Iterator[Line]:
 def _time(root: Path, parameters: Parameters) -> Iterator[Line]:
     train = (split_sizes(parameters) or {}).get("train")
     if train is not None:
-        steps = parameters.train.epochs * (train // parameters.train.batch_images)
-        basis = f"{parameters.train.epochs} epochs of {train:,} images in batches of {parameters.train.batch_images}"
-        yield Line("steps of a training", steps, basis, "count")
+        found: dict[tuple[float, str], list[str]] = {}
+        for method in parameters.methods:
+            own = parameters.of(method).train
+            of_all = train if own.epoch == "images" else CAPTIONS_AN_IMAGE * train // own.captions_per_image
+            basis = f"{own.epochs} epochs of {train:,} {own.epoch}"
+            if own.epoch == "captions":
+                basis = f"{own.epochs} epochs of about {CAPTIONS_AN_IMAGE * train:,} captions"
+            steps = own.epochs * (of_all // own.batch_images)
+            found.setdefault((steps, f"{basis} in batches of {own.batch_images} images"), []).append(method)
+        for (steps, basis), methods in found.items():
+            name = "steps of a training" + (f", {', '.join(methods)}" if len(found) > 1 else "")
+            yield Line(name, steps, basis, "count")
     measured = _measured(root)
     for stage in ("train", "encode", "evaluate"):
         seconds = measured.get(stage)
@@ -91,37 +87,3 @@ def _measured(root: Path) -> dict[str, list[float]]:
             continue
         found.setdefault(path.relative_to(root / "logs").parts[0], []).extend(seconds)
     return found
-
-
-def setting(parameters: Parameters) -> str:
-    """Which published setting the parameters follow: "regions", "fine-tuned", or "" for none."""
-    towers = parameters.towers
-    if parameters.data.name not in ("coco", "flickr30k"):
-        return ""
-    if parameters.regions.use:
-        return "regions"
-    return "fine-tuned" if towers.open_clip_model == "ViT-B-32" and not towers.frozen else ""
-
-
-def expected(parameters: Parameters) -> dict[str, Quoted | None]:
-    """The quoted row of each method of the run; None where nothing is published for it in this setting.
-
-    DITM has none in any: its paper's tables were never available.
-    """
-    labels = {"regions": REGIONS, "fine-tuned": FINE_TUNED}.get(setting(parameters), {})
-    rows = {row.model: row for row in QUOTED if row.benchmark == parameters.data.name}
-    return {method: rows.get(labels.get(method, "")) for method in parameters.methods}
-
-
-def _published(parameters: Parameters) -> Iterator[Line]:
-    kind = setting(parameters)
-    if not kind:
-        return
-    for method, row in expected(parameters).items():
-        if row is None:
-            yield Line(method, None, "nothing is published for this method in this setting", "rsum")
-            continue
-        rsums = {key: value for key, value in row.values.items() if key.endswith("/rsum")}
-        for key, value in rsums.items():
-            yield Line(method, value, f"{key.split('/')[0]}, {row.model}; quoted from {row.source}", "rsum")
-    yield Line("note", None, f"not the same conditions: {DIFFERENCES[kind]}", "")

@@ -39,6 +39,7 @@ def count_parameters(parameters: Parameters) -> Models:
     from itm.methods.build import build_method
     from itm.methods.method import Widths
     from itm.towers.build import build_towers
+    from itm.towers.hugging_face import width_of
 
     # a hub's weights need not be fetched to be counted
     towers_parameters = parameters.towers.model_copy(update={"open_clip_weights": ""})
@@ -57,7 +58,18 @@ def count_parameters(parameters: Parameters) -> Models:
         added = options.add.descriptions
         embedding = parameters.of(name).embedding
         width, prototypes = (0, 0) if added is None else (embedding.dimension, max(added.prototypes, 2))
+        words = options.add.words
+        if words is not None:
+            try:
+                given = (*given[:3], width_of(words.model))
+            except ModelError as error:  # the rest can be counted all the same
+                logging.getLogger(__name__).warning("not counted: %s", error)
+                options = options.model_copy(update={"add": options.add.model_copy(update={"words": None})})
+                given = (*given[:3], 768)
         method = build_method(options, embedding, Widths(*given, description_width=width, prototypes=prototypes))
+        if method.words is not None:
+            for addition in method.added.values():
+                addition.watch(method.words)
         if not parameters.towers.frozen:
             for addition in method.added.values():
                 addition.watch(towers)

@@ -113,13 +113,14 @@ def whole(project: Project) -> dict[str, bytes]:
 TAKE, RENAME = "itm.training.steps.Stepper.take", "pathlib.Path.replace"
 MOMENTS = [
     ("at the first step", TAKE, 1, None),
-    ("with the first state under its temporary name", RENAME, 1, None),
+    ("with the first state under its temporary name", RENAME, 2, None),
     ("within the third epoch", TAKE, 15, None),
-    ("with the third state under its temporary name", RENAME, 1, 2),
-    ("with three more states, and the weights under their temporary name", RENAME, 4, 2),
+    ("with the third state under its temporary name", RENAME, 2, 2),
+    ("with three more states, and all results under their temporary names", RENAME, 5, 2),
     ("with all that it writes, and the last state still there", "itm.training.checkpoint.Checkpoint.delete", 1, 5),
 ]
-"""When training is killed: at a call of a function; and the epoch after which it had gone on before."""
+"""When training is killed: at a call of a function (the first file renamed is the record of who is at work); and the
+epoch after which it had gone on before."""
 
 
 def resumed(output: str) -> int | None:

@@ -228,10 +228,9 @@ def _elsewhere(error: Exception) -> str:
     if getattr(error, "reason", "") not in ("missing-file", "unknown-images"):
         return ""
     try:
-        root = project_root()
-    except ConfigError:
+        root, here = project_root(), Path.cwd()
+    except (ConfigError, OSError):  # no project, or the present folder is gone
         return ""
-    here = Path.cwd()
     return "" if here == root else f" (you are in {here.relative_to(root)}/ of {root}: run it there)"
 
 

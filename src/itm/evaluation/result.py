@@ -270,8 +270,9 @@ def _add(found: dict[str, PerQuery], benchmark: str, arrays: Mapping[str, Any], 
             ratings = arrays[f"{kind}_rating" if benchmark == "cxc" else f"{kind}_grade"][kept]
             scores = arrays[f"{kind}_model"][kept][None]
             found[f"{benchmark}/{kind}/{name}"] = PerQuery(scores, np.flatnonzero(kept), groups[kept], ratings)
+    ids = np.arange(images) if names["i"] is None else names["i"]
     for key in _BY_IMAGE.get(benchmark, ()):
-        _keep(found, f"{benchmark}/{key}", arrays.get(key.replace("/", "_")), names["i"], np.arange(images))
+        _keep(found, f"{benchmark}/{key}", arrays.get(key.replace("/", "_")), ids, np.arange(images))
 
 
 def _keep(

@@ -46,10 +46,12 @@ def test_images_for_a_text_are_ranked_by_the_models_product(client: TestClient, 
         scores = side.images @ query
         assert [match["row"] for match in model["results"]] == np.argsort(-scores, kind="stable")[:12].tolist()
         assert model["results"][0]["similarity"] == pytest.approx(scores.max(), abs=1e-4)
-        grades = [match["grade"] for match in model["results"]]
-        assert grades[0] == 1
-        assert grades[-1] == 0
-        assert grades == sorted(grades, reverse=True)
+        bars = [match["bar"] for match in model["results"]]
+        assert bars[0] == 1
+        assert bars[-1] == 0
+        assert bars == sorted(bars, reverse=True)
+        assert "has no grade.json, so that its similarities are no probabilities" in model["about"]
+        assert [match["probability"] for match in model["results"]] == [None] * 12
     assert answer["models"][0]["results"] != answer["models"][1]["results"]
 
 

@@ -46,7 +46,7 @@ def test_every_section_renders(address: str, open_page: Callable[..., Any]) -> N
         first = page.locator("#sides img").first
         loaded(page, "#sides img")
         assert first.evaluate("image => image.naturalWidth") == 64
-        widths = page.locator("#sides .grade span").evaluate_all("all => all.map(one => one.style.width)")
+        widths = page.locator("#sides .bar span").evaluate_all("all => all.map(one => one.style.width)")
         assert widths[0] == "100%"
         screenshot(page, "explorer-text")
 

@@ -15,13 +15,13 @@ from itm.data.decode import square
 from itm.data.layout import CAPTIONS
 from itm.data.tables import read_captions, read_hierarchies, read_images
 from itm.errors import DataError, printable
+from itm.explore.ranking import Ranked, Ranker
 from itm.explore.walk import Walker, Words
 from itm.index.gallery import Gallery, embed_gallery
 from itm.model import Model
 
 Floats = NDArray[np.float32]
 LONGEST_TEXT = 1000
-SHOWN = 12
 
 
 @dataclass
@@ -68,6 +68,7 @@ class Side:
         self.model, self.name = model, printable(model.name)
         self.rows, self.images, self.broken = embed_gallery(gallery, model, threads, progress)
         self.captions = model.text_vectors(texts.captions)
+        self.ranker = Ranker(model, list(texts.captions))
         self._walker = None
         if texts.walk:
             self._walker = Walker(texts.walk, model.text_vectors(texts.walk), model.encode_texts([""]).vectors[0])
@@ -108,13 +109,13 @@ class Explorer:
         with self._lock:
             for side in self.sides:
                 (query,) = side.model.encode_texts([text]).vectors
-                places, similarities, grades = _graded(side.images @ query)
+                found = side.ranker.images(side.images @ query, text)
                 results = [
-                    self._image(int(side.rows[place]), similarity, grade)
-                    for place, similarity, grade in zip(places.tolist(), similarities, grades, strict=True)
+                    self._image(int(side.rows[place])) | facts
+                    for place, facts in zip(found.places, found.facts, strict=True)
                 ]
-                walk = side.walk(side.images[places[0]], self.words)
-                models.append({"name": side.name, "results": results, "walk": walk, "walk_to": results[0]["name"]})
+                walk = side.walk(side.images[found.places[0]], self.words)
+                models.append(_answer(side, results, found, walk, results[0]["name"]))
         (described,) = self.words.descriptiveness([text])
         query_facts = {"kind": "text", "text": text, "d": described, "shares": self.words.shares(text)}
         return {"query": query_facts, "models": models, "of": len(self.gallery.names), "note": self.words.note}
@@ -150,22 +151,18 @@ class Explorer:
         return self._photo_answer(models, name, row)
 
     def _captions(self, side: Side, image: Floats, name: str) -> dict[str, Any]:
-        results = []
-        if len(side.captions):
-            places, similarities, grades = _graded(side.captions @ image)
-            found = [self.texts.captions[place] for place in places.tolist()]
-            own = set(self.texts.own.get(name, ()))
-            described = self.words.descriptiveness(found)
-            results = [
-                {"text": text, "similarity": similarity, "grade": grade, "d": d, "own": text in own}
-                for text, similarity, grade, d in zip(found, similarities, grades, described, strict=True)
-            ]
-        return {
-            "name": side.name,
-            "results": results,
-            "walk": side.walk(image, self.words),
-            "walk_to": printable(name),
-        }
+        walk = side.walk(image, self.words)
+        if not len(side.captions):
+            return _answer(side, [], Ranked([], [], [[]], ""), walk, printable(name))
+        found = side.ranker.captions(side.captions @ image)
+        texts = [self.texts.captions[place] for place in found.places]
+        own = set(self.texts.own.get(name, ()))
+        described = self.words.descriptiveness(texts)
+        results = [
+            {"text": text, "d": d, "own": text in own} | facts
+            for text, d, facts in zip(texts, described, found.facts, strict=True)
+        ]
+        return _answer(side, results, found, walk, printable(name))
 
     def _photo_answer(self, models: list[dict[str, Any]], name: str, row: int | None) -> dict[str, Any]:
         note = self.words.note
@@ -174,27 +171,23 @@ class Explorer:
         query = {"kind": "photo", "name": printable(name), "row": row}
         return {"query": query, "models": models, "of": len(self.texts.captions), "note": note}
 
-    def _image(self, row: int, similarity: float, grade: float) -> dict[str, Any]:
+    def _image(self, row: int) -> dict[str, Any]:
         name = self.gallery.names[row]
         return {
             "row": row,
             "name": printable(name),
-            "similarity": similarity,
-            "grade": grade,
             "caption": max(self.texts.own.get(name, []), key=len, default=""),
         }
 
 
-def _graded(similarities: Floats) -> tuple[NDArray[np.int64], list[float], list[float]]:
-    """Places of the largest similarities, these, and grades: 1 at the best, 0 at the median of all or below it.
-
-    >>> places, similarities, grades = _graded(np.array([0.0, 0.5, 1.0, 0.25, 0.0], np.float32))
-    >>> places[:3].tolist(), similarities[:3], grades[:3]
-    ([2, 1, 3], [1.0, 0.5, 0.25], [1.0, 0.3333, 0.0])
-    """
-    places = np.argsort(-similarities, kind="stable")[:SHOWN]
-    middle, best = float(np.median(similarities)), float(similarities.max())
-    span = best - middle
-    grades = (similarities[places].astype(np.float64) - middle) / span if span > 0 else np.ones(len(places))
-    kept = np.clip(grades, 0, 1).round(4).tolist()
-    return places, [round(float(value), 4) for value in similarities[places]], kept
+def _answer(
+    side: Side, results: list[dict[str, Any]], found: Ranked, walk: list[dict[str, Any]], walk_to: str
+) -> dict[str, Any]:
+    return {
+        "name": side.name,
+        "results": results,
+        "orders": found.orders,
+        "about": found.about,
+        "walk": walk,
+        "walk_to": walk_to,
+    }

@@ -6,6 +6,7 @@ const largest = Number(document.body.dataset.largest);
 history.replaceState(null, "", "/"); // the token is in a cookie now, and need not be seen
 let asked = 0;
 let walks = [];
+let shown = []; // the model and the list of each side
 let preview = null;
 
 function make(tag, properties = {}, ...children) {
@@ -100,30 +101,59 @@ function showSaid(query) {
   );
 }
 
-function bar(element, grade) {
-  element.querySelector(".grade span").style.width = `${100 * grade}%`;
+function showFacts(item, match) {
+  item.querySelector(".bar span").style.width = `${100 * match.bar}%`;
+  const known = match.probability !== null;
+  item.querySelector(".probability").textContent = known ? percent(match.probability) : "";
+  item.querySelector(".match").textContent = match.match ? "match" : "";
+  item.classList.toggle("matched", Boolean(match.match));
+  item.querySelector(".similarity").textContent = (known ? "similarity\u00a0" : "") + number(match.similarity);
+}
+
+// Rounded down, so that what is shown as 50% is one of the matches.
+function percent(probability) {
+  return probability < 0.01 ? "<1%" : `${Math.floor(100 * probability)}%`;
 }
 
 function showMatches(answer) {
   const kinds = answer.query.kind === "text" ? "images" : "captions";
   $("matches-about").textContent =
-    `The best ${kinds} of ${answer.of.toLocaleString("en")}. Bars: full is the best, empty is the median of all or below. ` +
+    `The best ${kinds} of ${answer.of.toLocaleString("en")}. ` +
     (kinds === "images" ? "Choose an image to see its captions." : "Choose a caption to see its images.");
+  shown = [];
   const sides = answer.models.map((model, index) => {
     const list = make("ol", { className: kinds });
-    list.append(...model.results.map((match, rank) => (kinds === "images" ? imageMatch(match, rank) : textMatch(match))));
+    shown.push({ model, list, items: model.results.map(kinds === "images" ? imageMatch : textMatch) });
     const side = make("section", { className: "side" }, make("h3", { id: `side-${index}`, textContent: model.name }));
     side.setAttribute("aria-labelledby", `side-${index}`);
-    side.append(model.results.length ? list : make("p", { textContent: "Nothing to match with." }));
+    if (model.results.length) side.append(make("p", { className: "about", textContent: sentence(model.about) }), list);
+    else side.append(make("p", { textContent: "Nothing to match with." }));
     return side;
   });
   $("sides").replaceChildren(...sides);
+  $("order").hidden = answer.models.every((model) => model.orders.length === 1);
+  order();
   const old = $("matches").querySelector(".asked");
   if (old) old.remove();
   if (kinds === "captions") {
     const source = answer.query.row === null ? preview : `/image/${answer.query.row}`;
     $("sides").before(make("img", { className: "asked", src: source, alt: `The photo asked about: ${answer.query.name}` }));
   }
+}
+
+// Of the orders that came with the answer, the one at the slider's place; a model without a grade has only one.
+function order() {
+  const slider = $("specificity");
+  const place = Math.round(slider.valueAsNumber / slider.step);
+  const firsts = [];
+  for (const { model, list, items } of shown) {
+    const rows = model.orders[Math.min(place, model.orders.length - 1)];
+    list.replaceChildren(...rows.map((row) => items[row]));
+    if (rows.length) firsts.push(model.results[rows[0]].text);
+  }
+  const value = slider.valueAsNumber.toFixed(1);
+  $("specificity-number").textContent = value;
+  slider.setAttribute("aria-valuetext", `${value}, first: ${firsts.join("; ")}`);
 }
 
 function imageMatch(match, rank) {
@@ -136,10 +166,9 @@ function imageMatch(match, rank) {
     keepPreview(null);
     ask("/match/image", json({ row: match.row }), "captions").then(() => $("matches").focus());
   });
-  item.querySelector(".similarity").textContent = number(match.similarity);
   item.querySelector(".name").textContent = match.name;
   item.querySelector(".caption").textContent = match.caption;
-  bar(item, match.grade);
+  showFacts(item, match);
   return item;
 }
 
@@ -148,10 +177,9 @@ function textMatch(match) {
   const button = item.querySelector("button");
   button.textContent = match.text;
   button.addEventListener("click", () => askText(match.text).then(() => $("matches").focus()));
-  item.querySelector(".similarity").textContent = number(match.similarity);
   item.querySelector(".d").textContent = match.d === null ? "" : `d\u00a0${number(match.d, 2)}`;
   item.querySelector(".own").textContent = match.own ? "its own caption" : "";
-  bar(item, match.grade);
+  showFacts(item, match);
   return item;
 }
 
@@ -219,6 +247,7 @@ for (const button of document.querySelectorAll(".example"))
 $("photo").addEventListener("change", () => {
   if ($("photo").files.length) askPhoto($("photo").files[0]);
 });
+$("specificity").addEventListener("input", order);
 $("level").addEventListener("input", () => moveTo(Number($("level").value)));
 const drop = $("drop");
 for (const name of ["dragenter", "dragover"])

@@ -64,5 +64,6 @@ model.similarity(model.encode_images(["photo.jpg"]), model.encode_texts(["a dog"
 {options}
 
 The weights carry what the training data holds: its subjects, its languages, its biases. The similarity ranks; it is no
-probability: `model.probability` is, by the calibrator in grade.json. Results on the test split are in the project's report.
+probability: `model.probability` is, by the calibrator in grade.json. Results on the test split are in the project's
+report.
 """

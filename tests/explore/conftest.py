@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from itm.explore.app import build_app
 from itm.explore.matching import Explorer
 from itm.explore.start import listen, open_explorer
+from itm.grading import Calibrator
+from itm.grading.texts import idf_hash
+from itm.text.tables import read_idf
+from itm.vectors.model import model_hash
 
 HOST = "127.0.0.1:8765"
 TOKEN = "a-token-of-the-tests"
@@ -21,6 +28,24 @@ TOKEN = "a-token-of-the-tests"
 @pytest.fixture(scope="session")
 def explorer(small: SimpleNamespace) -> Explorer:
     return open_explorer(small.models, str(small.clean), small.clean, small.idf, None, 1, lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def graded(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The small models; the folder of the first holds a grade that was made up for it."""
+    folder = tmp_path_factory.mktemp("graded") / "model"
+    shutil.copytree(small.models[0], folder)
+    ratio = np.stack([np.linspace(-6, 7, 33), np.linspace(-6, 7, 33)], axis=1)
+    prior = np.array([-0.2, -3.0])
+    idf = idf_hash(read_idf(small.idf))
+    Calibrator(-1.0, 1.0, np.array([0.5, 6.0]), ratio, prior, model_hash(folder), idf).save(folder / "grade.json")
+    shutil.copy(small.idf, folder / "grade.idf.parquet")
+    return SimpleNamespace(models=[folder, small.models[1]], clean=small.clean, idf=small.idf)
+
+
+@pytest.fixture(scope="session")
+def graded_explorer(graded: SimpleNamespace) -> Explorer:
+    return open_explorer(graded.models, str(graded.clean), graded.clean, graded.idf, None, 1, lambda line: None)
 
 
 @pytest.fixture
@@ -51,6 +76,18 @@ def client(explorer: Explorer, enter: Callable[[Explorer], TestClient]) -> TestC
 @pytest.fixture(scope="session")
 def address(explorer: Explorer) -> Iterator[str]:
     """The explorer served as `itm explore` serves it."""
+    with served(explorer) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def graded_address(graded_explorer: Explorer) -> Iterator[str]:
+    with served(graded_explorer) as found:
+        yield found
+
+
+@contextmanager
+def served(explorer: Explorer) -> Iterator[str]:
     import uvicorn
 
     with listen("127.0.0.1", 0) as socket:

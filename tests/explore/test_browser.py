@@ -132,6 +132,60 @@ def test_the_walk_follows_the_slider_by_keyboard(address: str, open_page: Callab
         assert slider.get_attribute("aria-valuetext").startswith("level 50: ")
 
 
+def test_the_order_follows_the_slider_by_keyboard(graded_address: str, open_page: Callable[..., Any]) -> None:
+    """Of the graded model; the other has one order, and says why."""
+    with open_page(graded_address) as (page, _):
+        slider = page.get_by_role("slider", name="left is all that is true, right is what says most")
+        ask(page, "a large red circle")
+        assert slider.count() == 0  # no specificity moves images
+        graded, plain = page.locator("#sides .side").all()
+        expect(graded.locator(".about")).to_contain_text("of 12 images. Matches (")
+        expect(plain.locator(".about")).to_contain_text("has no grade.json")
+        page.locator("#sides button").first.click()
+        answered(page, "captions")
+        graded, plain = page.locator("#sides .side").all()
+
+        def order(side: Any) -> list[str]:
+            return side.locator("button.caption").all_text_contents()
+
+        before, other = order(graded), order(plain)
+        page.get_by_label("A photo").focus()
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.id") == "specificity":
+                break
+        expect(slider).to_be_focused()
+        assert slider.get_attribute("aria-valuetext") == f"0.0, first: {before[0]}; {other[0]}"
+        page.keyboard.press("End")
+        after = order(graded)
+        assert len(after) == len(before) == 12
+        assert after != before
+        assert order(plain) == other
+        assert page.locator("#specificity-number").text_content() == "1.5"
+        assert slider.get_attribute("aria-valuetext") == f"1.5, first: {after[0]}; {other[0]}"
+        expect(slider).to_be_focused()
+        page.keyboard.press("ArrowLeft")
+        assert page.locator("#specificity-number").text_content() == "1.4"
+        page.keyboard.press("Home")
+        assert order(graded) == before
+
+
+def test_percentages_mark_the_matches(graded_address: str, open_page: Callable[..., Any]) -> None:
+    with open_page(graded_address) as (page, _):
+        ask(page, "a circle")
+        graded, plain = page.locator("#sides .side").all()
+        shares = [int(each.strip("<%")) for each in graded.locator(".probability").all_text_contents()]
+        assert len(shares) == 12
+        assert shares == sorted(shares, reverse=True)
+        marked = graded.locator("li").evaluate_all("all => all.map(one => one.classList.contains('matched'))")
+        assert marked == [share >= 50 for share in shares]
+        assert graded.locator(".match", has_text="match").count() == sum(marked)
+        assert 0 < sum(marked) < 12
+        assert "similarity" in graded.locator(".similarity").first.text_content()
+        assert set(plain.locator(".probability").all_text_contents()) == {""}
+        assert plain.locator(".matched").count() == 0
+
+
 def test_everything_is_reached_by_keyboard(address: str, open_page: Callable[..., Any]) -> None:
     with open_page(address) as (page, _):
         page.keyboard.press("Tab")
@@ -153,10 +207,10 @@ def test_everything_is_reached_by_keyboard(address: str, open_page: Callable[...
 
 @pytest.mark.parametrize(("viewport", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide-light", "narrow-dark"])
 def test_axe_finds_nothing_serious_and_nothing_sticks_out(
-    address: str, open_page: Callable[..., Any], scheme: str, viewport: dict[str, int]
+    graded_address: str, open_page: Callable[..., Any], scheme: str, viewport: dict[str, int]
 ) -> None:
     """Colours do not depend on the width, nor the layout on the scheme: two of the four cases show all of either."""
-    with open_page(address, viewport=viewport, scheme=scheme) as (page, _):
+    with open_page(graded_address, viewport=viewport, scheme=scheme) as (page, _):
         assert violations(page) == []
         assert overflow(page) <= 0
         ask(page, "a large red circle")
@@ -165,8 +219,10 @@ def test_axe_finds_nothing_serious_and_nothing_sticks_out(
         screenshot(page, f"explorer-{scheme}-{viewport['width']}")
         page.locator("#sides button").first.click()
         page.wait_for_selector("#sides ol.captions")
+        expect(page.locator("#specificity")).to_be_visible()
         assert violations(page) == []
         assert overflow(page) <= 0
+        screenshot(page, f"explorer-captions-{scheme}-{viewport['width']}")
         page.get_by_label("A text").fill("")
         page.get_by_role("button", name="Find images").click()
         assert violations(page) == []

@@ -13,7 +13,7 @@ from itm.training.distributed import Group, join
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
-from small import METHODS, gradients, trainer
+from small import CUT, METHODS, gradients, trainer
 
 KINDS = ("features", "norms")
 
@@ -29,7 +29,7 @@ def train(group: Group, out: Path) -> dict[str, Any]:
 def compare(group: Group) -> dict[str, Any]:
     """The gradients of every method, and the state of one that remembers batches."""
     found = {f"{name} {kind}": gradients(name, kind, group=group) for name in METHODS for kind in KINDS} | {
-        f"{name} chunks": gradients(name, "plain", group=group, chunk_images=3) for name in METHODS
+        f"{name} chunks": gradients(name, "plain", group=group, chunk_images=3) for name in CUT
     }
     found["dropout"] = gradients("clip", "plain", dropout=0.5, group=group)
     kept = trainer("aahr", "features", group=group, epochs=2)

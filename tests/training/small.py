@@ -36,6 +36,9 @@ from itm.training.steps import Stepper
 
 PARAMETERS = preset("scenes")
 METHODS = (*sorted(set(PARAMETERS.method) - {"vsd-only"}), "tokens")  # that one learns nothing
+NORMED = {name for name, entry in PARAMETERS.method.items() if getattr(entry.similarity, "norm", "") == "batch_norm"}
+CUT = tuple(name for name in METHODS if name not in NORMED)
+"""Methods whose batches may be cut: none of their layers normalises over a batch."""
 IMAGES, EACH, DESCRIPTION_WIDTH = 24, 3, 3
 OWNER = np.repeat(np.arange(IMAGES), EACH)
 SIZES = {

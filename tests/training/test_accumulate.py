@@ -15,7 +15,7 @@ from itm.methods.scoring import concatenate
 from itm.training import steps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import METHODS, assert_same, gradients, of_whole_batch, trainer
+from small import CUT, assert_same, gradients, of_whole_batch, trainer
 
 pytestmark = pytest.mark.slow
 
@@ -31,12 +31,12 @@ class Whole:
 
 
 @pytest.mark.parametrize("kind", ["features", "plain"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CUT)
 def test_chunks_give_the_gradients_of_the_whole_batch(name: str, kind: str) -> None:
     assert_same(gradients(name, kind, chunk_images=3), of_whole_batch(name, kind))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CUT)
 def test_chunks_do_so_in_the_first_epoch_too(name: str) -> None:
     assert_same(gradients(name, epoch=0, chunk_images=2), gradients(name, epoch=0))
 
@@ -46,7 +46,7 @@ def test_a_chunk_may_be_the_whole_batch(name: str) -> None:
     assert_same(gradients(name, "plain", chunk_images=8), of_whole_batch(name, "plain"))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CUT)
 def test_the_second_pass_draws_the_numbers_of_the_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = gradients(name, "plain", dropout=0.3, chunk_images=3)
     monkeypatch.setattr(steps, "Chunk", Whole)

@@ -17,7 +17,7 @@ from itm.training.distributed import Group, check_devices
 
 sys.path.insert(0, str(Path(__file__).parent))
 from distributed_worker import KINDS
-from small import METHODS, assert_same, gradients, of_whole_batch, trainer
+from small import CUT, METHODS, assert_same, gradients, of_whole_batch, trainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]  # the group shares a costly fixture
 
@@ -54,7 +54,7 @@ def test_loss_and_gradients_are_those_of_one_process(ranks: list[dict[str, Any]]
         assert_same(rank["gradients"][f"{name} {kind}"], expected)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", CUT)
 def test_chunks_and_processes_together(ranks: list[dict[str, Any]], name: str) -> None:
     for rank in ranks:
         assert_same(rank["gradients"][f"{name} chunks"], of_whole_batch(name, "plain"))

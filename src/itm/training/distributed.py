@@ -9,7 +9,7 @@ Every process then takes the same optimiser step, and the models stay equal with
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor, distributed, nn
 from torch.autograd import Function
 
 from itm.errors import TrainingError
+from itm.methods.functional.token_norm import MaskedBatchNorm
 from itm.methods.method import Embedded
 
 Array = np.ndarray[Any, Any]
@@ -159,7 +160,9 @@ def synchronise_norms(module: nn.Module, group: Group) -> None:
         return
     for name, layer in module.named_modules():
         if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
-            layer.forward = _Synchronised(layer, group)
+            layer.forward = _Synchronised(layer, group, layer.forward)
+        elif isinstance(layer, MaskedBatchNorm):
+            layer.normalise = _Synchronised(layer, group, layer.normalise)  # type: ignore[assignment,method-assign]
         elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
             raise TrainingError(
                 f"{name}: {type(layer).__name__} cannot take its statistics over {group.size} processes; "
@@ -171,16 +174,17 @@ def synchronise_norms(module: nn.Module, group: Group) -> None:
 class _Synchronised:
     """The forward pass of a batch-normalisation layer with the mean and variance of all processes' rows."""
 
-    def __init__(self, layer: Any, group: Group) -> None:
-        self.layer, self.group, self.alone = layer, group, layer.forward
+    def __init__(self, layer: Any, group: Group, alone: Callable[[Tensor], Tensor]) -> None:
+        self.layer, self.group, self.alone = layer, group, alone
 
     def __call__(self, values: Tensor) -> Tensor:
         layer, group = self.layer, self.group
         if not layer.training:
-            alone: Tensor = self.alone(values)
-            return alone
+            return self.alone(values)
         over, shape = [0, *range(2, values.ndim)], [1, -1] + [1] * (values.ndim - 2)
-        count = group.size * values.numel() // values.shape[1]
+        # of real tokens, each process may hold another number
+        rows = torch.tensor(float(values.numel() // values.shape[1]), device=values.device)
+        count = int(group.sum(rows))
         mean = group.sum(values.float().sum(over)) / count
         centred = values.float() - mean.view(shape)
         variance = group.sum(centred.square().sum(over)) / count

@@ -17,14 +17,16 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """Normalised tokens, zeros where the mask (batch, positions) is False."""
-        real = tokens[mask]
+        normed = self.normalise(tokens[mask])
+        return normed.new_zeros(*tokens.shape).masked_scatter(mask.unsqueeze(-1), normed)
+
+    def normalise(self, real: Tensor) -> Tensor:
+        """Normalised tokens (tokens, width)."""
         if self.training and len(real) < 2:  # no variance to normalise by
-            normed = nn.functional.batch_norm(
+            return nn.functional.batch_norm(
                 real, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
-        else:
-            normed = super().forward(real)
-        return normed.new_zeros(*tokens.shape).masked_scatter(mask.unsqueeze(-1), normed)
+        return super().forward(real)
 
 
 def token_norm(width: int, norm: Norm) -> nn.Module:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(folder: str | Path, device: str = "cpu") -> Model:
+def load(folder: str | Path, device: str = "cpu", backend: str = "torch") -> Model:
     """A trained model, opened from its folder (models/METHOD/seedN): encodes photos and texts, gives similarities.
 
     ::
@@ -24,12 +24,18 @@ def load(folder: str | Path, device: str = "cpu") -> Model:
         model = itm.load("models/ditm/seed0")
         model.similarity(model.encode_images(["photo.jpg"]), model.encode_texts(["a dog", "a white dog"]))
 
+    Args:
+        folder: its files.
+        device: where torch computes, as "cuda".
+        backend: who computes frozen towers: "torch", or "onnxruntime", which is faster on a CPU (docs/training.md).
+
     Raises:
         DataError: a file is missing. ModelError: weights, card and towers do not fit each other. InstallError: a
-        package is missing (`pip install 'graded-itm[model]'`).
+        package is missing (`pip install 'graded-itm[model]'`; with onnxruntime `'graded-itm[export]'`).
+        ConfigError: there is no such backend.
     """
     try:  # by name: what never opens a model shall not import torch
-        model: Model = import_module("itm.model").Model(folder, device)
+        model: Model = import_module("itm.model").Model(folder, device, backend=backend)
     except ModuleNotFoundError as error:
         raise lacking(error) or error from None
     return model

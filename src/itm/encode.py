@@ -26,6 +26,7 @@ from itm.methods.saved import load_model, method_parameters
 from itm.methods.scoring import Scores, all_scores, shortlist_scores
 from itm.towers.base import Features, Towers
 from itm.towers.build import build_towers, check_same
+from itm.towers.graphs import by_backend
 from itm.towers.word_ids import WordIds, word_ids
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -66,9 +67,13 @@ def compute_features(
     """Features of all images and of all texts of the clean tables; with tokens if `parameters.tokens`.
 
     `progress` is told how many rows of how many are done, and of what.
+
+    Raises:
+        ModelError: the towers cannot be built, or not be computed by `parameters.backend`.
+        ModuleNotFoundError: that backend's library is not installed.
     """
     torch.set_num_threads(threads)
-    towers = build_towers(parameters).to(device).eval()
+    towers = by_backend(build_towers(parameters).eval(), parameters.backend).to(device)
     images, texts = read_images(clean), read_texts(clean)["text"].tolist()
     every = np.arange(len(images))
     with torch.inference_mode():

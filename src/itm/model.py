@@ -64,12 +64,13 @@ class Model:
     Raises:
         DataError: a file is missing.
         ModelError: the weights do not fit the card, the towers that can be built here differ from those of training, or
-            the files changed while they were read.
+            the files changed while they were read; or the backend cannot compute these towers.
+        ConfigError: there is no such backend.
     """
 
-    def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int = 64) -> None:
+    def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int = 64, backend: str = "torch") -> None:
         self.hash = _hash(Path(folder))
-        method, towers, self.card = load_model(folder)
+        method, towers, self.card = load_model(folder, backend=backend)
         if _hash(Path(folder)) != self.hash:
             raise ModelError(
                 f"{folder}: written anew while it was read (a training has ended?); run the command again",
@@ -195,15 +196,15 @@ class Model:
         return Encoded(np.concatenate(parts) if parts else np.zeros((0, 0), np.float32), tuple(kept))
 
 
-def open_searchable(folder: Path, threads: int = 1, device: str = "cpu") -> Model:
-    """A model whose vectors can be searched; torch computes with so many threads from here on.
+def open_searchable(folder: Path, threads: int = 1, device: str = "cpu", backend: str = "torch") -> Model:
+    """A model whose vectors can be searched; torch, or the backend, computes with so many threads from here on.
 
     Raises:
         ModelError: the model scores pairs and has no vectors ("no-index"), or as `Model`.
         DataError: a file is missing.
     """
     torch.set_num_threads(threads)
-    model = Model(folder, device)
+    model = Model(folder, device, backend=backend)
     model._need_vectors()
     return model
 

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from itm.config.base import Section
 
+Backend = Literal["torch", "onnxruntime"]
+"""Who computes frozen towers."""
+
 
 class TowersParameters(Section):
     """The image and text encoders below the embedding heads."""
@@ -17,6 +20,10 @@ class TowersParameters(Section):
         "open_clip: any open_clip model"
     )
     frozen: bool = Field(description="true: towers are not trained and their features are computed once and cached")
+    backend: Backend = Field(
+        description="who computes frozen towers: torch, or onnxruntime (on the CPU, faster; features differ in their last "
+        "digits). Training is torch's alone"
+    )
     image_size: int = Field(ge=16, le=1024, description="side in pixels of the images given to the image tower")
     context_length: int = Field(ge=4, le=512, description="tokens of a caption given to the text tower")
     tokens: bool = Field(
@@ -43,6 +50,8 @@ class TowersParameters(Section):
             raise ValueError(
                 "frozen towers need pretrained weights: use kind 'offline' or 'open_clip', or frozen: false"
             )
+        if self.backend != "torch" and not self.frozen:
+            raise ValueError(f"backend '{self.backend}' is for frozen towers only: set frozen: true, or backend: torch")
         return self
 
 

@@ -25,6 +25,7 @@ def open_explorer(
     splits: Sequence[str] | None,
     threads: int | None,
     say: Callable[[str], None],
+    backend: str = "torch",
 ) -> Explorer:
     """An explorer of one or two models over the images that `images` names; what takes long is said.
 
@@ -36,6 +37,7 @@ def open_explorer(
         splits: of the tables; None takes the test split and other benchmarks' photos.
         threads: None takes all cores.
         say: told what is done, and which images are left out.
+        backend: who computes frozen towers.
 
     Raises:
         ConfigError: more than two models, or no such images.
@@ -51,7 +53,7 @@ def open_explorer(
     texts = read_known_texts(captions, wanted)
     sides = []
     for folder in models:
-        model = open_searchable(folder, threads)
+        model = open_searchable(folder, threads, backend=backend)
         say(f"{model.name}: {len(gallery.names)} images, {len(texts.captions)} captions")
         with counted(model.name) as progress:
             sides.append(Side(model, gallery, texts, threads, progress))

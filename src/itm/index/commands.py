@@ -22,6 +22,9 @@ def index(
         list[str] | None, typer.Option(help="Only this split of the tables; may be given several times.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; without it all cores.", min=1)] = None,
+    backend: Annotated[
+        str, typer.Option(help="Who computes frozen towers: torch, or onnxruntime (faster on a CPU).")
+    ] = "torch",
 ) -> None:
     """Embed images with a trained model and write an index that `itm search` searches.
 
@@ -37,7 +40,7 @@ def index(
     check_outputs(out)
     threads = threads or cores()
     gallery = open_gallery(images, split)
-    opened = open_searchable(model, threads)
+    opened = open_searchable(model, threads, backend=backend)
     with counted("embed") as progress:
         rows, vectors, broken = embed_gallery(gallery, opened, threads, progress)
     for name, fault in broken:
@@ -64,6 +67,9 @@ def search(
         float | None,
         typer.Option(help="Print grades: 0 = is the text true of it? 1 = how much does it say of it? docs/grade.md."),
     ] = None,
+    backend: Annotated[
+        str, typer.Option(help="Who computes frozen towers: torch, or onnxruntime (faster on a CPU).")
+    ] = "torch",
 ) -> None:
     """Print the images that match a text best: rank, similarity (inner product), name.
 
@@ -79,7 +85,7 @@ def search(
     folder = model or Path(found.facts.folder)
     if not folder.is_dir():
         raise_missing(folder, index)
-    opened = open_searchable(folder)
+    opened = open_searchable(folder, backend=backend)
     found.facts.check_model(opened.hash, str(index))
     grade = None if specificity is None else grade_of(folder, opened.hash)
     (query,) = opened.encode_texts([text]).vectors

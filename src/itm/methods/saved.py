@@ -23,6 +23,7 @@ from itm.methods.build import build_method
 from itm.methods.method import Method, Widths
 from itm.towers.base import Towers
 from itm.towers.build import build_towers, check_same
+from itm.towers.graphs import by_backend
 
 CARD_KEYS = ("name", "seed", "method", "embedding", "towers", "towers_description", "widths")
 """What a card must say for its model to be built again."""
@@ -68,18 +69,29 @@ def save_model(
     return card
 
 
-def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, Towers | None, dict[str, Any]]:
+def load_model(
+    folder: str | Path, with_towers: bool = True, backend: str = "torch"
+) -> tuple[Method, Towers | None, dict[str, Any]]:
     """The method, its towers and its card from a folder, in evaluation mode.
 
     With `with_towers=False` frozen towers are left out (their cached features are used instead); trained towers
-    always come, since the weights are theirs.
+    always come, since the weights are theirs. `backend` says who computes frozen towers here, whoever made the features
+    of training: they are the same but for their last digits.
 
     Raises:
-        ModelError: the weights do not fit the card, or the towers built now differ from those of training.
+        ModelError: the weights do not fit the card, the towers built now differ from those of training, or they were
+            trained and `backend` is not "torch" (reason "trained-towers").
+        ConfigError: there is no such backend.
         DataError: a file is missing.
     """
     folder = Path(folder)
     card, towers_parameters, parts = _read_card(folder)
+    if backend != "torch" and not towers_parameters.frozen:
+        raise ModelError(
+            f"{folder}: its towers were trained, and backend '{backend}' computes frozen ones only; take torch, or "
+            "write the whole model as ONNX graphs (`itm export`)",
+            reason="trained-towers",
+        )
     # built without memory first: a card may ask for sizes that no machine has
     with torch.device("meta"):
         _check_shapes(build_method(*parts), folder)
@@ -87,7 +99,8 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
     towers = None
     if with_towers or not towers_parameters.frozen:
         towers = build_towers(towers_parameters, vocabulary=card["towers_description"].get("vocabulary"))
-        check_same(card["towers_description"], towers.describe())
+        told = {key: value for key, value in card["towers_description"].items() if key != "backend"}
+        check_same(told, towers.describe())
     with _weights(folder / MODEL_WEIGHTS) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     _fill(method, "method.", tensors, folder)
@@ -95,7 +108,7 @@ def load_model(folder: str | Path, with_towers: bool = True) -> tuple[Method, To
         _fill(towers, "towers.", tensors, folder)
     method.eval()
     if towers is not None:
-        towers.eval()
+        towers = by_backend(towers.eval(), backend)
     return method, towers, card
 
 
@@ -109,7 +122,7 @@ def _read_card(
     if lacking:
         raise ModelError(f"{path}: is no model's card: it lacks {first_few(lacking)}", reason="bad-card")
     try:
-        towers = TowersParameters.model_validate(card["towers"])
+        towers = towers_of(card)
         if not isinstance(card["towers_description"], dict) or not isinstance(card["widths"], dict):
             raise ValueError("towers_description and widths must be keys with values")
         # older cards call the width of description vectors "side"
@@ -152,6 +165,11 @@ def _weights(path: Path) -> Iterator[Any]:
         raise ModelError(
             f"{path}: cannot be read as safetensors ({error}); train again", reason="bad-weights"
         ) from None
+
+
+def towers_of(card: dict[str, Any]) -> TowersParameters:
+    """The options of the towers that a model's card tells; older cards do not know the backend."""
+    return TowersParameters.model_validate({"backend": "torch", **card["towers"]})
 
 
 def method_parameters(card: dict[str, Any]) -> MethodParameters:

@@ -14,6 +14,7 @@ from itm.data.files import write_json
 from itm.data.layout import MODEL_CARD
 from itm.errors import ConfigError, ModelError
 from itm.model import Model, open_searchable
+from itm.towers.graphs import write_graph
 
 IMAGE, TEXT = "image.onnx", "text.onnx"
 TOLERANCE = 1e-5
@@ -95,19 +96,8 @@ def _export(module: nn.Module, values: Tensor, path: Path) -> float:
     import onnxruntime
 
     name = "pixels" if values.dtype == torch.uint8 else "ids"
-    batch = torch.export.Dim("batch", min=1)
-    with torch.inference_mode(False), torch.no_grad():
-        torch.onnx.export(
-            module,
-            (values[:2],),
-            path,
-            input_names=[name],
-            output_names=["vectors"],
-            dynamic_shapes=({0: batch},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+    write_graph(module, values[:2], path, name, ["vectors"], {0: torch.export.Dim("batch", min=1)})
+    with torch.no_grad():
         expected = module(values).numpy()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {name: values.numpy()})

@@ -54,6 +54,7 @@ class Towers(nn.Module):
         image_token_width, text_token_width: width of the tokens.
         token_grid: cells a side that image tokens are averaged to; 0 = as they are.
         image_size: side in pixels of the images that `preprocess` takes.
+        short_texts: True when the text tower takes ids cut at the longest text of a batch.
         new: True when the towers start from random weights (they then train at the full learning rate).
     """
 
@@ -63,6 +64,7 @@ class Towers(nn.Module):
     text_token_width: int
     image_size: int
     token_grid: int = 0
+    short_texts: bool = False
     new: bool = False
 
     @abstractmethod

@@ -65,6 +65,8 @@ def load_minilm() -> tuple[Any, Any, Path]:
 class OfflineTowers(Towers):
     """EfficientNet-Lite0 pooled to 1,280 values and MiniLM mean-pooled to 384."""
 
+    short_texts = True
+
     def __init__(self, *, image_size: int, context_length: int, token_grid: int = 0) -> None:
         super().__init__()
         self.image_size, self.context_length, self.token_grid = image_size, context_length, token_grid

@@ -115,7 +115,8 @@ class OpenClipTowers(Towers):
             text=ids, text_indices=1, normalize=False, normalize_intermediates=True
         )
         mask = ids != 0
-        longest = max(int(mask.sum(1).max()), 1)
+        # an exported graph cuts nothing by what the values are
+        longest = ids.shape[1] if torch.compiler.is_exporting() else max(int(mask.sum(1).max()), 1)
         return Features(found["text_features"], found["text_intermediates"][-1][:, :longest], mask[:, :longest])
 
     def checkpoint_gradients(self) -> None:

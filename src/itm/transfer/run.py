@@ -21,7 +21,7 @@ from itm.evaluation.benchmarks import measure
 from itm.evaluation.result import Metrics, Result, rounded
 from itm.evaluation.tables import Embeddings, Tables, read_embeddings
 from itm.features import write_features
-from itm.methods.saved import method_parameters
+from itm.methods.saved import method_parameters, towers_of
 from itm.towers.build import check_same
 from itm.transfer.descriptions import Describer, Part, evaluation_part, seen_in_training, training_part
 
@@ -82,7 +82,7 @@ class Transfer:
                 "model of towers",
                 reason="regions",
             )
-        towers = TowersParameters.model_validate(card["towers"])
+        towers = towers_of(card)
         features = self._features_of(towers, card) if towers.frozen else self.work / "none"
         place = self.work / f"{card['name']}-{card['seed']}"
         added = method_parameters(card).add.descriptions

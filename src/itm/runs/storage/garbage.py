@@ -88,6 +88,7 @@ def survey(root: Path, days: int | None) -> tuple[list[Area], list[Garbage]]:
     for name, folder, note in (
         ("resume states", ".itm/checkpoints", "of trainings that did not end; `itm gc` takes old ones"),
         ("answers of language models", ".itm/descriptions", "never deleted here: they may have cost money"),
+        ("graphs of frozen towers", ".itm/graphs", "of towers.backend; made anew when they are needed"),
         ("logs", "logs", "`itm gc` takes old ones"),
         ("Snakemake", ".snakemake", "its memory is needed; `itm gc` takes old logs"),
         ("temporary experiments", ".dvc/tmp/exps", "copies made by `dvc exp run --queue`; `dvc queue remove --all`"),

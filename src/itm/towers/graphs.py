@@ -1,0 +1,204 @@
+"""Frozen towers as ONNX graphs that onnxruntime computes on the CPU, made once and compared with PyTorch each time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from itm.config.model import Backend
+from itm.data.files import atomic_path
+from itm.errors import ConfigError, ModelError, nearest
+from itm.towers.base import Features, Towers
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(".itm/graphs")
+TOLERANCE = 1e-4
+"""The largest length of a row's difference from PyTorch's features, as a part of that row's length."""
+_TEXTS = ["a dog", "two people walk along a beach at sunset", ""]
+
+
+def by_backend(towers: Towers, backend: str) -> Towers:
+    """Frozen towers, in evaluation mode, as a backend computes them; "torch" leaves them as they are.
+
+    Raises:
+        ConfigError: there is no such backend (reason "unknown-backend").
+        ModuleNotFoundError: a library of the backend is not installed.
+        ModelError: a tower cannot be exported ("no-graph"), or its graph computes something else ("graph-differs").
+    """
+    if backend not in get_args(Backend):
+        raise ConfigError(
+            f"backend: '{backend}' is unknown; {nearest(backend, get_args(Backend))}", reason="unknown-backend"
+        )
+    return towers if backend == "torch" else GraphTowers(towers)
+
+
+class GraphTowers(Towers):
+    """Towers whose features onnxruntime computes; what prepares images and texts is the towers' own.
+
+    It computes with as many threads as torch does when they are made, and gives the same bits in each run. Features are
+    on the device of their inputs.
+    """
+
+    def __init__(self, towers: Towers, folder: Path = FOLDER) -> None:
+        super().__init__()
+        self.towers = towers
+        self.image_width, self.text_width = towers.image_width, towers.text_width
+        self.image_token_width, self.text_token_width = towers.image_token_width, towers.text_token_width
+        self.image_size, self.token_grid, self.short_texts = towers.image_size, towers.token_grid, towers.short_texts
+        key = _key(towers)
+        sample = np.random.default_rng(0).integers(0, 256, (3, *[towers.image_size] * 2, 3), np.uint8)
+        given = {"image": towers.preprocess(torch.from_numpy(sample)), "text": _ids(towers)}
+        self._sessions: dict[str, Any] = {}
+        for part, values in given.items():
+            self._open(part, values, folder / f"{part}-{key}.onnx")
+
+    def _open(self, part: str, values: Tensor, path: Path) -> None:
+        """Open the graph of a tower that agrees with PyTorch, made anew where none does."""
+        with torch.inference_mode(False), torch.no_grad():
+            expected: Features = getattr(self.towers, part)(values)
+        if path.is_file():
+            try:
+                self._sessions[part] = _session(path)
+                if _difference(getattr(self, part)(values), expected) <= TOLERANCE:
+                    return
+            except Exception as error:  # onnxruntime has its own kind for each way in which a file can be damaged
+                log.warning("%s: cannot be used (%s)", path, type(error).__name__)
+        log.info("%s: the graph of the %s tower is made, which takes a minute at most, and kept", path, part)
+        with atomic_path(path) as temporary:
+            self._write(part, values[:2], temporary, 1 if expected.tokens is None else 2)
+            self._sessions[part] = _session(temporary)
+            difference = _difference(getattr(self, part)(values), expected)
+            if not difference <= TOLERANCE:
+                raise ModelError(
+                    f"towers.backend: the {part} tower's features by onnxruntime differ by {difference:.2g} of their "
+                    f"length from PyTorch's, more than {TOLERANCE:g}; set backend: torch",
+                    reason="graph-differs",
+                )
+
+    def _write(self, part: str, values: Tensor, path: Path, outputs: int) -> None:
+        dynamic = {0: torch.export.Dim("batch", min=1)}
+        if part == "text" and self.short_texts:
+            dynamic[1] = torch.export.Dim("length", min=2, max=values.shape[1])
+            values = values[:, :-1]  # a length that is the bound is taken for a constant
+        try:
+            write_graph(_Part(self.towers, part), values, path, "input", ["pooled", "tokens"][:outputs], dynamic)
+        except ModuleNotFoundError:
+            raise
+        except Exception as error:  # what cannot be traced fails in as many ways as there are models
+            reason = " ".join(str(error).split())
+            raise ModelError(
+                f"towers.backend: the {part} tower of kind '{self.towers.describe()['kind']}' cannot be exported as an "
+                f"ONNX graph ({type(error).__name__}: {reason:.300}); set backend: torch",
+                reason="no-graph",
+            ) from None
+
+    def _run(self, part: str, values: Tensor) -> list[Tensor]:
+        found = self._sessions[part].run(None, {"input": values.cpu().contiguous().numpy()})
+        return [torch.from_numpy(each).to(values.device) for each in found]
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """As the towers themselves."""
+        return self.towers.preprocess(images)
+
+    def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """As the towers themselves."""
+        return self.towers.tokenize(texts)
+
+    def image(self, pixels: Tensor) -> Features:
+        """Features of preprocessed images."""
+        pooled, *rest = self._run("image", pixels)
+        if not rest:
+            return Features(pooled)
+        return Features(pooled, rest[0], torch.ones(rest[0].shape[:2], dtype=torch.bool, device=pixels.device))
+
+    def text(self, ids: Tensor) -> Features:
+        """Features of token ids."""
+        mask = ids != 0
+        longest = max(int(mask.sum(1).max()), 1)
+        mask = mask[:, :longest]
+        pooled, *rest = self._run("text", ids[:, :longest] if self.short_texts else ids)
+        return Features(pooled, rest[0][:, :longest], mask) if rest else Features(pooled)
+
+    def describe(self) -> dict[str, Any]:
+        """What the towers say, and who computes them."""
+        return {**self.towers.describe(), "backend": "onnxruntime"}
+
+
+class _Part(nn.Module):
+    """One tower: pooled features, and its tokens where it gives any."""
+
+    def __init__(self, towers: Towers, part: str) -> None:
+        super().__init__()
+        self.towers, self.part = towers, part
+        self.eval()
+
+    def forward(self, values: Tensor) -> tuple[Tensor, ...]:
+        found: Features = getattr(self.towers, self.part)(values)
+        return (found.pooled,) if found.tokens is None else (found.pooled, found.tokens)
+
+
+def write_graph(
+    module: nn.Module, values: Tensor, path: Path, name: str, outputs: Sequence[str], dynamic: dict[int, Any]
+) -> None:
+    """Trace a module of one input, called `name`, and write its ONNX graph; `dynamic`: the axes of any length."""
+    import onnxscript  # noqa: F401 (said to be missing here, not from deep within the exporter)
+
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch to itself
+        torch.onnx.export(
+            module,
+            (values,),
+            path,
+            input_names=[name],
+            output_names=list(outputs),
+            dynamic_shapes=(dynamic,),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    options.use_deterministic_compute = True
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _ids(towers: Towers) -> Tensor:
+    return torch.from_numpy(towers.tokenize(_TEXTS))
+
+
+def _difference(found: Features, expected: Features) -> float:
+    """The largest length of a row's difference, of pooled features or of all real tokens, as a part of its length."""
+    pairs = [(found.pooled, expected.pooled)]
+    if found.tokens is not None and expected.tokens is not None and expected.mask is not None:
+        real = expected.mask[..., None]
+        pairs.append((found.tokens * real, expected.tokens * real))
+    parts = [((a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1).clamp(min=1e-12)).max() for a, b in pairs]
+    return float(torch.stack(parts).max())
+
+
+def _key(towers: Towers) -> str:
+    """What a graph depends on: what the towers say of themselves, their weights, the versions of all who made it."""
+    import onnxruntime
+    import onnxscript
+
+    versions = [torch.__version__, onnxruntime.__version__, onnxscript.__version__]
+    told = hashlib.sha256(json.dumps([towers.describe(), versions], sort_keys=True).encode())
+    for name, weight in towers.state_dict().items():  # a tag, or a file's name, says too little of weights
+        told.update(name.encode())
+        told.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return told.hexdigest()[:24]

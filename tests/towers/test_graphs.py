@@ -1,0 +1,186 @@
+"""Frozen towers by onnxruntime: PyTorch's within the tolerance, the same bits each run, else refused."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import itm
+from itm.config import load
+from itm.errors import ConfigError, InstallError, ModelError
+from itm.methods.saved import towers_of
+from itm.towers import graphs
+from itm.towers.base import Features
+from itm.towers.build import check_same
+from itm.towers.graphs import GraphTowers, by_backend
+from itm.towers.scratch import ScratchTowers
+
+SIZES = {
+    "image_size": 32, "context_length": 12, "image_width": 8, "text_width": 16, "text_layers": 1, "text_heads": 2
+}  # fmt: skip
+
+
+class Plain(ScratchTowers):
+    """Towers that take no time to be exported: means of pixels, and of the embedded words of texts of any length."""
+
+    short_texts = True
+
+    def __init__(self, vocabulary: list[str], **sizes: int) -> None:
+        super().__init__(vocabulary, **sizes)  # type: ignore[arg-type]
+        self.embedding = torch.nn.Embedding(30, 5)
+
+    def image(self, pixels: torch.Tensor) -> Features:
+        return Features(pixels.mean((2, 3)))
+
+    def text(self, ids: torch.Tensor) -> Features:
+        mask = ids != 0
+        if not torch.compiler.is_exporting():
+            longest = int(mask.sum(1).max())
+            ids, mask = ids[:, :longest], mask[:, :longest]
+        tokens = self.embedding(ids)
+        return Features((tokens * mask[..., None]).sum(1), tokens, mask)
+
+
+def new() -> Plain:
+    torch.manual_seed(0)
+    return Plain(["red", "square", "a", "dog"], **SIZES).eval()  # type: ignore[return-value]
+
+
+@pytest.fixture
+def plain() -> Plain:
+    return new()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def features(towers: object, texts: list[str]) -> list[np.ndarray]:
+    assert isinstance(towers, ScratchTowers | GraphTowers)
+    pixels = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8))
+    image = towers.image(towers.preprocess(pixels))
+    text = towers.text(torch.from_numpy(towers.tokenize(texts)))
+    assert text.tokens is not None
+    assert text.mask is not None
+    real = (text.tokens * text.mask[..., None]).detach()
+    return [image.pooled.detach().numpy(), text.pooled.detach().numpy(), real.numpy(), text.mask.numpy()]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the graphs of `plain`; exporting takes seconds."""
+    folder = tmp_path_factory.mktemp("made")
+    GraphTowers(new(), folder)
+    return folder
+
+
+@pytest.fixture
+def copied(made: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same graphs in the folder that counts; what is exported is a copy of them."""
+
+    def write(module: object, values: object, path: Path, *_: object) -> None:
+        (source,) = made.glob("image-*" if path.name.startswith(".image-") else "text-*")
+        shutil.copyfile(source, path)
+
+    monkeypatch.setattr(graphs, "write_graph", write)
+    return Path(shutil.copytree(made, here / ".itm/graphs"))
+
+
+@pytest.mark.slow
+def test_graphs_give_the_towers_features_for_other_batches_and_lengths(plain: Plain, made: Path) -> None:
+    graph = GraphTowers(plain, made)
+    for texts in (["a dog"], ["red square", "", "a " * 30], ["a"] * 70):
+        found, expected = features(graph, texts), features(plain, texts)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert all(map(np.array_equal, found, features(GraphTowers(plain, made), texts)))
+
+
+@pytest.mark.slow
+def test_kept_graphs_serve_again_and_damaged_or_wrong_ones_are_made_anew(plain: Plain, copied: Path) -> None:
+    def written() -> dict[str, int]:
+        return {path.name: path.stat().st_ino for path in copied.iterdir()}
+
+    before, expected = written(), features(plain, ["a dog"])
+    by_backend(plain, "onnxruntime")
+    assert written() == before
+    image, text = sorted(copied.iterdir())
+    for spoil in (lambda: image.write_bytes(b"damaged"), lambda: shutil.copyfile(text, image)):
+        spoil()
+        spoilt = written()
+        for ours, theirs in zip(features(by_backend(plain, "onnxruntime"), ["a dog"]), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert {name for name, number in written().items() if number != spoilt[name]} == {image.name}
+
+
+@pytest.mark.slow
+def test_a_graph_that_computes_something_else_is_not_kept(
+    plain: Plain, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.no_grad():
+        plain.embedding.weight *= 1.001  # the same description: the key knows the weights
+    kept = set(copied.iterdir())
+    with pytest.raises(ModelError, match=r"the text tower's features by onnxruntime differ by 0\.001 .*backend: torch"):
+        by_backend(plain, "onnxruntime")
+    assert {path.name.split("-")[0] for path in set(copied.iterdir()) - kept} == {"image"}
+
+
+def test_towers_that_cannot_be_traced_are_refused(plain: Plain, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such\noperator " + "x" * 2000)
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(
+        ModelError, match=r"the image tower of kind 'scratch' cannot be exported.*no such operator"
+    ) as told:
+        by_backend(plain, "onnxruntime")
+    assert len(str(told.value)) < 1000
+    assert not list((here / ".itm/graphs").iterdir())
+
+
+def test_differences_are_parts_of_a_row_s_length_and_padding_does_not_count() -> None:
+    real = torch.tensor([[True, False]])
+    one = Features(torch.tensor([[3.0, 4.0]]), torch.tensor([[[1.0], [7.0]]]), real)
+    other = Features(torch.tensor([[3.0, 4.5]]), torch.tensor([[[1.0], [9.0]]]), real)
+    assert graphs._difference(other, one) == pytest.approx(0.1)
+    broken = Features(torch.tensor([[float("nan"), 0.0]]))
+    assert not graphs._difference(broken, one) <= 1.0
+
+
+def test_who_computes_is_part_of_what_features_are(plain: Plain) -> None:
+    said = plain.describe()
+    assert "backend" not in said
+    with pytest.raises(ModelError, match="backend: saved None, now 'onnxruntime'"):
+        check_same(said, {**said, "backend": "onnxruntime"})
+
+
+def test_an_unknown_backend_and_a_missing_library(
+    small: SimpleNamespace, plain: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert by_backend(plain, "torch") is plain
+    with pytest.raises(ConfigError, match="'onnxrt' is unknown; did you mean 'onnxruntime'"):
+        by_backend(plain, "onnxrt")
+    with pytest.raises(ModelError, match="towers were trained, and backend 'onnxruntime' computes frozen ones only"):
+        itm.load(small.models[0], backend="onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr("itm.model.Model", lambda *_, **__: by_backend(plain, "onnxruntime"))
+    with pytest.raises(InstallError, match=r"needs the package onnxruntime.*graded-itm\[export\]"):
+        itm.load(small.models[0], backend="onnxruntime")
+
+
+def test_only_frozen_towers_take_a_backend_and_old_cards_have_none() -> None:
+    towers = load(Path(__file__).parents[2] / "params.yaml").towers
+    card = {"towers": towers.model_dump()}
+    with pytest.raises(ValueError, match="is for frozen towers only: set frozen: true, or backend: torch"):
+        towers_of({"towers": {**card["towers"], "backend": "onnxruntime"}})
+    del card["towers"]["backend"]
+    assert towers_of(card) == towers

@@ -68,7 +68,7 @@ def kendall(first: ArrayLike, second: ArrayLike, variant: str = "b") -> float:
     if min(len(np.unique(left)), len(np.unique(right))) == 1:
         warnings.warn("correlation of a constant is undefined: NaN", RuntimeWarning, stacklevel=2)
         return float("nan")
-    return float(kendalltau(left, right, variant=variant).statistic)
+    return float(kendalltau(left, right, variant="b" if variant == "b" else "c").statistic)
 
 
 def _pairs(first: ArrayLike, second: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

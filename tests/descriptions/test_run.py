@@ -13,6 +13,7 @@ from itm.errors import DataError
 
 TOWERS = TowersParameters(
     kind="scratch",
+    backend="torch",
     frozen=False,
     image_size=16,
     context_length=8,

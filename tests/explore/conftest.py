@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_model import KINDS, picture
 from starlette.testclient import TestClient
 
 from itm.explore.app import build_app
@@ -18,8 +19,8 @@ from itm.explore.matching import Explorer
 from itm.explore.start import listen, open_explorer
 from itm.grading import Calibrator
 from itm.grading.texts import idf_hash
+from itm.model import Model
 from itm.text.tables import read_idf
-from itm.vectors.model import model_hash
 
 HOST = "127.0.0.1:8765"
 TOKEN = "a-token-of-the-tests"
@@ -32,15 +33,19 @@ def explorer(small: SimpleNamespace) -> Explorer:
 
 @pytest.fixture(scope="session")
 def graded(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """The small models; the folder of the first holds a grade that was made up for it."""
-    folder = tmp_path_factory.mktemp("graded") / "model"
+    """The small models; the first has a grade by which some images match `graded.text`, and others not."""
+    folder, text = tmp_path_factory.mktemp("graded") / "model", "a large red circle"
     shutil.copytree(small.models[0], folder)
-    ratio = np.stack([np.linspace(-6, 7, 33), np.linspace(-6, 7, 33)], axis=1)
-    prior = np.array([-0.2, -3.0])
+    model = Model(folder)
+    images = model.encode_images([picture(*kind) for kind in KINDS])
+    similarities = model.similarity(images, model.encode_texts([text]))
+    middle, span = float(np.median(similarities)), float(np.ptp(similarities))
+    ratio = np.linspace(1 - 60, 1 + 60, 33)[:, None].repeat(2, axis=1)  # it rises by 6 over the similarities
+    knots, prior = np.array([0.5, 6.0]), np.array([-0.5, -2.5])
     idf = idf_hash(read_idf(small.idf))
-    Calibrator(-1.0, 1.0, np.array([0.5, 6.0]), ratio, prior, model_hash(folder), idf).save(folder / "grade.json")
+    Calibrator(middle - 10 * span, middle + 10 * span, knots, ratio, prior, model.hash, idf).save(folder / "grade.json")
     shutil.copy(small.idf, folder / "grade.idf.parquet")
-    return SimpleNamespace(models=[folder, small.models[1]], clean=small.clean, idf=small.idf)
+    return SimpleNamespace(models=[folder, small.models[1]], clean=small.clean, idf=small.idf, text=text)
 
 
 @pytest.fixture(scope="session")

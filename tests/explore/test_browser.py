@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,18 +171,20 @@ def test_the_order_follows_the_slider_by_keyboard(graded_address: str, open_page
         assert order(graded) == before
 
 
-def test_percentages_mark_the_matches(graded_address: str, open_page: Callable[..., Any]) -> None:
+def test_percentages_mark_the_matches(
+    graded: SimpleNamespace, graded_address: str, open_page: Callable[..., Any]
+) -> None:
     with open_page(graded_address) as (page, _):
-        ask(page, "a circle")
-        graded, plain = page.locator("#sides .side").all()
-        shares = [int(each.strip("<%")) for each in graded.locator(".probability").all_text_contents()]
+        ask(page, graded.text)
+        side, plain = page.locator("#sides .side").all()
+        shares = [int(each.strip("<%")) for each in side.locator(".probability").all_text_contents()]
         assert len(shares) == 12
         assert shares == sorted(shares, reverse=True)
-        marked = graded.locator("li").evaluate_all("all => all.map(one => one.classList.contains('matched'))")
+        marked = side.locator("li").evaluate_all("all => all.map(one => one.classList.contains('matched'))")
         assert marked == [share >= 50 for share in shares]
-        assert graded.locator(".match", has_text="match").count() == sum(marked)
+        assert side.locator(".match", has_text="match").count() == sum(marked)
         assert 0 < sum(marked) < 12
-        assert "similarity" in graded.locator(".similarity").first.text_content()
+        assert "similarity" in side.locator(".similarity").first.text_content()
         assert set(plain.locator(".probability").all_text_contents()) == {""}
         assert plain.locator(".matched").count() == 0
 

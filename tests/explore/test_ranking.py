@@ -83,9 +83,8 @@ def test_a_graded_model_answers_what_the_opened_model_says(
     client = enter(graded_explorer)
     opened = Model(graded.models[0])
     images = opened.encode_images([picture(*kind) for kind in KINDS])
-    text = "a large red circle"
-    answer, plain = client.post("/match/text", json={"text": text}).json()["models"]
-    expected = opened.probability(images, opened.encode_texts([text]))[:, 0]
+    answer, plain = client.post("/match/text", json={"text": graded.text}).json()["models"]
+    expected = opened.probability(images, opened.encode_texts([graded.text]))[:, 0]
     assert len(answer["results"]) == 12
     for match in answer["results"]:
         assert match["probability"] == pytest.approx(expected[match["row"]], abs=1e-4)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from presets import preset
@@ -15,7 +16,9 @@ from tiny_bert import tiny_bert
 
 from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters
+from itm.encode import encode_split
 from itm.errors import ConfigError
+from itm.features import FeatureRows, write_features
 from itm.methods.build import build_method
 from itm.methods.method import Context, Method, Widths
 from itm.methods.saved import load_model, save_model
@@ -170,3 +173,39 @@ def test_where_words_do_not_go(name: str, changes: dict[str, Any], message: str)
     words = {"model": "x", "length": 8, "rate": 0.1, "masked": 0.1, "replaced": 0.0, "dropped": 0.0}
     with pytest.raises(ConfigError, match=message):
         preset(name, changes={**changes, f"method.{changes['methods'][0]}.add.words": words})
+
+
+def test_the_stages_read_and_encode_what_training_saw(bert: str, tmp_path: Path) -> None:
+    """Tables, cached features without the texts' tokens, a saved model: the same vectors as of the model at hand."""
+    given = trainer(bert, name="vse-inf")
+    method, dev = given.encoder.method, given.dev
+    texts = [*TEXTS, ""]
+    ids = [f"i{row}" for row in range(len(dev.images))]
+    owners = [ids[row] for row in OWNER]
+    number = np.arange(len(texts))
+    images = {"image_id": ids, "split": "test", "sha256": ids, "shard": "", "offset": 0, "size": 0}
+    pd.DataFrame(images).to_parquet(tmp_path / "images.parquet")
+    captions = {"caption_id": number[:-1], "image_id": owners, "split": "test", "text": TEXTS, "position": 0}
+    pd.DataFrame(captions).to_parquet(tmp_path / "captions.parquet")
+    pd.DataFrame({"text_id": number, "text": texts}).to_parquet(tmp_path / "texts.parquet")
+    described = {"kind": "offline"}
+    assert dev.images.features is not None
+    assert dev.texts.features is not None
+    write_features(
+        tmp_path / "images.safetensors", FeatureRows(dev.images.features.numpy(), dev.images.tokens, described)
+    )
+    pooled = torch.cat([dev.texts.features, torch.zeros(1, 9)]).numpy()
+    write_features(tmp_path / "texts.safetensors", FeatureRows(pooled, None, described))
+    model = tmp_path / "model"
+    save_model(
+        model, method, None, name="x", seed=0, method_parameters=entry("vse-inf", bert), embedding=EMBEDDING,
+        towers_parameters=preset("flickr8k").towers, towers_description=described, widths=WIDTHS, training={},
+    )  # fmt: skip
+    options = preset("flickr8k").encode.model_copy(update={"batch_size": 7, "split": "test"})
+    found = encode_split(model, tmp_path, tmp_path, tmp_path, options, 1, "cpu")
+    assert found.text_ids.tolist() == number.tolist()
+    expected = given.encoder.index(dev.texts, "text", 11)
+    np.testing.assert_allclose(found.text[:-1], expected, atol=1e-6)
+    np.testing.assert_allclose(found.image, given.encoder.index(dev.images, "image", 11), atol=1e-6)
+    root = given.encoder.index(dev.root, "text", 1)
+    np.testing.assert_allclose(found.text[-1:], root, atol=1e-6)

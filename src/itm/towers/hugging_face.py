@@ -39,7 +39,9 @@ class TextEncoder(nn.Module):
 
         self.name, config = model, config_of(model)
         self.width, self.pad = int(config.hidden_size), int(config.pad_token_id or 0)
-        self.model: Any = AutoModel.from_config(config, attn_implementation="sdpa", trust_remote_code=False)  # type: ignore[no-untyped-call]
+        self.model = AutoModel.from_config(  # type: ignore[no-untyped-call]
+            config, attn_implementation="sdpa", trust_remote_code=False
+        )
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # made for whole texts, used by nobody here, and in everybody's way
 

@@ -52,7 +52,7 @@ def _stages(root: Path, parameters: Parameters) -> Iterator[Line]:
 def _time(root: Path, parameters: Parameters) -> Iterator[Line]:
     train = (split_sizes(parameters) or {}).get("train")
     if train is not None:
-        found: dict[tuple[float, str], list[str]] = {}
+        found: dict[tuple[int, str], list[str]] = {}
         for method in parameters.methods:
             own = parameters.of(method).train
             of_all = train if own.epoch == "images" else CAPTIONS_AN_IMAGE * train // own.captions_per_image

@@ -7,87 +7,49 @@ PROJECT is a folder in which the pipeline has run. Calibrators are fitted anew o
 its own `grade.anchor`; all else is measured on test. Seeds that some method has no evaluation of are left out.
 
 The single specificity ("chosen") is the smallest of 0, 0.1 ... 1.5 at which, on dev, the order of an image's captions
-that `ditm` gives is better than that of `clip` as it is, p < .01 by images and seeds, and its RSUM no lower. mAP@R falls
-as the specificity rises, so this is the most truth that costs neither. Where none does: the largest mean of mAP@R, order
-and RSUM, each from 0 to 1 over the range. All methods are read at that one value.
+that `ditm` gives is better than that of `clip` as it is (p < .01, and an interval over images and seeds above 0), and
+its RSUM no lower. mAP@R falls as the specificity rises, so this is the most truth that costs neither. Where none does:
+the largest mean of mAP@R, order and RSUM, each from 0 to 1 over the range. All methods are read at that one value.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from contextlib import chdir
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import smoke
-from grade_figures import (
-    Doubles,
-    Figures,
-    Ranking,
-    Scores,
-    Split,
-    compromise,
-    fitted,
-    multiplicity,
-    of_fewer,
-    plain,
-    ranked,
-    stated,
-    told,
+from grade_figures import Figures, Ranking, Scores, Split, compromise, ranked, stated
+from grade_fits import TOLD, USUAL, ablation, fitted
+from grade_tables import (
+    CERTAIN,
+    RANKED,
+    STATED,
+    WALK,
+    Figure,
+    Rows,
+    cell,
+    corrected,
+    difference_table,
+    differences,
+    figure_table,
+    mean,
+    paired,
+    sides,
 )
-from results_page import ROOT, command, commit, git, machine, remark
-from scipy.stats import ttest_rel
+from results_page import command, commit, machine, remark
 
 from itm.config import load
 from itm.errors import DataError
 from itm.evaluation.benchmarks.grading import SPECIFICITIES
 from itm.evaluation.compare import compare
 from itm.grading import Calibrator
-from itm.metrics import Comparison, compare_correlations, compare_paired, frontier_area, holm, spearman
+from itm.metrics import Comparison, frontier_area
 
-SUBJECT, BASE, CERTAIN, SHARE = "ditm", "clip", 0.01, 0.9
-FEWER = (100, 250)
-LIFT = 0.3
-"""Of the small run, whose models have learnt nothing: what a true pair's similarity is higher by."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    title: str
-    times: float = 1.0
-    digits: int = 3
-    by: str = "image"
-    """What its values belong to: image, caption, seed; or scores that are correlated: rated, counts."""
-
-
-RANKED = {
-    "i2t": Figure("image to text mAP@R", 100, 1),
-    "t2i": Figure("text to image mAP@R", 100, 1, "caption"),
-    "ap": Figure("AP over all pairs", by="seed"),
-    "order": Figure("order τ"),
-    "rsum": Figure("RSUM", digits=1, by="seed"),
-    "rated": Figure("ratings ρ", by="rated"),
-    "half": Figure("half-truths", 100, 1),
-    "chain_map": Figure("chains mAP@R", 100, 1),
-    "chain_rising": Figure("chains rising", 100, 1),
-    "chain_pearson": Figure("chains, Pearson"),
-}
-STATED = {
-    "ece": Figure("ECE", by="seed"),
-    "brier": Figure("Brier"),
-    "pairs": Figure("true pairs predicted / real", digits=2, by="seed"),
-    "f1": Figure("set F1, P ≥ .5"),
-    "counts": Figure("multiplicity ρ", by="counts"),
-}
-WALK = {
-    "hierarcaps/radius_levels/precision": Figure("HierarCaps precision", 100, 1),
-    "hierarcaps/radius_levels/recall": Figure("HierarCaps recall", 100, 1),
-    "hierarcaps/tau_d": Figure("HierarCaps τd"),
-}
-RUN = dict[str, list[Figures]]
-"""Figures by method, one for each seed."""
+SUBJECT, BASE, SHARE = "ditm", "clip", 0.9
+LIFT = 2.0
+"""Of the small run, whose models have learnt nothing: how many standard deviations a true pair is higher."""
 
 
 class Models:
@@ -109,6 +71,11 @@ class Models:
 
     def _done(self, method: str, seed: int) -> bool:
         return (self.project / f"results/runs/{method}/seed{seed}/grading.json").is_file()
+
+    def made_by(self) -> str:
+        """The command that makes the project's results."""
+        with chdir(self.project):
+            return command()
 
     def scores(self, method: str, seed: int, split: Split) -> Scores:
         return Scores.read(self.project / f"embeddings/{method}/seed{seed}", split, self.lift)
@@ -137,9 +104,9 @@ def frontier(models: Models, method: str) -> list[list[Figures]]:
 def choose(subject: list[list[Figures]], base: list[Figures]) -> tuple[float, bool]:
     """The specificity by the rule above, and whether its condition is met there."""
     for specificity, found in zip(SPECIFICITIES, subject[:-1], strict=True):
-        better = tested(found, base, "order", RANKED["order"])
+        better = paired(found, base, "order", RANKED["order"])
         no_lower = mean(found, "rsum") >= mean(base, "rsum")
-        if better.p < CERTAIN and better.difference > 0 and no_lower:
+        if better.p < CERTAIN and better.low > 0 and no_lower:
             return float(specificity), True
     curves = [np.array([mean(found, name) for found in subject[:-1]]) for name in ("i2t", "order", "rsum")]
     scaled = [(one - one.min()) / max(np.ptp(one), 1e-12) for one in curves]
@@ -156,7 +123,11 @@ def on_test(models: Models, method: str, chosen: float) -> tuple[dict[str, list[
     rankings: dict[str, list[Figures]] = {name: [] for name in variants(chosen)}
     said: list[Figures] = []
     for seed in models.seeds:
-        scores, calibrator, split = models.scores(method, seed, models.test), models.calibrator(method, seed), models.test
+        scores, calibrator, split = (
+            models.scores(method, seed, models.test),
+            models.calibrator(method, seed),
+            models.test,
+        )
         zero = Ranking.graded(scores, split, calibrator, 0.0)
         said.append(stated(np.exp(zero.pairs), split))
         for name, at in variants(chosen).items():
@@ -167,41 +138,204 @@ def on_test(models: Models, method: str, chosen: float) -> tuple[dict[str, list[
     return rankings, said
 
 
-def value(figures: Figures, name: str, figure: Figure, split: Split | None = None) -> float:
-    found = figures[name]
-    if figure.by == "counts":
-        return multiplicity(found, split)
-    if figure.by == "rated":
-        return spearman(found, split.rated.score)
-    return figure.times * (float(np.nanmean(found)) if np.isfinite(found).any() else float("nan"))
+def walks(models: Models) -> list[tuple[Figure, Comparison]]:
+    """HierarCaps' walk through the embeddings, which has no grade: as the pipeline has measured it."""
+    folder = models.project / "evaluations"
+    rows = compare(folder / BASE, folder / SUBJECT, list(WALK))
+    return [(WALK[row.metric], row.comparison) for row in rows]
 
 
-def mean(runs: Sequence[Figures], name: str) -> float:
-    return float(np.mean([np.nanmean(one[name]) for one in runs]))
+def verdict(rows: Rows, rsum: Comparison, share: float, chosen: float, met: bool) -> list[str]:
+    up, down, level = sides(rows)
+    first = (
+        f"better in {len(up)} of {len(rows)} graded figures with p < {CERTAIN} and an interval above 0"
+        + (f"; worse in {', '.join(down)}" if down else "")
+        + (f"; neither in {', '.join(level)}" if level else "")
+    )
+    held = {True: "**Holds**", False: "**Does not hold**"}
+    recovered = f"{held[share >= SHARE]}: {share:.2f}" if np.isfinite(share) else "Not to be said: it gains nothing"
+    return [
+        f"- *At a single specificity chosen on dev, {SUBJECT} with the grade beats {BASE} in every graded figure, "
+        f"order τ among them, p < {CERTAIN}.* {held[not down and not level]}: at {chosen:g} (on dev "
+        f"{'the condition is met' if met else 'no specificity meets the condition'}) it is {first}.",
+        f"- *It loses no RSUM.* {held[rsum.difference >= 0]}: {rsum.difference:+.1f} (p {rsum.p:.2g}, by seed).",
+        f"- *At specificity 0 it recovers at least {SHARE} of the oracle's gain in image to text mAP@R*, the oracle "
+        f"being a calibrator that is told which pairs of dev are true. {recovered}.",
+    ]
 
 
-def cell(runs: Sequence[Figures], name: str, figure: Figure, split: Split) -> str:
-    if name not in runs[0]:
-        return ""
-    values = np.array([value(one, name, figure, split) for one in runs])
-    spread = f" ±{values.std(ddof=1):.{figure.digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{figure.digits}f}{spread}"
+ABLATED = {
+    "i2t": Figure("i2t mAP@R", 100, 1),
+    "ap": RANKED["ap"],
+    "half": RANKED["half"],
+    **STATED,
+    "order": RANKED["order"],
+    "rsum": RANKED["rsum"],
+}
 
 
-def tested(b: Sequence[Figures], a: Sequence[Figures], name: str, figure: Figure, split: Split | None = None) -> Comparison:
-    """b against a, paired by image (or rated pair, or caption) and seed."""
-    first, second = (np.stack([one[name] for one in runs]) for runs in (a, b))
-    if figure.by == "seed":
-        gain = second - first
-        half = 2.776 if len(gain) == 5 else 2.0
-        p = float(ttest_rel(second, first).pvalue) if len(gain) > 1 and np.ptp(gain) > 0 else 1.0
-        error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 0.0
-        middle = float(gain.mean())
-        return Comparison(middle, middle - half * error, middle + half * error, p, "t", 0.0, len(gain))
-    if figure.by == "rated":
-        return compare_correlations(first, second, split.rated.score, split.rated.second)
-    if figure.by == "counts":
-        return compare_correlations(first, second, split.truth.sum(axis=0), split.owners)
-    known = np.isfinite(first).all(axis=0) & np.isfinite(second).all(axis=0)
-    groups = split.owners[known] if figure.by == "caption" and split is not None else None
-    return compare_paired(first[:, known], second[:, known], groups)
+def parts_of(models: Models, method: str, chosen: float) -> dict[str, list[Figures]]:
+    """Figures of other calibrators by seed."""
+    found: dict[str, list[Figures]] = {}
+    for seed in models.seeds:
+        scores = [models.scores(method, seed, split) for split in (models.dev, models.test)]
+        usual = models.calibrator(method, seed)
+        for name, figures in ablation(*scores, models.dev, models.test, models.anchor, usual, chosen).items():
+            found.setdefault(name, []).append(figures)
+    return found
+
+
+def frontier_table(curves: dict[str, list[list[Figures]]]) -> list[str]:
+    titles = [f"`{method}` {what}" for method in curves for what in ("mAP@R", "order τ", "RSUM")]
+    lines = ["| specificity | " + " | ".join(titles) + " |", "|:--|" + "--:|" * len(titles)]
+    for place, at in enumerate([*(f"{each:.1f}" for each in SPECIFICITIES), "similarity"]):
+        cells = []
+        for found in curves.values():
+            runs = found[place]
+            cells += [f"{100 * mean(runs, 'i2t'):.1f}", f"{mean(runs, 'order'):.3f}", f"{mean(runs, 'rsum'):.1f}"]
+        lines.append(f"| {at} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def area(found: list[list[Figures]], seed: int) -> float:
+    """Area under one seed's frontier of order and mAP@R."""
+    curves = [[mean([runs[seed]], name) for runs in found[:-1]] for name in ("order", "i2t")]
+    return frontier_area(*curves)
+
+
+def page(models: Models, opening: str) -> str:
+    split, seeds = models.test, len(models.seeds)
+    curves = {method: frontier(models, method) for method in models.methods}
+    chosen, met = choose(curves[SUBJECT], curves[BASE][-1])
+    print(f"chosen on dev: {chosen:g} ({'met' if met else 'not met'})", flush=True)
+    tests, said = {}, {}
+    for method in models.methods:
+        tests[method], said[method] = on_test(models, method, chosen)
+        print(f"{method} measured", flush=True)
+    at = f"specificity {chosen:g}"
+    graded = {name: figure for name, figure in RANKED.items() if name != "rsum"}
+    graded["counts"] = STATED["counts"]
+    subject, base = tests[SUBJECT], tests[BASE]
+    pairs = [
+        (figure, paired(subject[at], base["similarity"], name, figure, split))
+        for name, figure in graded.items()
+        if name in base["similarity"][0]
+    ]
+    against_raw = corrected([*pairs, *walks(models)])
+    rsum = paired(subject[at], base["similarity"], "rsum", RANKED["rsum"])
+    columns = {
+        f"`{SUBJECT}` at {chosen:g} − `{BASE}` similarity": against_raw,
+        **{
+            f"`{SUBJECT}` − `{BASE}`, both {name}": differences(subject[name], base[name], graded, split)
+            for name in variants(chosen)
+            if name != "similarity"
+        },
+    }
+    parts = {method: parts_of(models, method, chosen) for method in (SUBJECT, BASE)}
+    raw = {method: mean(tests[method]["similarity"], "i2t") for method in parts}
+    gains = {
+        method: {name: mean(runs, "i2t") - raw[method] for name, runs in found.items()}
+        for method, found in parts.items()
+    }
+    shares = {
+        method: found[USUAL] / most if (most := found[TOLD]) > 0 else float("nan") for method, found in gains.items()
+    }
+    no_better = float(split.truth.mean())
+    areas = {
+        method: f"`{method}` " + f"{np.mean([area(found, n) for n in range(seeds)]):.3f}"
+        for method, found in curves.items()
+    }
+    missing = len(models.stated) - seeds
+    rule = " ".join((__doc__ or "").split("The single specificity", 1)[1].split())
+    lines = [
+        "<!-- Written by benchmarks/grade.py. Do not edit. -->",
+        "# The grade on scenes",
+        "",
+        *([opening, ""] if opening else []),
+        f"Made by `python benchmarks/grade.py . --page docs/results/grade.md` at {commit()} on {machine()}, where",
+        f"`{models.made_by()}` had run. {seeds} seeds"
+        + (
+            f" ({missing} of the {len(models.stated)} stated had not been evaluated for every method)"
+            if missing
+            else ""
+        )
+        + f", test split, {len(split.images)} images; means and sample standard deviations over seeds.",
+        "",
+        f"The single specificity{' ' + rule} Here it is **{chosen:g}**.",
+        "",
+        "## What was to be shown",
+        "",
+        *verdict(against_raw, rsum, shares[SUBJECT], chosen, met),
+        "",
+        "## Rankings",
+        "",
+        "mAP@R, half-truths and chains in per cent. Text to image does not depend on the specificity but for ties at "
+        "the ends of the fitted range; RSUM has it, too. Ratings: Spearman with those of image and caption (exact). "
+        "Chains: an image's own four texts among those of all images, and whether scores rise along them (strictly; "
+        "mean correlation with the place).",
+        "",
+        *figure_table(
+            "",
+            {f"`{method}` {name}": runs for method, found in tests.items() for name, runs in found.items()},
+            RANKED,
+            split,
+        ),
+        "",
+        "## What P(true) says",
+        "",
+        f"The specificity does not enter. {100 * no_better:.1f} % of the pairs are true: to say that of every pair has "
+        f"a Brier score of {no_better * (1 - no_better):.3f}. The last column, of sums of similarities in place of P: "
+        + ", ".join(
+            f"`{m}` {cell(found['similarity'], 'counts', STATED['counts'], split)}" for m, found in tests.items()
+        )
+        + ".",
+        "",
+        *figure_table("", {f"`{method}`": runs for method, runs in said.items()}, STATED, split),
+        "",
+        "## Paired differences",
+        "",
+        "With 95 % intervals over images and seeds, and p after Holm's correction over a column's rows. AP and RSUM, "
+        "which are no means over images, by seed (t-test). HierarCaps' walk is through embeddings and has no grade.",
+        "",
+        *difference_table(columns),
+        "",
+        f"P(true), `{SUBJECT}` against `{BASE}`:",
+        "",
+        *difference_table({"difference": differences(said[SUBJECT], said[BASE], STATED, split)}),
+        "",
+        "## The frontier on dev, where the specificity was chosen",
+        "",
+        f"Image to text mAP@R in per cent. Area under order and mAP@R: {', '.join(areas.values())}.",
+        "",
+        *frontier_table({method: curves[method] for method in (SUBJECT, BASE)}),
+        "",
+        "## What the calibrator needs",
+        "",
+        f"Fitted on dev, measured on test: truth at specificity 0, order and RSUM at {chosen:g}. Of the gain over the "
+        "similarity in image to text mAP@R that a calibrator has which is told which pairs are true, the one from pair "
+        "labels has: " + ", ".join(f"`{method}` {share:.2f}" for method, share in shares.items()) + ".",
+        "",
+    ]
+    for method, found in parts.items():
+        lines += [*figure_table(f"`{method}`", found, ABLATED, split), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def parser() -> argparse.ArgumentParser:
+    found = smoke.parser(__doc__)
+    found.add_argument("project", type=Path, help="folder in which the pipeline has run on scenes, dev embeddings too")
+    found.add_argument("--page", type=Path, help="write the page here; else it is printed")
+    return found
+
+
+def main() -> None:
+    given = smoke.read(parser(), "{run} --page {scratch}/grade.md")
+    text = page(Models(given.project, LIFT if given.smoke else 0.0), remark("grade"))
+    if given.page:
+        given.page.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

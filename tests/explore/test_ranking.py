@@ -139,3 +139,17 @@ def test_a_damaged_grade_is_refused_before_it_serves(graded: SimpleNamespace, tm
     (folder / "grade.json").write_text("{")
     with pytest.raises((DataError, ModelError), match=r"grade\.json"):
         open_explorer([folder], str(graded.clean), graded.clean, graded.idf, None, 1, lambda line: None)
+
+
+def test_a_graded_model_over_photos_without_captions(
+    graded: SimpleNamespace, tmp_path: Path, enter: Callable[[Explorer], TestClient]
+) -> None:
+    (tmp_path / "photo.png").write_bytes(picture(*KINDS[0]))
+    missing = tmp_path / "none"
+    client = enter(open_explorer(graded.models[:1], str(tmp_path), missing, missing, None, 1, lambda line: None))
+    (text,) = client.post("/match/text", json={"text": graded.text}).json()["models"]
+    assert text["about"].startswith("Fits ")
+    assert 0 < text["results"][0]["probability"] <= 1
+    (photo,) = client.post("/match/image", json={"row": 0}).json()["models"]
+    assert photo["results"] == []
+    assert photo["orders"] == [[]]

@@ -14,6 +14,7 @@ from itm.errors import DataError
 TOWERS = TowersParameters(
     kind="scratch",
     frozen=False,
+    backend="torch",
     image_size=16,
     context_length=8,
     tokens=False,

@@ -127,8 +127,8 @@ def test_a_model_that_is_written_while_it_is_read_is_no_model(
     shutil.copytree(small.models[0], tmp_path / "model")
     load = itm.model.load_model
 
-    def train_meanwhile(folder: Path) -> object:
-        found = load(folder)
+    def train_meanwhile(folder: Path, **options: str) -> object:
+        found = load(folder, **options)
         card = read_json(folder / "model.json")
         write_json(folder / "model.json", card | {"seed": 7})
         return found

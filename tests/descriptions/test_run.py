@@ -13,8 +13,8 @@ from itm.errors import DataError
 
 TOWERS = TowersParameters(
     kind="scratch",
-    backend="torch",
     frozen=False,
+    backend="torch",
     image_size=16,
     context_length=8,
     tokens=False,

@@ -8,19 +8,28 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import itm
 from itm.config import load
+from itm.encode import compute_features
 from itm.errors import ConfigError, InstallError, ModelError
-from itm.methods.saved import towers_of
+from itm.explore.commands import explore_app
+from itm.index.commands import index_app, search_app
+from itm.index.vectors import Facts, write_index
+from itm.methods.build import build_method
+from itm.methods.saved import save_model, towers_of
 from itm.towers import graphs
 from itm.towers.base import Features
 from itm.towers.build import check_same
 from itm.towers.graphs import GraphTowers, by_backend
 from itm.towers.scratch import ScratchTowers
+from itm.training.dataset import tower_widths
 
+ROOT = Path(__file__).parents[2]
 SIZES = {
     "image_size": 32, "context_length": 12, "image_width": 8, "text_width": 16, "text_layers": 1, "text_heads": 2
 }  # fmt: skip
@@ -34,6 +43,8 @@ class Plain(ScratchTowers):
     def __init__(self, vocabulary: list[str], **sizes: int) -> None:
         super().__init__(vocabulary, **sizes)  # type: ignore[arg-type]
         self.embedding = torch.nn.Embedding(30, 5)
+        self.image_width = self.image_token_width = 3
+        self.text_width = self.text_token_width = 5
 
     def image(self, pixels: torch.Tensor) -> Features:
         return Features(pixels.mean((2, 3)))
@@ -134,6 +145,59 @@ def test_a_graph_that_computes_something_else_is_not_kept(
     assert {path.name.split("-")[0] for path in set(copied.iterdir()) - kept} == {"image"}
 
 
+@pytest.mark.slow
+def test_features_and_models_are_computed_by_the_backend_that_is_asked_for(
+    plain: Plain, copied: Path, small: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("itm.encode.build_towers", lambda *_, **__: plain)
+    monkeypatch.setattr("itm.methods.saved.build_towers", lambda *_, **__: plain)
+    parameters = load(ROOT / "params.yaml")
+    frozen = parameters.towers.model_copy(update={"kind": "offline", "frozen": True})
+    fast = frozen.model_copy(update={"backend": "onnxruntime"})
+    texts = pd.DataFrame({"text": ["a dog", "red", ""]})
+    monkeypatch.setattr("itm.encode.read_texts", lambda _: texts)
+    one, other = (compute_features(small.clean, each, 5, 1, "cpu") for each in (frozen, fast))
+    for theirs, ours in zip(one, other, strict=True):
+        assert "backend" not in theirs.towers
+        assert ours.towers == {**theirs.towers, "backend": "onnxruntime"}
+        np.testing.assert_allclose(ours.pooled, theirs.pooled, atol=1e-5)
+    # a model of these features opens with either backend, whoever computed them
+    embedding = parameters.embedding.model_copy(update={"dimension": 8, "hidden": 8})
+    options, widths = parameters.method["clip"], tower_widths(plain)
+    facts = {"method_parameters": options, "embedding": embedding, "towers_parameters": fast, "widths": widths}
+    method = build_method(options, embedding, widths)
+    save_model(
+        Path("model"), method, None, name="clip", seed=0, towers_description=other[0].towers, training={}, **facts
+    )  # type: ignore[arg-type]
+    pixels = list(np.random.default_rng(2).integers(0, 256, (3, 40, 40, 3), np.uint8))
+    opened = {backend: itm.load("model", backend=backend) for backend in ("torch", "onnxruntime")}
+    assert [type(model.towers) for model in opened.values()] == [Plain, GraphTowers]
+    for encode in (lambda model: model.encode_image(pixels), lambda model: model.encode_text(["a dog", "red"])):
+        theirs, ours = map(encode, opened.values())
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (index_app, ["{model}", "--images", "{clean}", "--out", "{out}/y.index"]),
+        (search_app, ["a dog", "--index", "{out}/x.index"]),
+        (explore_app, ["{model}", "--images", "{clean}", "--port", "0"]),
+    ],
+)
+def test_commands_hand_the_backend_on(
+    command: object, words: list[str], small: SimpleNamespace, tmp_path: Path
+) -> None:
+    places = {"model": small.models[0], "clean": small.clean, "out": tmp_path}
+    write_index(
+        tmp_path / "x.index", ["a"], np.ones((1, 2), np.float32), Facts("", "", "dot", "", str(places["model"])), 1
+    )
+    given = [word.format(**places) for word in words]
+    done = CliRunner().invoke(command, [*given, "--backend", "onnxruntime"])  # type: ignore[arg-type]
+    assert isinstance(done.exception, ModelError)
+    assert "its towers were trained, and backend 'onnxruntime'" in str(done.exception)
+
+
 def test_towers_that_cannot_be_traced_are_refused(plain: Plain, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such\noperator " + "x" * 2000)
@@ -178,7 +242,7 @@ def test_an_unknown_backend_and_a_missing_library(
 
 
 def test_only_frozen_towers_take_a_backend_and_old_cards_have_none() -> None:
-    towers = load(Path(__file__).parents[2] / "params.yaml").towers
+    towers = load(ROOT / "params.yaml").towers
     card = {"towers": towers.model_dump()}
     with pytest.raises(ValueError, match="is for frozen towers only: set frozen: true, or backend: torch"):
         towers_of({"towers": {**card["towers"], "backend": "onnxruntime"}})

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import smoke
+import yaml
 from grade_figures import Figures, Ranking, Scores, Split, compromise, ranked, stated
 from grade_fits import TOLD, USUAL, ablation, fitted
 from grade_tables import (
@@ -40,7 +41,6 @@ from grade_tables import (
 )
 from results_page import command, commit, machine, remark
 
-from itm.config import load
 from itm.errors import DataError
 from itm.evaluation.benchmarks.grading import SPECIFICITIES
 from itm.evaluation.compare import compare
@@ -56,13 +56,13 @@ class Models:
     """Similarities and calibrators of a project's models, of the seeds that all its methods have."""
 
     def __init__(self, project: Path, lift: float) -> None:
-        with chdir(project):
-            parameters = load()
-        self.project, self.lift, self.anchor = project, lift, parameters.grade.anchor
-        self.methods = list(parameters.methods)
+        # by YAML alone: the project may be at a commit whose parameters were others
+        values = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+        self.project, self.lift, self.anchor = project, lift, float(values["grade"]["anchor"])
+        self.methods: list[str] = values["methods"]
         if missing := [name for name in (SUBJECT, BASE) if name not in self.methods]:
             raise SystemExit(f"{project}/params.yaml: methods lack {', '.join(missing)}, which this page is about")
-        self.stated = list(parameters.seeds)
+        self.stated: list[int] = values["seeds"]
         self.seeds = [seed for seed in self.stated if all(self._done(name, seed) for name in self.methods)]
         if not self.seeds:
             raise SystemExit(f"{project}: no seed has been evaluated for all of {', '.join(self.methods)}")

@@ -123,7 +123,7 @@ def main() -> None:
         protocol = (__doc__ or "").split("\n\n", 2)[2].strip()
         given.page.write_text(
             "<!-- Written by benchmarks/backends.py. Do not edit. -->\n\n# Scale: frozen features by backend\n\n"
-            f"At commit {commit()} on {machine()}, {given.threads} thread{'s' * (given.threads > 1)}, beside other work on the same machine, all "
+            f"At commit {commit()} on {machine()}, threads: {given.threads}, beside other work on the machine, all "
             f"in one run of\n\n```\n{command}\n```\n\n{protocol}\n\n" + "\n".join(said) + "\n",
             encoding="utf-8",
         )

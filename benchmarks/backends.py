@@ -1,6 +1,6 @@
 """Frozen towers by PyTorch and by onnxruntime: speed and difference, in turns within one run.
 
-    python benchmarks/backends.py [--towers offline ViT-B-32] [--images 256] [--texts 1024] [--threads 2] [--page PAGE]
+    python benchmarks/backends.py [--towers offline ViT-B-32] [--images 256] [--texts 1024] [--threads 1] [--page PAGE]
 
 `offline` are EfficientNet-Lite0 and MiniLM with their weights; another name is one of open_clip's models with random
 weights, `scratch` the small towers. Photos are random pixels, prepared by the towers within the measured time; texts
@@ -8,7 +8,8 @@ are random words, 4 to 20 of them, in batches of similar length. The two take tu
 now one, now the other, so that both meet the same other work of the machine; ratios are of the summed times. CPU: of
 the process's CPU time, all threads together. Difference: the largest of any value of pooled features, the largest
 value, and the largest length of a row's difference as a part of the row's length (a graph is refused where three photos
-or texts show more than 1e-4). "Same bits": whether a second pass over all gave them.
+or texts show more than 1e-4). "Same bits": whether a second pass over all gave them. With more than one thread on a
+busy machine PyTorch's threads wait for each other (OpenMP; GOMP_SPINCOUNT), which tells nothing of the towers.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--images", type=int, default=256)
     found.add_argument("--texts", type=int, default=1024)
     found.add_argument("--batch", type=int, default=32)
-    found.add_argument("--threads", type=int, default=2)
+    found.add_argument("--threads", type=int, default=1)
     found.add_argument("--page", type=Path, help="write the figures to this Markdown file as well")
     return found
 
@@ -122,7 +123,7 @@ def main() -> None:
         protocol = (__doc__ or "").split("\n\n", 2)[2].strip()
         given.page.write_text(
             "<!-- Written by benchmarks/backends.py. Do not edit. -->\n\n# Scale: frozen features by backend\n\n"
-            f"At commit {commit()} on {machine()}, {given.threads} threads, beside other work on the same machine, all "
+            f"At commit {commit()} on {machine()}, threads: {given.threads}, beside other work on the machine, all "
             f"in one run of\n\n```\n{command}\n```\n\n{protocol}\n\n" + "\n".join(said) + "\n",
             encoding="utf-8",
         )

@@ -53,7 +53,9 @@ def test_sizes_by_hand(monkeypatch, fake) -> None:
     tokens = 2 * (images * 36 * 2048 + texts * 77 * 512)
     assert found["Disk"]["data/features"].value == 4 * (images + texts) * 512 + tokens
     assert found["Disk"]["models"].value == 4 * 2 * 20  # frozen towers are not stored
-    assert found["Disk"]["embeddings"].value == 4 * 4 * 6000 * 1024 + 4 * 2 * 1000 * 5000
+    test, dev = (1000, 5 * 1000), (1014, 5 * 1014)
+    rows, pairs = sum(test) + sum(dev), test[0] * test[1] + dev[0] * dev[1]
+    assert found["Disk"]["embeddings"].value == 4 * 4 * rows * 1024 + 4 * 2 * pairs
     assert found["Time"]["steps of a training, clip"].value == 25 * 1132
     assert found["Time"]["steps of a training, esl-token"].value == 30 * 1132
     host = found["Memory of the host"]

@@ -44,7 +44,7 @@ def test_errors_are_one_message(tmp_path: Path) -> None:
         [*command, "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr == f"itm bulk score: {tmp_path}/none.parquet: no such file\n"
+    assert done.stderr == f"itm bulk score: {tmp_path}/none.parquet: no such file; give a Parquet file\n"
 
 
 def snakemake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

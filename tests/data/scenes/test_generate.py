@@ -82,4 +82,4 @@ def test_memory_does_not_grow_with_the_number_of_scenes(default: ScenesParameter
     deque(islice(stream, 600), maxlen=0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 100_000
+    assert peak < 200_000  # one scene and its photo; 600 of them would be millions

@@ -10,9 +10,9 @@ import pytest
 from itm.grading import fit_calibrator
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-import grade  # noqa: E402
-import grade_fits  # noqa: E402
-from grade_tables import Figure, corrected, paired, sides  # noqa: E402
+import grade
+import grade_fits
+from grade_tables import Figure, corrected, paired, sides
 
 SEEDS, IMAGES = 3, 60
 

@@ -1,0 +1,78 @@
+"""What benchmarks/grade.py decides by itself: the specificity, and calibrators that are not the project's."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from itm.grading import fit_calibrator
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import grade
+import grade_fits
+from grade_tables import Figure, corrected, paired, sides
+
+SEEDS, IMAGES = 3, 60
+
+
+def runs(order, rsum, i2t=0.5):
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(0, 0.01, IMAGES) for _ in range(SEEDS)]
+    return [{"order": order + each, "rsum": np.array(rsum), "i2t": np.full(IMAGES, i2t)} for each in noise]
+
+
+def rising(top):
+    """Order and RSUM rise with the specificity, mAP@R falls."""
+    steps = np.linspace(0, 1, len(grade.SPECIFICITIES))
+    return [*(runs(top * step, 300 + 10 * step, 1 - step) for step in steps), runs(0.5, 300.0)]
+
+
+def test_the_smallest_specificity_that_costs_neither_order_nor_rsum():
+    assert grade.choose(rising(1.0), runs(0.5, 300.0)) == (pytest.approx(0.8), True)  # 8 of 15 steps are above 0.5
+    assert grade.choose(rising(1.0), runs(0.5, 307.0)) == (pytest.approx(1.1), True)  # the RSUM asks for more
+    chosen, met = grade.choose(rising(1.0), runs(2.0, 300.0))
+    assert not met
+    assert chosen in grade.SPECIFICITIES
+
+
+def world(images=200, captions=400):
+    """P(true | s, d) is a logit of s and d, and known."""
+    rng = np.random.default_rng(1)
+    d = rng.uniform(1, 4, captions)
+    truth = rng.random((images, captions)) < np.exp(-d)
+    s = truth + 0.4 * rng.standard_normal(truth.shape)
+    owners = np.array([rng.choice(np.flatnonzero(column)) if column.any() else 0 for column in truth.T])
+    split = SimpleNamespace(d=d, truth=truth, owners=owners, images=np.arange(images))
+    return SimpleNamespace(s=s), split
+
+
+def test_told_which_pairs_are_true_it_finds_the_known_probability():
+    scores, split = world()
+    usual = fit_calibrator(scores.s, split.owners, split.d, model="", idf="")
+    found = grade_fits.told(scores, split, usual).probability(scores.s, split.d)
+    ratio = np.exp((2 * scores.s - 1) / (2 * 0.4**2))  # of two normal densities
+    known = np.exp(-split.d) * ratio / (1 - np.exp(-split.d) + np.exp(-split.d) * ratio)
+    assert np.abs(found - known).mean() < 0.01
+    assert found.sum() == pytest.approx(known.sum(), rel=0.03)
+
+
+def test_the_plain_logit_is_straight_and_anchored_where_the_other_is():
+    scores, split = world()
+    usual = fit_calibrator(scores.s, split.owners, split.d, model="", idf="")
+    found = grade_fits.plain(scores, split, usual)
+    assert np.abs(np.diff(found.ratio, n=2, axis=0)).max() < 1e-9
+    grid = np.linspace(usual.low, usual.high, len(usual.ratio))
+    for knot, ratio, prior in zip(usual.knots, usual.ratio.T, usual.log_prior, strict=True):
+        anchor = np.interp(-prior, ratio, grid)
+        assert found.probability(anchor, knot) == pytest.approx(usual.probability(anchor, knot), abs=0.02)
+
+
+SIGNS = {"error": -1, "share": 1}
+
+
+def test_a_figure_of_which_less_is_better_is_better_when_it_falls():
+    low, high = ([{"x": level + np.arange(40.0) / 1000}] for level in (0.1, 0.2))
+    rows = corrected([(Figure(name, sign=sign), paired(low, high, "x", Figure(name))) for name, sign in SIGNS.items()])
+    assert sides(rows) == (["error"], ["share"], [])

@@ -178,9 +178,9 @@ def parts_of(models: Models, method: str, chosen: float) -> dict[str, list[Figur
     """Figures of other calibrators by seed."""
     found: dict[str, list[Figures]] = {}
     for seed in models.seeds:
-        scores = [models.scores(method, seed, split) for split in (models.dev, models.test)]
+        dev, test = (models.scores(method, seed, split) for split in (models.dev, models.test))
         usual = models.calibrator(method, seed)
-        for name, figures in ablation(*scores, models.dev, models.test, models.anchor, usual, chosen).items():
+        for name, figures in ablation(dev, test, models.dev, models.test, models.anchor, usual, chosen).items():
             found.setdefault(name, []).append(figures)
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +54,10 @@ WALK = {
 def value(figures: Figures, name: str, figure: Figure, split: Split | None = None) -> float:
     found = figures[name]
     if figure.by == "counts":
+        assert split is not None
         return multiplicity(found, split)
     if figure.by == "rated":
+        assert split is not None
         return spearman(found, split.rated.score)
     return figure.times * (float(np.nanmean(found)) if np.isfinite(found).any() else float("nan"))
 
@@ -84,12 +86,15 @@ def paired(
         found = ttest_rel(second, first)
         low, high = found.confidence_interval(0.95)
         return Comparison(gain, float(low), float(high), float(found.pvalue), "t", 0.0, len(first))
+    assert split is not None or figure.by == "image"
     if figure.by == "rated":
+        assert split is not None
         return compare_correlations(first, second, split.rated.score, split.rated.second)
     if figure.by == "counts":
+        assert split is not None
         return compare_correlations(first, second, split.truth.sum(axis=0), split.owners)
     known = np.isfinite(first).all(axis=0) & np.isfinite(second).all(axis=0)
-    groups = split.owners[known] if figure.by == "caption" else None
+    groups = split.owners[known] if split is not None and figure.by == "caption" else None
     return compare_paired(first[:, known], second[:, known], groups)
 
 
@@ -111,7 +116,9 @@ def corrected(found: list[tuple[Figure, Comparison]]) -> Rows:
 
 def sides(rows: Rows) -> tuple[list[str], list[str], list[str]]:
     """Titles that are better, worse and neither: p after correction and the interval both say so."""
-    up, down, level = [], [], []
+    up: list[str] = []
+    down: list[str] = []
+    level: list[str] = []
     for title, (figure, found, p) in rows.items():
         low, high = sorted((figure.sign * found.low, figure.sign * found.high))
         (up if p < CERTAIN and low > 0 else down if p < CERTAIN and high < 0 else level).append(title)
@@ -136,7 +143,9 @@ def difference_table(columns: dict[str, Rows]) -> list[str]:
     return lines
 
 
-def figure_table(head: str, rows: dict[str, Sequence[Figures]], figures: dict[str, Figure], split: Split) -> list[str]:
+def figure_table(
+    head: str, rows: Mapping[str, Sequence[Figures]], figures: dict[str, Figure], split: Split
+) -> list[str]:
     names = [name for name in figures if any(name in runs[0] for runs in rows.values())]
     lines = [f"| {head} | " + " | ".join(figures[name].title for name in names) + " |", "|:--|" + "--:|" * len(names)]
     for title, runs in rows.items():

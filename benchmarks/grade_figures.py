@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class Split:
         return select_ratings(self.tables.ratings, "sits", self.tables.captions["caption_id"], self.images)
 
     @cached_property
-    def chains(self) -> tuple[NDArray, NDArray, NDArray, Doubles]:
+    def chains(self) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], Doubles]:
         """The image of each chain, its four texts, ids and d of the texts."""
         image_ids, chains, text_ids = distinct_chains(self.tables.hierarchies, self.images)
         text = dict(zip(self.tables.hierarchies["text_id"], self.tables.hierarchies["text"], strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ WALK = {
 }
 
 
-def value(figures: Figures, name: str, figure: Figure, split: Split | None = None) -> float:
+def value(figures: Figures, name: str, figure: Figure, split: Split) -> float:
     found = figures[name]
     if figure.by == "counts":
         return multiplicity(found, split)
@@ -72,9 +72,7 @@ def cell(runs: Sequence[Figures], name: str, figure: Figure, split: Split) -> st
     return f"{values.mean():.{figure.digits}f}{spread}"
 
 
-def paired(
-    b: Sequence[Figures], a: Sequence[Figures], name: str, figure: Figure, split: Split | None = None
-) -> Comparison:
+def paired(b: Sequence[Figures], a: Sequence[Figures], name: str, figure: Figure, split: Split) -> Comparison:
     """b against a, paired by image, caption or rated pair and resampled over images and seeds; or by seed alone."""
     first, second = (np.stack([one[name] for one in runs]) for runs in (a, b))
     if figure.by == "seed":
@@ -111,7 +109,9 @@ def corrected(found: list[tuple[Figure, Comparison]]) -> Rows:
 
 def sides(rows: Rows) -> tuple[list[str], list[str], list[str]]:
     """Titles that are better, worse and neither: p after correction and the interval both say so."""
-    up, down, level = [], [], []
+    up: list[str] = []
+    down: list[str] = []
+    level: list[str] = []
     for title, (figure, found, p) in rows.items():
         low, high = sorted((figure.sign * found.low, figure.sign * found.high))
         (up if p < CERTAIN and low > 0 else down if p < CERTAIN and high < 0 else level).append(title)
@@ -136,7 +136,9 @@ def difference_table(columns: dict[str, Rows]) -> list[str]:
     return lines
 
 
-def figure_table(head: str, rows: dict[str, Sequence[Figures]], figures: dict[str, Figure], split: Split) -> list[str]:
+def figure_table(
+    head: str, rows: Mapping[str, Sequence[Figures]], figures: dict[str, Figure], split: Split
+) -> list[str]:
     names = [name for name in figures if any(name in runs[0] for runs in rows.values())]
     lines = [f"| {head} | " + " | ".join(figures[name].title for name in names) + " |", "|:--|" + "--:|" * len(names)]
     for title, runs in rows.items():

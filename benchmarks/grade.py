@@ -101,10 +101,10 @@ def frontier(models: Models, method: str) -> list[list[Figures]]:
     return found
 
 
-def choose(subject: list[list[Figures]], base: list[Figures]) -> tuple[float, bool]:
+def choose(subject: list[list[Figures]], base: list[Figures], split: Split) -> tuple[float, bool]:
     """The specificity by the rule above, and whether its condition is met there."""
     for specificity, found in zip(SPECIFICITIES, subject[:-1], strict=True):
-        better = paired(found, base, "order", RANKED["order"])
+        better = paired(found, base, "order", RANKED["order"], split)
         no_lower = mean(found, "rsum") >= mean(base, "rsum")
         if better.p < CERTAIN and better.low > 0 and no_lower:
             return float(specificity), True
@@ -206,7 +206,7 @@ def area(found: list[list[Figures]], seed: int) -> float:
 def page(models: Models, opening: str) -> str:
     split, seeds = models.test, len(models.seeds)
     curves = {method: frontier(models, method) for method in models.methods}
-    chosen, met = choose(curves[SUBJECT], curves[BASE][-1])
+    chosen, met = choose(curves[SUBJECT], curves[BASE][-1], models.dev)
     print(f"chosen on dev: {chosen:g} ({'met' if met else 'not met'})", flush=True)
     tests, said = {}, {}
     for method in models.methods:
@@ -222,7 +222,7 @@ def page(models: Models, opening: str) -> str:
         if name in base["similarity"][0]
     ]
     against_raw = corrected([*pairs, *walks(models)])
-    rsum = paired(subject[at], base["similarity"], "rsum", RANKED["rsum"])
+    rsum = paired(subject[at], base["similarity"], "rsum", RANKED["rsum"], split)
     columns = {
         f"`{SUBJECT}` at {chosen:g} − `{BASE}` similarity": against_raw,
         **{

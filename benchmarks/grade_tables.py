@@ -51,7 +51,7 @@ WALK = {
 }
 
 
-def value(figures: Figures, name: str, figure: Figure, split: Split | None = None) -> float:
+def value(figures: Figures, name: str, figure: Figure, split: Split) -> float:
     found = figures[name]
     if figure.by == "counts":
         assert split is not None
@@ -74,9 +74,7 @@ def cell(runs: Sequence[Figures], name: str, figure: Figure, split: Split) -> st
     return f"{values.mean():.{figure.digits}f}{spread}"
 
 
-def paired(
-    b: Sequence[Figures], a: Sequence[Figures], name: str, figure: Figure, split: Split | None = None
-) -> Comparison:
+def paired(b: Sequence[Figures], a: Sequence[Figures], name: str, figure: Figure, split: Split) -> Comparison:
     """b against a, paired by image, caption or rated pair and resampled over images and seeds; or by seed alone."""
     first, second = (np.stack([one[name] for one in runs]) for runs in (a, b))
     if figure.by == "seed":

@@ -30,9 +30,12 @@ def rising(top):
 
 
 def test_the_smallest_specificity_that_costs_neither_order_nor_rsum():
-    assert grade.choose(rising(1.0), runs(0.5, 300.0)) == (pytest.approx(0.8), True)  # 8 of 15 steps are above 0.5
-    assert grade.choose(rising(1.0), runs(0.5, 307.0)) == (pytest.approx(1.1), True)  # the RSUM asks for more
-    chosen, met = grade.choose(rising(1.0), runs(2.0, 300.0))
+    assert grade.choose(rising(1.0), runs(0.5, 300.0), None) == (
+        pytest.approx(0.8),
+        True,
+    )  # 8 of 15 steps are above 0.5
+    assert grade.choose(rising(1.0), runs(0.5, 307.0), None) == (pytest.approx(1.1), True)  # the RSUM asks for more
+    chosen, met = grade.choose(rising(1.0), runs(2.0, 300.0), None)
     assert not met
     assert chosen in grade.SPECIFICITIES
 
@@ -74,5 +77,7 @@ SIGNS = {"error": -1, "share": 1}
 
 def test_a_figure_of_which_less_is_better_is_better_when_it_falls():
     low, high = ([{"x": level + np.arange(40.0) / 1000}] for level in (0.1, 0.2))
-    rows = corrected([(Figure(name, sign=sign), paired(low, high, "x", Figure(name))) for name, sign in SIGNS.items()])
+    rows = corrected(
+        [(Figure(name, sign=sign), paired(low, high, "x", Figure(name), None)) for name, sign in SIGNS.items()]
+    )
     assert sides(rows) == (["error"], ["share"], [])

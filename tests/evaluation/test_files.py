@@ -96,8 +96,9 @@ def test_what_is_assumed_is_said(small):
         )
 
 
-def test_the_pipelines_own_file_is_read(small):
+def test_the_pipelines_own_file_is_read(small, monkeypatch):
     folder, arrays, image, text, *_ = small
+    monkeypatch.chdir(folder)  # this checkout may hold clean tables of its own
     clean = folder / "data" / "clean"
     clean.mkdir(parents=True)
     names = ["999_z", "111_a", "111_a", "222_b", "333_c", "333_c", "333_c"]

@@ -27,8 +27,10 @@ app = typer.Typer(
 )
 
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-EXTRAS = {"index": "explore", "search": "explore", "explore": "explore", "transfer": "train", "diagnose": "train"} | {
-    "export": "export"
+EXTRAS = {
+    **dict.fromkeys(("index", "search", "explore"), "explore"),
+    **dict.fromkeys(("transfer", "diagnose"), "train"),
+    "export": "export",
 }
 """Commands whose packages several extras hold, and the one that holds them all."""
 

@@ -109,7 +109,9 @@ def _mapped(path: Path, name: str) -> np.ndarray[Any, np.dtype[np.float16]]:
         length = int.from_bytes(file.read(8), "little")
         entry = json.loads(file.read(length))[name]
     shape = tuple(entry["shape"])
-    if entry["dtype"] != "F16" or not all(shape):
+    if entry["dtype"] != "F16":
+        raise ValueError(f"{name} are {entry['dtype']}, not F16")
+    if not all(shape):  # nothing can be mapped
         return np.zeros(shape, np.float16)
     return np.memmap(path, np.float16, "r", offset=8 + length + entry["data_offsets"][0], shape=shape)
 

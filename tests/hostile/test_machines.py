@@ -142,3 +142,16 @@ def test_a_damaged_parquet_file_is_one_message_or_the_right_rows(tmp_path: Path)
             refused.append(len(str(error)))
     assert len(refused) > 100
     assert max(refused) < 1000
+
+
+def test_tokens_of_another_type_are_refused_and_not_taken_for_zeros(tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from itm.features import read_features
+
+    path = tmp_path / "images.safetensors"
+    tensors = {"pooled": np.ones((1, 2), np.float32), "first": np.array([0, 1]), "tokens": np.ones((1, 3), np.float32)}
+    save_file(tensors, path, metadata={"towers": "{}"})
+    with pytest.raises(ProjectError, match=r"cannot be read .tokens are F32, not F16.; run `dvc repro features`"):
+        read_features(path, tokens=True)

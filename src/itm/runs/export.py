@@ -14,7 +14,7 @@ from itm.data.files import write_json
 from itm.data.layout import MODEL_CARD
 from itm.errors import ConfigError, ModelError
 from itm.model import Model, open_searchable
-from itm.towers.graphs import write_graph
+from itm.towers.graphs import samples, write_graph
 
 IMAGE, TEXT = "image.onnx", "text.onnx"
 TOLERANCE = 1e-5
@@ -57,9 +57,8 @@ def export_onnx(folder: Path, out: Path) -> dict[str, float]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: not an empty folder; name a new one", reason="not-empty")
     model = open_searchable(folder)
-    size, texts = model.towers.image_size, ["a dog", "two people walk along a beach at sunset", ""]
-    pixels = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
-    given = {IMAGE: (_Image(model), torch.from_numpy(pixels)), TEXT: (_Text(model), _ids(model, texts))}
+    pixels, ids = samples(model.towers)
+    given = {IMAGE: (_Image(model), pixels), TEXT: (_Text(model), ids)}
     made = out.with_name(f".{out.name}.part")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
@@ -73,10 +72,6 @@ def export_onnx(folder: Path, out: Path) -> dict[str, float]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return differences
-
-
-def _ids(model: Model, texts: list[str]) -> Tensor:
-    return torch.from_numpy(model.towers.tokenize(texts))
 
 
 def _facts(model: Model) -> dict[str, Any]:

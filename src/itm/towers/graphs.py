@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 FOLDER = Path(".itm/graphs")
 TOLERANCE = 1e-4
 """The largest length of a row's difference from PyTorch's features, as a part of that row's length."""
-_TEXTS = ["a dog", "two people walk along a beach at sunset", ""]
 
 
 def by_backend(towers: Towers, backend: str) -> Towers:
@@ -56,8 +55,8 @@ class GraphTowers(Towers):
         self.image_token_width, self.text_token_width = towers.image_token_width, towers.text_token_width
         self.image_size, self.token_grid, self.short_texts = towers.image_size, towers.token_grid, towers.short_texts
         key = _key(towers)
-        sample = np.random.default_rng(0).integers(0, 256, (3, *[towers.image_size] * 2, 3), np.uint8)
-        given = {"image": towers.preprocess(torch.from_numpy(sample)), "text": _ids(towers)}
+        pixels, ids = samples(towers)
+        given = {"image": towers.preprocess(pixels), "text": ids}
         self._sessions: dict[str, Any] = {}
         for part, values in given.items():
             self._open(part, values, folder / f"{part}-{key}.onnx")
@@ -177,8 +176,11 @@ def _session(path: Path) -> Any:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _ids(towers: Towers) -> Tensor:
-    return torch.from_numpy(towers.tokenize(_TEXTS))
+def samples(towers: Towers) -> tuple[Tensor, Tensor]:
+    """Three photos of random pixels and three texts as token ids, on which a graph is compared with PyTorch."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, towers.image_size, towers.image_size, 3), np.uint8)
+    ids = towers.tokenize(["a dog", "two people walk along a beach at sunset", ""])
+    return torch.from_numpy(pixels), torch.from_numpy(ids)
 
 
 def _difference(found: Features, expected: Features) -> float:

@@ -1,7 +1,6 @@
 """Files of embeddings or scores with ids, checked before anything is computed from them."""
 
 from itm.vectors.arrays import SCORES, Similarity, Vectors, left_out, read_similarity, read_vectors
-from itm.vectors.files import model_hash
 from itm.vectors.gallery import Gallery
 from itm.vectors.ids import Ids, check_ids
 
@@ -13,7 +12,6 @@ __all__ = [
     "Vectors",
     "check_ids",
     "left_out",
-    "model_hash",
     "read_similarity",
     "read_vectors",
 ]

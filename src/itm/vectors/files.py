@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.files import readable
-from itm.data.layout import CAPTIONS, MODEL_CARD, MODEL_WEIGHTS
+from itm.data.layout import CAPTIONS
 from itm.errors import DataError, first_few
 
 Arrays = dict[str, NDArray[Any]]
@@ -133,12 +132,3 @@ def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
         "caption_ids": names[arrays["text_ids"][captions]],
         "caption_embeddings": arrays["text"][captions],
     }
-
-
-def model_hash(folder: Path) -> str:
-    """SHA-256 over the card and the weights of a saved model; vectors of one hash can be compared."""
-    digest = hashlib.sha256()
-    for name in (MODEL_CARD, MODEL_WEIGHTS):
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from itm.config.model import EmbeddingParameters
 from itm.config.presets import compose
-from itm.methods.build import build_method, build_similarity
-from itm.methods.method import Embedded, Widths
+from itm.methods.build import build_loss, build_similarity
+from itm.methods.method import Embedded, Method, Widths
 from itm.methods.scoring import all_scores
 from itm.methods.scoring import concatenate as whole_of
 from itm.methods.similarities.esl.pyramid import unit
@@ -147,8 +147,7 @@ def peak() -> float:
 def score_gallery(images: int, captions: int) -> dict[str, float]:
     model = similarity("esl-token")
     assert isinstance(model, EslTokenSimilarity)
-    method = build_method(METHOD["esl-token"], EMBEDDING, WIDTHS).eval()
-    method.similarity = model
+    method = Method(model, build_loss(METHOD["esl-token"].loss), {}).eval()
     given = gallery(model, images, captions)
     before, began = peak(), time.process_time()
     found = all_scores(method, *given)

@@ -65,6 +65,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 JPEG, PNG = encoded(picture(size=(200, 150))), encoded(picture(size=(200, 150)), "PNG")
+FLAT = encoded(Image.new("RGB", (64, 64), "orange"), "PNG")
 
 BAD_IMAGES = {
     "empty": (b"", "empty-image", "the file is empty"),
@@ -77,6 +78,7 @@ BAD_IMAGES = {
     "JPEG without its last byte": (JPEG[:-1], "damaged-image", "Premature end of JPEG file"),
     "PNG cut in the middle": (PNG[: len(PNG) // 2], "damaged-image", "damaged image"),
     "PNG with a wrong checksum": (PNG[:60] + b"\xff" + PNG[61:], "damaged-image", "damaged image"),
+    "PNG with zeros in its pixels": (FLAT[:66] + bytes(4) + FLAT[70:], "damaged-image", "broken PNG file"),
     "PNG signature alone": (PNG[:8], "not-an-image", "no photo that can be read"),
     "a bomb of 400 megapixels": (png_header(20000, 20000), "too-many-pixels", "more than 100 megapixels"),
     "a bomb of 144 megapixels": (png_header(12000, 12000), "too-many-pixels", "12,000 x 12,000 pixels, more than 100"),
@@ -210,6 +212,14 @@ def test_transparent_becomes_white_and_16_bits_become_8():
     assert (decode(rewrite(encoded(clear, "PNG"))[0]) == 255).all()
     deep = Image.fromarray(np.full((4, 4), 65535, np.uint16))
     assert (decode(rewrite(encoded(deep, "PNG"))[0]) == 255).all()
+
+
+@pytest.mark.parametrize("values", [[-1.0, 0.5], [0.0, 65536.0], [0.0, np.inf], [0.0, np.nan]])
+def test_grey_without_a_scale_is_refused(values):
+    photo = Image.fromarray(np.array([values], np.float32))
+    with pytest.raises(DataError, match="say nothing of black and white; convert it to 8 bits") as caught:
+        decode(encoded(photo, "TIFF"))
+    assert caught.value.reason == "pixel-values"
 
 
 def test_shrinking_while_decoding_keeps_the_shorter_side():

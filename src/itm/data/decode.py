@@ -228,6 +228,8 @@ def _upright(content: bytes) -> Image:
         image: Any = _open(content)
         if image.format == "JPEG":
             _turbo(content, at_least=1, factor=8.0)  # as small as can be: it only asks whether the file is whole
+        elif image.format == "PNG":
+            _open(content).verify()  # checksums of all chunks: of those with pixels Pillow looks at none by itself
         image.load()
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from itm.data import decode as decoding
 from itm.data.clean.fingerprints import difference, fingerprints, near_pairs, near_pairs_within, thumbnail
@@ -80,6 +80,11 @@ BAD_IMAGES = {
     "PNG with a wrong checksum": (PNG[:60] + b"\xff" + PNG[61:], "damaged-image", "damaged image"),
     "PNG with zeros in its pixels": (FLAT[:66] + bytes(4) + FLAT[70:], "damaged-image", "broken PNG file"),
     "PNG signature alone": (PNG[:8], "not-an-image", "no photo that can be read"),
+    "HEIC": (
+        b"\0\0\0\x18ftypheic" + bytes(99),
+        "not-an-image",
+        "HEIC, for which Pillow has no reader of its own: save",
+    ),
     "a bomb of 400 megapixels": (png_header(20000, 20000), "too-many-pixels", "more than 100 megapixels"),
     "a bomb of 144 megapixels": (png_header(12000, 12000), "too-many-pixels", "12,000 x 12,000 pixels, more than 100"),
     "pixels missing": (png_header(100, 100), "damaged-image", "damaged image"),
@@ -212,6 +217,23 @@ def test_transparent_becomes_white_and_16_bits_become_8():
     assert (decode(rewrite(encoded(clear, "PNG"))[0]) == 255).all()
     deep = Image.fromarray(np.full((4, 4), 65535, np.uint16))
     assert (decode(rewrite(encoded(deep, "PNG"))[0]) == 255).all()
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_judged_by_its_header_before_it_is_decoded(monkeypatch):
+    photo = picture(size=(200, 150))
+    content = encoded(photo, "AVIF", quality=95)
+    header = read_header(content)
+    assert (header.format, header.width, header.height, header.plain) == ("AVIF", 200, 150, False)
+    assert np.abs(decode(content).astype(int) - np.asarray(photo).astype(int)).mean() < 6
+    for cut in (content[:40], content[: len(content) // 2], content[:-9]):
+        with pytest.raises(DataError):
+            decode(cut)
+    monkeypatch.setattr("itm.data.decode.MAXIMUM_PIXELS", 200 * 150 - 1)
+    monkeypatch.setattr("PIL.AvifImagePlugin.AvifImageFile.load", lambda _: pytest.fail("decoded"))
+    for door in (read_header, decode, examine):
+        with pytest.raises(DataError, match="the photo has 200 x 150 pixels"):
+            door(content)
 
 
 @pytest.mark.parametrize("values", [[-1.0, 0.5], [0.0, 65536.0], [0.0, np.inf], [0.0, np.nan]])

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
 
+from itm.data.files import PARQUET
+
 ROOT = Path(__file__).parents[1]
 NASTY = "a shape <script>alert('x')</script><img src=http://elsewhere.test/x onerror=alert(1)> & مرحبا 🙂"
 KINDS = list(itertools.product(("red", "green", "blue"), ("circle", "square"), ("large", "small")))
@@ -111,7 +113,7 @@ def write_small_tables(root: Path) -> None:
 
 
 def write(path: Path, **columns: object) -> None:
-    pq.write_table(pa.table(columns), path)
+    pq.write_table(pa.table(columns), path, **PARQUET)
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK
     """
     for path in paths:
         with readable(path, "give a Parquet file"):
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(path, page_checksum_verification=True)
         held = file.schema_arrow.names
         whole_images = by_image and "image_id" in held
         columns = ["text"] + ["image_id"] * whole_images + ["split"] * ("split" in held)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import readable
+from itm.data.files import read_npy, readable
 from itm.data.layout import CAPTIONS
 from itm.errors import DataError, first_few
 
@@ -17,7 +17,14 @@ NAMES = (
     *(f"{kind}_{what}" for kind in ("image", "caption") for what in ("embeddings", "ids")),
     *("caption_image_ids", "text_embeddings", "root_embedding", "scores"),
 )
-_STARTS = {b"\x80": "a pickle", b"PK": "a zip archive (torch.save or .npz?)", b"\x93N": "a .npy file"}
+_STARTS = {
+    b"\x80": "a pickle, which is never opened, for it may run anything: save its arrays with safetensors",
+    b"PK": "a zip archive: an .npz needs that suffix, tensors of torch.save are to be saved with safetensors",
+    b"\x93N": "a .npy file: give it that suffix and the name of the array that it holds",
+    b"PA": "Parquet: give it the suffix .parquet",
+    b"\x89H": "HDF5: save its arrays with numpy.savez",
+}
+"""How files begin that may be given without the suffix of their form."""
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -42,7 +49,8 @@ def read_arrays(path: Path) -> Arrays:
 
 def _read(path: Path) -> Arrays:
     try:
-        start = path.open("rb").read(2)
+        with path.open("rb") as file:
+            start = file.read(2)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", reason="missing-file") from None
     if not start:
@@ -50,7 +58,7 @@ def _read(path: Path) -> Arrays:
     form = path.suffix if path.suffix in (".npz", ".npy", ".parquet") else "safetensors"
     try:
         if form == ".npy":
-            return {path.stem: np.load(path, allow_pickle=False)}
+            return {path.stem: np.array(read_npy(path))}
         if form == ".npz":
             with np.load(path, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
@@ -78,7 +86,7 @@ def _parquet(path: Path) -> Arrays:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    table = pq.read_table(path, page_checksum_verification=True)
     if not {"kind", "embedding"} <= set(table.column_names):
         raise DataError(
             f"{path}: columns are {', '.join(table.column_names[:9])}; expected kind, id, embedding",
@@ -120,7 +128,7 @@ def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
             reason="missing-file",
         )
     with readable(clean):
-        rows = pq.read_table(clean, columns=["image_id", "position"]).to_pylist()
+        rows = pq.read_table(clean, columns=["image_id", "position"], page_checksum_verification=True).to_pylist()
     names = np.array([f"{row['image_id']}#{row['position']}" for row in rows])
     if "scores" in arrays:
         images, texts = arrays["scored_images"], arrays["scored_texts"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import atomic_path, together, write_json
+from itm.data.files import PARQUET, atomic_path, together, write_json
 from itm.errors import DataError
 from itm.evaluation.keys import flat_metrics
 from itm.evaluation.published.trec import Retrieval
@@ -98,4 +98,4 @@ class Report:
                     columns = [values.astype(str) for values in columns]
                 table[name] = pa.array(np.concatenate(columns))
             with atomic_path(ranks) as temporary:
-                pq.write_table(pa.table(table), temporary, compression="zstd")
+                pq.write_table(pa.table(table), temporary, **PARQUET)

@@ -50,7 +50,9 @@ def parts(text: str) -> list[str]:
     >>> parts("A black dog is running after a white dog .")
     ['dog', 'A black dog', 'A black dog is running']
     """
-    words = re.findall(r"[^\s,;.!?]+", text)
+    tokens = re.findall(r"[^\s,;.!?]+|,", text)
+    words = [each for each in tokens if each != ","]
+    after_comma = {at - number for number, at in enumerate(n for n, each in enumerate(tokens) if each == ",")}
     singular = bool(words) and words[0].lower() in ("a", "an", "one")
     found: list[str] = []
     for place in range(1, len(words)):
@@ -59,7 +61,8 @@ def parts(text: str) -> list[str]:
             continue
         participle = word.endswith("ing") and word not in NO_VERBS
         verb = singular and not found and re.search(r"[a-z]{2}s$", word) and not re.search(r"(ss|us|is|'s)$", word)
-        if word in LINKS or participle or verb:
+        aside = place in after_comma and word in DETERMINERS
+        if word in LINKS or participle or verb or aside:
             part = " ".join(words[:place])
             found += [before, part] if not found and place > 1 else [part]
     return found
@@ -83,12 +86,14 @@ class Parts:
         self.texts, self.owners = parts_of(dev)
         self.d = describe(self.texts, dev.idf)
         self.words = np.array([len(text.split()) for text in self.texts])
+        self._vectors: dict[str, NDArray[np.float32]] = {}
 
     def scores(self, run: str, lift: float) -> Doubles:
         """[images, parts] similarities of a trained model; `lift` as in `Scores.read`, of own pairs."""
-        model = itm.load(self.project / f"models/{run}")
         distinct, place = np.unique(self.texts, return_inverse=True)
-        text = model.text_vectors(distinct.tolist())[place]
+        if run not in self._vectors:
+            self._vectors[run] = itm.load(self.project / f"models/{run}").text_vectors(distinct.tolist())
+        text = self._vectors[run][place]
         image = read_embeddings(self.project / f"embeddings/{run}", DEV_EMBEDDINGS).images(self.dev.images)
         s = image.astype(np.float64) @ text.T.astype(np.float64)
         s[self.owners, np.arange(len(self.owners))] += lift * s.std()

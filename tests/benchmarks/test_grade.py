@@ -14,6 +14,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import grade
 import grade_fits
 import grade_judged
+import grade_parts
 from grade_tables import Figure, corrected, paired, sides
 
 SEEDS, IMAGES = 3, 60
@@ -128,3 +129,39 @@ def test_groups_hold_the_mean_probability_and_what_people_say():
     assert groups[0].stated.tolist() == [0.25, 0.75]
     assert groups[0].ece == pytest.approx(np.abs(np.array([0.25, 0.75]) - among.true.mean()))
     assert [each.d for each in groups[1:]] == sorted(each.d for each in groups[1:])
+
+
+@pytest.mark.parametrize(
+    ("caption", "found"),
+    [
+        ("A dog runs across a field with a ball .", ["dog", "A dog", "A dog runs", "A dog runs across a field"]),
+        ("Two dogs , one of them white, are playing", ["dogs", "Two dogs", "Two dogs one of them white"]),
+        ("A big, black dog in snow", ["dog", "A big black dog"]),
+        ("A group of kids sat in a bus", ["sat", "A group of kids sat"]),  # no rule knows verbs of the past
+        ("A building", []),
+        ("A man in the rain", ["man", "A man"]),
+        ("dogs", []),
+        ("", []),
+    ],
+)
+def test_parts_of_a_caption(caption, found):
+    assert grade_parts.parts(caption) == found
+
+
+def test_a_calibrator_that_has_seen_parts_tells_parts_better():
+    """Parts, of d 1, are far more similar to all images than captions, of d 5: without them that is not known."""
+    rng = np.random.default_rng(0)
+    images = 80
+    owners = np.repeat(np.arange(images), 4)
+    own = np.zeros((images, len(owners)), dtype=bool)
+    own[owners, np.arange(len(owners))] = True
+    captions = own * 2.0 + rng.normal(0, 0.5, own.shape)
+    parts = 3 + own * 0.5 + rng.normal(0, 0.5, own.shape)
+    found = grade_parts.Parts.__new__(grade_parts.Parts)
+    found.dev = SimpleNamespace(images=np.arange(images), owners=owners, d=rng.normal(5, 0.3, len(owners)))
+    found.owners, found.d, found.words = owners, rng.normal(1, 0.1, len(owners)), np.ones(len(owners))
+    losses = found.held_out(SimpleNamespace(s=captions), parts, 0.9)
+    assert losses.keys() == {"captions", "parts of 1 word"}
+    without, both = losses["parts of 1 word"]
+    assert both < 0.693 < without
+    assert losses["captions"][1] == pytest.approx(losses["captions"][0], abs=0.05)

@@ -1,9 +1,10 @@
 """What the grade does on real photos: human judgements, reliability, and texts of four levels, over seeds.
 
     itm preset flickr8k 'seeds=[0,1,2,3,4]' 'methods=["clip","ditm"]' && dvc repro
-    python benchmarks/grade_photos.py . --page docs/results/grade-flickr8k.md
+    python benchmarks/grade_photos.py . --coco captions_val2017.json.gz --page docs/results/grade-flickr8k.md
 
-PROJECT is a folder in which the pipeline has run. Calibrators are fitted anew on the embeddings of its dev split, by
+PROJECT is a folder in which the pipeline has run; --coco COCO's own file of captions (data/README.md), which says more
+of HierarCaps' photos, and may be left out. Calibrators are fitted anew on the embeddings of its dev split, by
 its own `grade.anchor`; all else is measured on test. Which pairs are true nobody knows of photos: retrieval counts
 each image's own captions, and people's judgements stand for the truth.
 

@@ -1,8 +1,10 @@
-"""Calibrators fitted on parts of captions too, and truth of short texts: for grade_photos.py.
+"""Calibrators fitted on short parts of captions too, and truth of short texts: for grade_photos.py.
 
 A part is how a caption begins, up to a word that adds something: "a dog", "a dog runs", "a dog runs across a field" are
 parts of "a dog runs across a field with a ball", and so is the noun that it begins with, "dog". What is true of an
 image is true in part. The rules are ours, without a parser: wrong now and then ("a hot" of "a hot and tired man").
+Parts of more than three words are as descriptive as some captions, but stand out less: calibrators of captions suffer
+from them, so that only shorter ones are fitted on.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ LINKS = _words(
     "then next"
 )
 """A caption is cut before these, and a part does not end in one, or in a determiner."""
+SHORT = 3
+"""Words of the longest parts that calibrators are fitted on."""
 NO_VERBS = _words(
     "building wedding string something nothing anything king ring evening morning clothing railing ceiling wing spring "
     "thing painting sling sting"
@@ -100,10 +104,9 @@ class Parts:
         return s
 
     def fit(self, captions: Scores, of_parts: Doubles, anchor: float) -> Calibrator:
-        """On captions and parts."""
-        s = np.concatenate((captions.s, of_parts), axis=1)
-        owners, d = np.concatenate((self.dev.owners, self.owners)), np.concatenate((self.dev.d, self.d))
-        return fit_calibrator(s, owners, d, model="", idf="", anchor=anchor)
+        """On captions and short parts."""
+        every = np.ones(len(self.dev.images), dtype=bool)
+        return _fit([self._captions(captions), self._parts(of_parts, self.words <= SHORT)], every, anchor)
 
     def held_out(self, captions: Scores, of_parts: Doubles, anchor: float) -> dict[str, tuple[float, float]]:
         """Log loss of calibrators of half of dev's images on the other half: fitted without parts, and with them.
@@ -112,20 +115,25 @@ class Parts:
         """
         images = np.arange(len(self.dev.images)) % 2 == 0
         table = {
-            "captions": (captions.s, self.dev.owners, self.dev.d, np.ones(len(self.dev.d), dtype=bool)),
-            "parts of 1 word": (of_parts, self.owners, self.d, self.words == 1),
-            "of 2 and 3": (of_parts, self.owners, self.d, (self.words == 2) | (self.words == 3)),
-            "of more": (of_parts, self.owners, self.d, self.words > 3),
+            "captions": self._captions(captions),
+            "parts of 1 word": self._parts(of_parts, self.words == 1),
+            "of 2 and 3": self._parts(of_parts, (self.words > 1) & (self.words <= SHORT)),
+            "of more": self._parts(of_parts, self.words > SHORT),
         }
-        fits = [
-            _fit_half([table["captions"]], images, anchor),
-            _fit_half([table["captions"], (of_parts, self.owners, self.d, np.ones(len(self.d), bool))], images, anchor),
-        ]
+        short = self._parts(of_parts, self.words <= SHORT)
+        fits = [_fit(found, images, anchor) for found in ([table["captions"]], [table["captions"], short])]
         rest = {name: _half(*each, ~images) for name, each in table.items()}
         return {name: (_loss(fits[0], *each), _loss(fits[1], *each)) for name, each in rest.items() if len(each[1])}
 
+    def _captions(self, captions: Scores) -> Pairs:
+        return captions.s, self.dev.owners, self.dev.d, np.ones(len(self.dev.d), dtype=bool)
+
+    def _parts(self, of_parts: Doubles, kept: NDArray[np.bool_]) -> Pairs:
+        return of_parts, self.owners, self.d, kept
+
 
 Pairs = tuple[Doubles, NDArray[np.int64], Doubles, NDArray[np.bool_]]
+"""Similarities with texts, their images and d, and which of the texts count."""
 
 
 def _half(
@@ -136,10 +144,24 @@ def _half(
     return s[np.ix_(images, columns)], (np.cumsum(images) - 1)[owners[columns]], d[columns]
 
 
-def _fit_half(tables: Iterable[Pairs], images: NDArray[np.bool_], anchor: float) -> Calibrator:
+def _fit(tables: Iterable[Pairs], images: NDArray[np.bool_], anchor: float) -> Calibrator:
     halves = [_half(*each, images) for each in tables]
     s, owners, d = (np.concatenate(part, axis=-1) for part in zip(*halves, strict=True))
     return fit_calibrator(s, owners, d, model="", idf="", anchor=anchor)
+
+
+RISE = 0.01
+
+
+def better(runs: Sequence[dict[str, tuple[float, float]]]) -> bool:
+    """Whether fitting on parts proves better: in every run short parts are told better, and captions by less than
+    `RISE` worse."""
+    return all(
+        after < before if name != "captions" else after < before + RISE
+        for one in runs
+        for name, (before, after) in one.items()
+        if name != "of more"
+    )
 
 
 def _loss(calibrator: Calibrator, s: Doubles, owners: NDArray[np.int64], d: Doubles) -> float:

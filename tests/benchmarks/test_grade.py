@@ -164,4 +164,7 @@ def test_a_calibrator_that_has_seen_parts_tells_parts_better():
     assert losses.keys() == {"captions", "parts of 1 word"}
     without, both = losses["parts of 1 word"]
     assert both < 0.693 < without
-    assert losses["captions"][1] == pytest.approx(losses["captions"][0], abs=0.05)
+    assert losses["captions"][1] == pytest.approx(losses["captions"][0], abs=0.01)
+    assert grade_parts.better([losses])
+    assert not grade_parts.better([losses, {"captions": (0.2, 0.22)}])
+    assert not grade_parts.better([losses, {"of 2 and 3": (0.4, 0.4)}])

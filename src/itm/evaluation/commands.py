@@ -60,8 +60,12 @@ def evaluate(
     grade: Annotated[Path | None, typer.Option(help="Rank by the grades of this calibrator (`itm grade fit`).")] = None,
     captions: Annotated[Path | None, typer.Option(help="With --grade: CSV with the columns caption_id, text.")] = None,
     specificity: Annotated[
-        float, typer.Option(help="With --grade: 0 = what is true; 1 = what says most about the image.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="0 = what is true; 1 = what says most about the image. Of --grade (0 where it is not given), or by a "
+            "trained model's own grade."
+        ),
+    ] = None,
 ) -> None:
     """Evaluate any model, or its embeddings, on published benchmarks.
 
@@ -93,6 +97,8 @@ def evaluate(
         mirror_folder()  # one that cannot be read is said before the work
     options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
     options["protocols"] = protocol or ()
+    if specificity is not None and grade is None and model is None:
+        raise ConfigError("--specificity needs --grade FILE, or a trained model's folder", reason="missing-option")
     if grade is not None and (embeddings is None or captions is None):
         raise ConfigError(
             "--grade needs --embeddings FILE and --captions FILE: grades depend on the texts", reason="missing-option"
@@ -104,13 +110,15 @@ def evaluate(
 
             assert embeddings is not None
             assert captions is not None
-            graded = graded_vectors(embeddings, captions, grade, specificity, normalize)
+            graded = graded_vectors(embeddings, captions, grade, specificity or 0.0, normalize)
             report = evaluate_vectors(lambda _: graded, names, **{**options, "normalize": False})
-            report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
+            report.protocol["grade"] = {"file": grade.name, "specificity": specificity or 0.0}
         elif embeddings is not None:
             report = evaluate_file(embeddings, names, **options)
         else:
-            report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
+            report = evaluate_model(
+                model, names, images=images, keep=keep, device=device, specificity=specificity, **options
+            )
     console().print(*metric_lines(report.metrics), sep="\n")
     for name, lines in report.protocol.get("other_protocols", {}).items():
         console().print(f"{name} differs in", *lines, sep="\n  ")

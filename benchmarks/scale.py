@@ -8,8 +8,9 @@ smallest size is run a second time with photos of 640 x 480. Each stage has a pr
 and of the processor, and the most memory that it held (the kernel's figure), with the libraries that it loads.
 Threads: one, but for the two that clean decodes with. `features` are those of a tiny transformer with random weights
 (64 wide, one layer a tower, 32 px, 32 tokens). `describe` writes tags (`describe.captioner: tags`); `grade` and
-`evaluate` compare drawn vectors of width 512 for the dev and test split; `index` indexes the image features. Planned:
-what the formulas of `itm plan` (src/itm/runs/plan/stages.py) give for these counts and photos, before anything ran.
+`evaluate` compare drawn vectors of width 512 for the dev and test split; `index` indexes the image features; `bulk
+score` is `python -m itm.text.bulk`, which reads captions chunk by chunk. Planned: what the formulas of `itm plan`
+(src/itm/runs/plan/stages.py) give for these counts and photos, before anything ran.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ TABLES = ("--clean", "data/clean")
 STAGES = {
     "clean": ("itm.stages.clean", "--raw", "data/raw/coco", "--out", "data/clean", "--quality", "results/quality.json"),
     "score": ("itm.stages.score", *TABLES, "--out", "data/scored", "--metrics", "results/score.json"),
+    "bulk score": ("itm.text.bulk", "run", "data/clean/captions.parquet", "--out", "bulk.parquet"),
     "features": ("itm.stages.features", *TABLES, "--regions", "data/regions", "--out", "data/features"),
     "describe": (
         *("itm.stages.describe", "--method", "vsd", *TABLES, "--features", "data/features"),

@@ -378,6 +378,13 @@ def test_names_that_are_near(name: str, member: str, tmp_path) -> None:
         assert archive.near("000000000140") == archive.near("1_2") == ""
 
 
+def test_what_nobody_reads_is_left_out_wherever_it_stands() -> None:
+    text = '{"images": [{"tokens": ["\\ud83d"], "sentences": [{"raw": "a", "tokens": ["a"]}]}], "tokens": 1}'
+    assert parse_json(text, "there", unread=("tokens",)) == {"images": [{"sentences": [{"raw": "a"}]}]}
+    with pytest.raises(DataError, match="half a character"):
+        parse_json(text, "there")
+
+
 def test_half_a_character_is_told_with_its_place() -> None:
     for text, place in (('["a", ["\\ud83d"]]', r"\[1\]\[0\]"), ('{"\\udc00": 1}', "a key"), ('"\\ud800"', "beginning")):
         with pytest.raises(DataError, match=f"half a character in .*, at (its )?{place}"):

@@ -85,7 +85,7 @@ class OfflineTowers(Towers):
         found = self._tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=self.context_length, return_tensors="np"
         )
-        ids: np.ndarray[Any, np.dtype[np.int64]] = found["input_ids"].astype(np.int64)
+        ids: np.ndarray[Any, np.dtype[np.int64]] = found["input_ids"].astype(np.int64, copy=False)
         return ids
 
     def image(self, pixels: Tensor) -> Features:

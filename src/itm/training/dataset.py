@@ -240,7 +240,7 @@ class _Source:
             return _from_cache(self.cached[1], rows)
         assert self.towers is not None
         assert self.text_list is not None
-        return Inputs(raw=self.towers.tokenize([self.text_list[row] for row in rows]))
+        return Inputs(raw=self.towers.token_ids([self.text_list[row] for row in rows]))
 
 
 def _rows(captions: pd.DataFrame, images: pd.DataFrame, split: str) -> tuple[Rows, Rows, Rows]:

@@ -38,7 +38,12 @@ def evaluate(
     items: Annotated[
         bool, typer.Option("--items", help="Only list ids, photos and texts of the benchmarks, in order, as CSV.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write metrics.json here.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write metrics.json here; with --protocol mteb MTEB's result files too, in NAME-mteb beside."
+        ),
+    ] = None,
     ranks: Annotated[
         Path | None, typer.Option(help="Write per-query values (Parquet) here, for `itm compare`.")
     ] = None,
@@ -78,6 +83,7 @@ def evaluate(
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
     from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model, evaluate_vectors
+    from itm.evaluation.published.mteb import result_files
 
     names = [name for given in benchmark for name in given.split(",") if name]
     if names == ["list"]:
@@ -92,7 +98,8 @@ def evaluate(
         raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
     if model is None and (images, keep, device) != (None, None, "cpu"):
         raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
-    check_outputs(out, ranks)
+    also = result_files(out, names).values() if out is not None and "mteb" in (protocol or ()) else ()
+    check_outputs(out, ranks, *also)
     if annotations is None:
         mirror_folder()  # one that cannot be read is said before the work
     options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
@@ -122,7 +129,7 @@ def evaluate(
     console().print(*metric_lines(report.metrics), sep="\n")
     for name, lines in report.protocol.get("other_protocols", {}).items():
         console().print(f"{name} differs in", *lines, sep="\n  ")
-    for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
+    for sentence in (*report.protocol.get("assumed", ()), *report.left_out, *report.notes):
         typer.echo(f"note: {sentence}", err=True)
     report.write(out, ranks)
     if trec is not None:
@@ -247,4 +254,8 @@ def _quoted_table() -> Table:
         ]
         numbers = "\n".join(lines)
         rows.append((row.benchmark, row.model, numbers, f"quoted: {row.source}"))
-    return table(("benchmark", "model", "numbers as printed", "source"), rows, title="quoted, not measured here")
+    return table(
+        ("benchmark", "model", "numbers as printed", "source"),
+        rows,
+        title="to compare with; quoted, but for untrained towers",
+    )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from itm.data.files import read_npy, readable
 from itm.data.layout import CAPTIONS
-from itm.errors import DataError, first_few
+from itm.errors import DataError
+from itm.vectors.parquet import Arrays, read_parquet
 
-Arrays = dict[str, NDArray[Any]]
 NAMES = (
     *(f"{kind}_{what}" for kind in ("image", "caption") for what in ("embeddings", "ids")),
     *("caption_image_ids", "text_embeddings", "root_embedding", "scores"),
@@ -63,7 +61,7 @@ def _read(path: Path) -> Arrays:
             with np.load(path, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         if form == ".parquet":
-            return _parquet(path)
+            return read_parquet(path)
         from safetensors import safe_open
 
         with safe_open(path, framework="np") as stored:
@@ -78,41 +76,6 @@ def _read(path: Path) -> Arrays:
         raise DataError(
             f"{path}: not a readable {form.lstrip('.')} file: {str(error)[:300]}{hint}", reason="damaged"
         ) from None
-
-
-def _parquet(path: Path) -> Arrays:
-    """Columns `kind` ("image", "caption", "text", "root"), `id` (may be missing) and `embedding` (lists of floats)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path, page_checksum_verification=True)
-    if not {"kind", "embedding"} <= set(table.column_names):
-        raise DataError(
-            f"{path}: columns are {', '.join(table.column_names[:9])}; expected kind, id, embedding",
-            reason="missing-column",
-        )
-    arrays: Arrays = {}
-    for kind in pc.unique(table["kind"]).to_pylist():
-        part = table.filter(pc.equal(table["kind"], pa.scalar(kind))).combine_chunks()
-        widths = pc.unique(pc.list_value_length(part["embedding"])).to_pylist()
-        values = pc.list_flatten(part["embedding"])
-        if len(widths) != 1 or widths[0] is None or values.null_count:
-            raise DataError(
-                f"{path}: embeddings of kind {kind} have lengths {first_few(widths)}, and {values.null_count} values "
-                "are missing; expected one length",
-                reason="shape",
-            )
-        vectors = values.to_numpy().reshape(len(part), widths[0])
-        if kind == "root":
-            arrays["root_embedding"] = vectors.reshape(-1)
-            continue
-        arrays[f"{kind}_embeddings"] = vectors
-        if "id" in table.column_names and kind != "text":
-            if part["id"].null_count:
-                raise DataError(f"{path}: {part['id'].null_count} ids of kind {kind} are missing", reason="ids")
-            arrays[f"{kind}_ids"] = part["id"].to_numpy()
-    return arrays
 
 
 def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:

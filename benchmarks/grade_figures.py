@@ -31,6 +31,7 @@ from itm.metrics import (
     spearman,
     threshold_curve,
 )
+from itm.text.corpus import read_corpus, score_corpus
 from itm.text.tables import read_idf
 
 Doubles = NDArray[np.float64]
@@ -47,6 +48,7 @@ class Split:
         if not self.tables.has_truth:
             raise SystemExit(f"{project}: the exact truth of its {name} split is not known; run the preset `scenes`")
         self.name, self.file = name, DEV_EMBEDDINGS if name == "dev" else EMBEDDINGS
+        self.clean = project / "data/clean"
         self.images = self.tables.images["image_id"]
         self.owners, self.d = self.tables.owners, self.tables.descriptiveness
         self.level = self.tables.captions["level"].astype(np.float64)
@@ -74,6 +76,12 @@ class Split:
     def surprisal(self) -> Doubles:
         """-log of the real share of images that each caption is true of."""
         return np.asarray(-np.log(np.maximum(self.truth.mean(axis=0), 1 / len(self.images))))
+
+    def described(self, options: dict[str, str]) -> Doubles:
+        """d of the captions by a score with other options."""
+        corpus = read_corpus(self.clean)
+        scored = score_corpus(corpus, self.idf.parameters.model_copy(update=options))
+        return np.asarray(scored.scores.descriptiveness[corpus.splits == self.name])
 
     @property
     def words(self) -> Doubles:

@@ -242,7 +242,7 @@ def test_models_of_other_libraries(chains, make):
     assert np.ptp(model.encode_image(photos), axis=0).max() > 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.long  # 25,000 captions by a sentence encoder: two minutes
 @pytest.mark.real
 def test_sentences_of_minilm_on_cxc(tmp_path):
     """MiniLM's STS is 0.757, by sentence-transformers as by hand (its model card's mean of the last states)."""

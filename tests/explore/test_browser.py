@@ -183,15 +183,14 @@ def tab_to(page: Any, name: str) -> None:
 
 
 def test_the_matches_at_a_threshold_by_keyboard(
-    graded: SimpleNamespace, graded_explorer: Explorer, graded_address: str, open_page: Callable[..., Any]
+    many_explorer: Explorer, many_address: str, open_page: Callable[..., Any]
 ) -> None:
     """What the live region says, the marks and the list follow the slider, and every match is reached."""
-    side = graded_explorer.sides[0]
-    captions = graded_explorer.texts.captions
-    grade = grade_of(graded.models[0], side.model.hash)
+    side, captions = many_explorer.sides[0], many_explorer.texts.captions
+    grade = grade_of(side.model.folder, side.model.hash)
     d = describe(list(captions), grade.idf)
     probability = grade.calibrator.probability(side.captions @ side.images[5], d)
-    with open_page(graded_address) as (page, _):
+    with open_page(many_address) as (page, _):
         slider = page.get_by_role("slider", name="A match is true with a probability of")
         expect(slider).to_have_count(0)  # nothing is asked yet
         photo = page.get_by_label("A photo")
@@ -211,8 +210,7 @@ def test_the_matches_at_a_threshold_by_keyboard(
         page.keyboard.press("Home")
         expect(count).to_have_text(said(1))
         expect(page.locator("#sides .side").first.locator(".matched")).to_have_count(12)
-        for _ in range(3):
-            page.keyboard.press("PageUp")
+        page.keyboard.press("PageUp")
         threshold = int(slider.input_value())
         expect(count).to_have_text(said(threshold))
         assert 12 < (100 * probability >= threshold).sum() < len(captions)

@@ -39,7 +39,7 @@ def test_a_picture_of_its_own_has_the_points_the_legend_and_the_colours(frontier
     texts = ["".join(each.itertext()) for each in tree.iter(f"{SVG}text")]
     assert texts[0] == f"{frontier.CHART}, here"
     assert texts[-3:] == ["<a> & b", "c", "c, similarity"]
-    paths = [each.get("d") for each in tree.iter(f"{SVG}path") if "line" in each.get("class")]
+    paths = [each.get("d") for each in tree.iter(f"{SVG}path") if "line" in each.get("class", "")]
     assert len(paths) == 3 + 3  # and the samples of the legend
     rules = tree.find(f"{SVG}style").text
     assert all(rule in rules for rule in ("--s0: #123456", "--s0: #fff", ".line.s0", ".chart .grid"))

@@ -23,7 +23,7 @@ from itm.data.decode import shrink
 from itm.errors import DataError, ProjectError, printable
 from itm.explore.guard import LARGEST_BODY, Guard
 from itm.explore.matching import LONGEST_TEXT, Explorer
-from itm.explore.ranking import MOST_SPECIFIC, View, read_view
+from itm.explore.ranking import FIRST, MOST_SPECIFIC, View, read_view
 
 SIDE = 320
 """Shorter side in pixels of the photos that the page shows."""
@@ -110,7 +110,7 @@ def render_page(explorer: Explorer, largest: int = LARGEST_BODY) -> str:
         broken=max((len(side.broken) for side in explorer.sides), default=0),
         examples=sorted(captions[:: max(1, len(captions) // _EXAMPLES)][:_EXAMPLES], key=len),
         longest=LONGEST_TEXT,
-        view=View(),
+        view=FIRST,
         most_specific=MOST_SPECIFIC,
         largest=largest,
     )

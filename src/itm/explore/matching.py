@@ -15,7 +15,7 @@ from itm.data.decode import square
 from itm.data.layout import CAPTIONS
 from itm.data.tables import read_captions, read_hierarchies, read_images
 from itm.errors import DataError, printable
-from itm.explore.ranking import Ranked, Ranker, View
+from itm.explore.ranking import FIRST, Ranked, Ranker, View
 from itm.explore.walk import Walker, Words
 from itm.index.gallery import Gallery, embed_gallery
 from itm.model import Model
@@ -90,7 +90,7 @@ class Explorer:
         self.sides, self.gallery, self.texts, self.words = sides, gallery, texts, words
         self._lock = threading.Lock()
 
-    def of_text(self, text: str, view: View) -> dict[str, Any]:
+    def of_text(self, text: str, view: View = FIRST) -> dict[str, Any]:
         """Images for a text, the walk to the best of them, and how much the text says.
 
         Raises:
@@ -122,7 +122,7 @@ class Explorer:
         query_facts = {"kind": "text", "text": text, "d": described, "shares": self.words.shares(text)}
         return {"query": query_facts, "models": models, "of": len(self.gallery.names), "note": self.words.note}
 
-    def of_photo(self, content: bytes, name: str, view: View) -> dict[str, Any]:
+    def of_photo(self, content: bytes, name: str, view: View = FIRST) -> dict[str, Any]:
         """Captions for an encoded photo, and the walk to it.
 
         Raises:
@@ -137,7 +137,7 @@ class Explorer:
                 models.append(self._captions(side, query, name, view))
         return self._photo_answer(models, name, None)
 
-    def of_image(self, row: int, view: View) -> dict[str, Any]:
+    def of_image(self, row: int, view: View = FIRST) -> dict[str, Any]:
         """Captions for an image of the gallery, and the walk to it.
 
         Raises:

@@ -40,6 +40,10 @@ class View(BaseModel):
     skip: int = Field(0, ge=0, le=10**9)
 
 
+FIRST = View()
+"""What is shown first of any list."""
+
+
 def read_view(given: Mapping[str, str]) -> View:
     """The view that a query string asks for.
 

@@ -1,7 +1,7 @@
 # `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
 # to the commands that people and CI run.
 .DEFAULT_GOAL := help
-.PHONY: help environment repro real test long fast mutants lint lock docs docs-site licences clean
+.PHONY: help environment repro real test long fast mutants lint lock docs docs-site pictures licences clean
 SHELL := /bin/bash
 
 JOBS ?= auto
@@ -88,6 +88,10 @@ docs: environment ## Write docs/configuration.md from the parameter models
 
 docs-site: environment ## Make the pages of docs/ a site in site/; every link is checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: environment ## Draw the pictures of README and docs anew, from the report and models of `make repro`
+	$(BIN)/python docs/images/frontier.py
+	$(BIN)/python docs/images/screens.py
 
 lock: | $(filter .tools/bin/uv,$(UV)) ## Resolve requirements.in to requirements.lock anew
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 requirements.in -o requirements.lock

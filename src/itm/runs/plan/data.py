@@ -125,6 +125,7 @@ def _arrays(parameters: Parameters, models: Models, images: int | None, runs: in
                 return
             size += 2 * (images * tokens * width + texts * longest * text_token)
             basis += f"; tokens {tokens} x {width} and at most {longest} x {text_token}, float16"
+            basis += " (twice that while the stage runs)"
         yield Line("data/features", size, basis)
     if models.towers is None:
         yield Line("models", None, models.error)

@@ -27,7 +27,7 @@ def load(folder: str | Path, device: str = "cpu", backend: str = "torch") -> Mod
     Args:
         folder: its files.
         device: where torch computes, as "cuda".
-        backend: who computes frozen towers: "torch", or "onnxruntime", which is faster on a CPU (docs/training.md).
+        backend: who computes frozen towers: "torch"; "torch-bfloat16", "onnxruntime" may be faster (docs/training.md).
 
     Raises:
         DataError: a file is missing. ModelError: weights, card and towers do not fit each other. InstallError: a

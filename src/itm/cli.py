@@ -71,10 +71,12 @@ COMMANDS = {
     "Set up a project": {
         "new": Command("Make a project in a folder of its own.", "itm.commands:new", "itm new photos"),
         "preset": Command(
-            "Write params.yaml from a preset.", "itm.commands:preset", "itm preset scenes 'seeds=[0,1]' train.epochs=5"
+            "Write params.yaml from a recipe and a data set; alone, list both.",
+            "itm.commands:preset",
+            "itm preset scratch data=scenes 'seeds=[0,1]' train.epochs=5",
         ),
         "plan": Command(
-            "Say what a preset would run, fetch and take.", "itm.runs.commands:plan_app", "itm plan scenes-smoke"
+            "Say what a preset would run, fetch and take.", "itm.runs.commands:plan_app", "itm plan smoke data=scenes"
         ),
         "list": Command("List presets, methods, benchmarks or data sets.", "itm.commands:list_", "itm list presets"),
         "data": Command(

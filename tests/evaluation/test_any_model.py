@@ -266,7 +266,7 @@ def test_pairs_are_no_models_to_encode():
     assert isinstance(found.exception, ConfigError)
     assert "--embeddings FILE or --model NAME is needed" in str(found.exception)
     found = command("--benchmark", "hierarcaps", "--embeddings", "x", "--images", "y")
-    assert "--images, --keep and --device are for --model" in str(found.exception)
+    assert "--images and --keep are for --model" in str(found.exception)
 
 
 def test_a_device_that_is_not_there_is_told(chains):

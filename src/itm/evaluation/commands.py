@@ -34,7 +34,9 @@ def evaluate(
     keep: Annotated[
         Path | None, typer.Option(help="Folder where a model's embeddings are kept. Default: .itm/embeddings")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where a model computes: cpu, cuda, mps.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Where a model computes, or embeddings are multiplied: cpu, cuda, mps.")
+    ] = "cpu",
     items: Annotated[
         bool, typer.Option("--items", help="Only list ids, photos and texts of the benchmarks, in order, as CSV.")
     ] = False,
@@ -96,8 +98,8 @@ def evaluate(
         return
     if (embeddings is None) == (model is None):
         raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
-    if model is None and (images, keep, device) != (None, None, "cpu"):
-        raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
+    if model is None and (images, keep) != (None, None):
+        raise ConfigError("--images and --keep are for --model", reason="missing-option")
     also = result_files(out, names).values() if out is not None and "mteb" in (protocol or ()) else ()
     check_outputs(out, ranks, *also)
     if annotations is None:
@@ -110,6 +112,8 @@ def evaluate(
         raise ConfigError(
             "--grade needs --embeddings FILE and --captions FILE: grades depend on the texts", reason="missing-option"
         )
+    if grade is not None and device != "cpu":
+        raise ConfigError("--device is for similarities; grades of all pairs are computed on the CPU: leave it out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
         if grade is not None:
@@ -121,7 +125,7 @@ def evaluate(
             report = evaluate_vectors(lambda _: graded, names, **{**options, "normalize": False})
             report.protocol["grade"] = {"file": grade.name, "specificity": specificity or 0.0}
         elif embeddings is not None:
-            report = evaluate_file(embeddings, names, **options)
+            report = evaluate_file(embeddings, names, device=device, **options)
         else:
             report = evaluate_model(
                 model, names, images=images, keep=keep, device=device, specificity=specificity, **options

@@ -22,8 +22,7 @@ from itm.errors import ModelError, first_few
 from itm.methods.build import build_method
 from itm.methods.method import Method, Widths
 from itm.towers.base import Towers
-from itm.towers.build import build_towers, check_same
-from itm.towers.graphs import by_backend
+from itm.towers.build import build_towers, by_backend, check_same
 
 CARD_KEYS = ("name", "seed", "method", "embedding", "towers", "towers_description", "widths")
 """What a card must say for its model to be built again."""

@@ -196,7 +196,7 @@ def export(
 
 @plan_app.command()
 def plan(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm list presets` lists them.")],
+    preset: Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="As for `itm preset`, which lists them.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for `itm preset`.")
     ] = None,
@@ -205,10 +205,11 @@ def plan(
     """What a preset would run, fetch and take, before anything does. Writes nothing."""
     from itm.config.presets import compose
     from itm.config.project import definitions
+    from itm.config.recipes import choose
     from itm.runs.plan import make_plan
 
     root = definitions()
-    made = make_plan(root, preset, compose(preset, overrides or [], root=root))
+    made = make_plan(root, choose(preset, overrides or [], root).name, compose(preset, overrides or [], root=root))
     if as_json:
         typer.echo(json.dumps(made.as_dict(), indent=2))
         return

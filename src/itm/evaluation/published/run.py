@@ -17,6 +17,8 @@ from itm.evaluation.published.encoding import Encoder
 from itm.evaluation.published.items import GALLERIES, read_items
 from itm.evaluation.published.report import Report
 from itm.grading.files import Grade, grade_of, graded_by
+from itm.metrics.scorer import multiply
+from itm.pipeline.products import DeviceProducts
 from itm.vectors import SCORES, Vectors, read_vectors
 from itm.vectors.model import model_hash
 
@@ -47,16 +49,18 @@ class AssumedWarning(UserWarning):
     """What a file did not say was assumed, or a benchmark could be measured only in part."""
 
 
-def evaluate_file(path: Path, benchmarks: Sequence[str], **options: Any) -> Report:
+def evaluate_file(path: Path, benchmarks: Sequence[str], *, device: str = "cpu", **options: Any) -> Report:
     """The metrics of one or several benchmarks for a file of embeddings; docs/metrics.md says which arrays.
 
-    `options` are those of `evaluate_vectors`.
+    `device` is torch's name of where embeddings are multiplied; "cpu" leaves it to numpy, and figures are the same to
+    the last digit. Other `options` are those of `evaluate_vectors`.
 
     Raises:
         ConfigError, DataError: as `evaluate_vectors`; the file is missing or damaged.
+        MetricError: torch cannot compute there. ModuleNotFoundError: it is not installed.
     """
     _check(benchmarks)
-    vectors = read_vectors(path)
+    vectors = read_vectors(path, multiply if device == "cpu" else DeviceProducts(device))
     return evaluate_vectors(lambda _: vectors, benchmarks, **options)
 
 

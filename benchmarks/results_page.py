@@ -64,6 +64,17 @@ def remark(name: str) -> str:
     return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 
+def write_section(page: Path, script: str, title: str, text: str) -> None:
+    """Write one section of a page that several benchmarks share; the others stay, in the order of their scripts."""
+    name = Path(script).name
+    head = page.read_text(encoding="utf-8") if page.is_file() else f"# {page.stem.capitalize()}\n\n"
+    mark = "<!-- Written by benchmarks/{}. Do not edit. -->"
+    found = re.split(r"^<!-- Written by benchmarks/(\S+)\. Do not edit\. -->\n", head, flags=re.MULTILINE)
+    sections = {**dict(zip(found[1::2], found[2::2], strict=True)), name: f"\n## {title}\n\n{text.strip()}\n\n"}
+    parts = [mark.format(each) + "\n" + sections[each] for each in sorted(sections)]
+    page.write_text(found[0] + "".join(parts).rstrip() + "\n", encoding="utf-8")
+
+
 def page(title: str, opening: str) -> str:
     report = Path("report.md").read_text(encoding="utf-8")
     summary, *sections = re.split(r"^## ", report.split("\n", 1)[1], flags=re.MULTILINE)

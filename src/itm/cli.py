@@ -60,7 +60,7 @@ UPKEEP = {
     "doctor": Command("Find and clear stale locks and damaged results.", "itm.commands:doctor"),
     "du": Command("Show what takes disk space.", "itm.runs.commands:du_app"),
     "gc": Command("Delete what nothing needs; a dry run by default.", "itm.runs.commands:gc_app"),
-    "export": Command("Write a trained model as ONNX graphs.", "itm.runs.commands:export_app"),
+    "export": Command("Write a model as ONNX graphs, or vectors as Parquet.", "itm.runs.commands:export_app"),
     "migrate": Command("Rewrite files of an older version.", "itm.commands:migrate"),
 }
 REVISIONS = Command("Compare two git revisions or DVC experiments.", "itm.comparison.commands:app")

@@ -246,6 +246,7 @@ def files(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> F
     return Files(write_files(tmp_path_factory.mktemp("files"), small))
 
 
+@pytest.mark.hypothesis
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("words", "names"), ROWS, ids=[words[:40] for words, _ in ROWS])
 def test_damage_is_told_or_changes_nothing(words: str, names: str, files: Files) -> None:

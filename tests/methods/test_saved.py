@@ -107,7 +107,7 @@ def test_a_flipped_bit_of_the_weights_is_noticed(saved: tuple[Path, ScratchTower
     content = bytearray((folder / MODEL_WEIGHTS).read_bytes())
     content[-2] ^= 1
     (folder / MODEL_WEIGHTS).write_bytes(content)
-    with pytest.raises(ModelError, match="its bytes are not those that model.json tells of"):
+    with pytest.raises(ModelError, match=r"its bytes are not those that model\.json tells of"):
         load_model(folder)
     card = json.loads((folder / MODEL_CARD).read_text())
     del card["weights"]  # as models of before have it

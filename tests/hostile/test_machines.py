@@ -141,6 +141,9 @@ def test_tokens_of_another_type_are_refused_and_not_taken_for_zeros(tmp_path: Pa
     from itm.features import read_features
 
     path = tmp_path / "images.safetensors"
+    save_file({"pooles": np.ones((1, 2), np.float32)}, path, metadata={"towers": "{}"})
+    with pytest.raises(ProjectError, match=r"cannot be read .*pooled"):  # and not: towers are trained
+        read_features(path)
     tensors = {"pooled": np.ones((1, 2), np.float32), "first": np.array([0, 1]), "tokens": np.ones((1, 3), np.float32)}
     save_file(tensors, path, metadata={"towers": "{}"})
     with pytest.raises(ProjectError, match=r"cannot be read .tokens are F32, not F16.; run `dvc repro features`"):

@@ -1,7 +1,7 @@
 # `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
 # to the commands that people and CI run.
 .DEFAULT_GOAL := help
-.PHONY: help environment repro real test long fast mutants lint lock docs docs-site licences clean
+.PHONY: help environment repro real paper test long fast mutants lint lock docs docs-site licences clean
 SHELL := /bin/bash
 
 JOBS ?= auto
@@ -56,6 +56,13 @@ real: environment ## Run the pipeline on real photos (Flickr8k, HierarCaps)
 	fi
 	$(BIN)/itm preset flickr8k
 	$(BIN)/dvc repro
+
+paper: environment ## Train METHOD of PRESET (coco-butd) with the changes WITH; print its figures beside the paper's
+	@test -n "$(PRESET)" -a -n "$(METHOD)" || { echo 'name both: make paper PRESET=coco-butd METHOD=esl-token'; exit 1; }
+	$(BIN)/itm plan $(PRESET) 'methods=[$(METHOD)]' $(WITH)
+	$(BIN)/itm preset $(PRESET) 'methods=[$(METHOD)]' $(WITH)
+	$(BIN)/dvc repro
+	$(BIN)/itm runs --method $(METHOD) --metric retrieval
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup
 

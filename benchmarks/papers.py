@@ -1,4 +1,4 @@
-"""A training step of each entry of `coco-butd` on one core at a tenth of its batch: its time and memory.
+"""A training step of each method of `regions data=coco` on one core at a tenth of its batch: its time and memory.
 
     python benchmarks/papers.py [--entries ...] [--steps 5] [--page]
 
@@ -109,7 +109,7 @@ def encoder_alone(options: MethodParameters, split: Split, captions: int) -> tup
 def measure(name: str, alone: bool, bert: str, options: argparse.Namespace) -> Measured:
     """One entry, or its text encoder alone, in this process."""
     seed_everything(0, options.threads)
-    whole = compose("coco-butd", root=ROOT).of(name)
+    whole = compose("regions", ["data=coco"], root=ROOT).of(name)
     entry = with_bert(whole, name, bert)
     images = max(round(whole.train.batch_images / options.part), 4)
     train = whole.train.model_copy(update={"batch_images": images})
@@ -148,8 +148,8 @@ def page(found: dict[str, tuple[Measured, Measured | None]], options: argparse.N
         "<!-- Written by benchmarks/papers.py. Do not edit. -->",
         "# A step of the papers' settings",
         "",
-        f"Entries of `coco-butd` on one core, batches of 1 / {options.part} of the preset's: seconds of a training "
-        f"step and the most memory of its process, beside the trained text encoder alone (BERT-base, {options.layers} "
+        f"Methods of `itm preset regions data=coco` on one core, batches of 1 / {options.part} of its: seconds of a "
+        f"training step and the most memory of its process, beside the trained text encoder alone (BERT-base, {options.layers} "
         f"layers, random weights: forward, backward, AdamW on the same captions). {REGIONS} regions of 2,048 numbers, "
         f"captions of 8 to {WORDS} tokens, all aids on. Images' towers are frozen and take no time in a step; so do "
         f"those of texts in an entry without an encoder. Medians of {options.steps} steps. What a GPU takes at the "
@@ -173,9 +173,9 @@ def page(found: dict[str, tuple[Measured, Measured | None]], options: argparse.N
 
 def parser() -> argparse.ArgumentParser:
     found = smoke.parser(__doc__)
-    found.add_argument("--entries", nargs="+", help="entries of the preset; all of its methods without it")
+    found.add_argument("--entries", nargs="+", help="entries of `method`; all that the recipe names without it")
     found.add_argument("--steps", type=int, default=5)
-    found.add_argument("--part", type=int, default=10, help="the preset's batch is divided by this")
+    found.add_argument("--part", type=int, default=10, help="the recipe's batch is divided by this")
     found.add_argument("--layers", type=int, default=12, help="of BERT")
     found.add_argument("--threads", type=int, default=1)
     found.add_argument("--page", type=Path, nargs="?", const=PAGE, help="write the page, there if a file is named")
@@ -185,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     options = smoke.read(parser(), SMALLEST)
     bert = write_bert(smoke.scratch() / "bert", options.layers)
-    whole = compose("coco-butd", root=ROOT)
+    whole = compose("regions", ["data=coco"], root=ROOT)
     found: dict[str, tuple[Measured, Measured | None]] = {}
     for name in options.entries or whole.methods:
         step = in_its_own_process(name, False, bert, options)

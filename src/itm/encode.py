@@ -24,9 +24,8 @@ from itm.features import FeatureRows, Spool, TokenRows, read_features, text_batc
 from itm.methods.method import Embedded, Method
 from itm.methods.saved import load_model, method_parameters
 from itm.methods.scoring import Scores, all_scores, shortlist_scores
-from itm.towers.base import Features, Towers
-from itm.towers.build import build_towers, check_same
-from itm.towers.graphs import by_backend
+from itm.towers.base import Features, Towers, wide_ids
+from itm.towers.build import build_towers, by_backend, check_same
 from itm.towers.word_ids import WordIds, word_ids
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -260,11 +259,11 @@ def _image_batches(
 def _text_batches(
     texts: Sequence[str], towers: Towers, batch_size: int, device: str, progress: Report | None
 ) -> Batches:
-    ids = towers.tokenize(texts)
+    ids = towers.token_ids(texts)
     done = 0
     # sorting by length only saves time: padding is 0 in all tokenizers here
     for places in text_batches((ids != 0).sum(1), batch_size):
-        yield places, towers.text(torch.from_numpy(ids[places]).to(device))
+        yield places, towers.text(wide_ids(ids[places]).to(device))
         done += len(places)
         if progress:
             progress(done, len(texts), note="texts")

@@ -205,7 +205,7 @@ def test_make_paper_trains_a_method_and_shows_its_figure_beside_the_papers(tmp_p
         for name in ("requirements.lock", "pyproject.toml", ".venv/.synced"):
             (project / name).touch()
         changes = [f"{key}={value}" for key, value in (PAPER | {"method.vse-inf.add.words.model": bert}).items()]
-        words = ["PRESET=flickr30k-butd", "METHOD=vse-inf", f"WITH={shlex.join(changes)}", f"BIN={warm.commands()}"]
+        words = ["DATA=flickr30k", "METHOD=vse-inf", f"WITH={shlex.join(changes)}", f"BIN={warm.commands()}"]
         done = subprocess.run(["make", "paper", *words], cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "513.5" in done.stdout  # what itm plan expects

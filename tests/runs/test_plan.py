@@ -18,6 +18,7 @@ from itm.runs.commands import _csv
 from itm.runs.plan import Line, make, make_plan
 from itm.runs.plan.models import Models, count_parameters
 from itm.runs.plan.published import differences, expected, published_of, setting
+from itm.runs.plan.stages import DISK, LIBRARIES, MEMORY, SECONDS, TEXT, Counts, Formula
 from itm.runs.table import Run, as_records
 from itm.towers.build import build_towers
 
@@ -260,6 +261,40 @@ def test_bad_arguments(monkeypatch, capsys, tmp_path, arguments: list[str], mess
         cli.main()
     assert stopped.value.code == 1
     assert message in capsys.readouterr().err
+
+
+def test_what_the_first_stages_take_by_hand(monkeypatch, fake) -> None:
+    formula = Formula(100, 3, 2, 0.5)
+    assert formula(Counts(10, 50, 1000.0)) == 100 + 3 * 10 + 2 * 50 + 500
+    assert formula(Counts(10, 50, None)) is None
+    assert formula(None) is None
+    assert Formula(100, 3)(Counts(10, 50, None)) == 130
+    assert Formula(205e6, 2000, 1020, 1).text("B") == "205 MB + 2,000 B an image + 1,020 B a caption + the photos"
+    assert Formula(1.4, 0, 2e-3, 2.4e-8).text("s") == "1.4 s + 2 ms a caption + 24 s a GB of photos"
+    found = planned(monkeypatch, "coco", models=replace(fake, rates=(0.01, 0.001)))
+    host, time = found["Memory of the host"], found["Time"]
+    images, texts = 113287 + 5000 + 5000 + 1000, 5 * (113287 + 5000 + 5000 + 1000)
+    features = found["Disk"]["data/features"].value
+    assert features == 4 * 512 * (images + texts)
+    assert host["features"].value == LIBRARIES + 4 * 1000 + features + texts * (TEXT + 2 * 48)
+    assert host["clean"].value == MEMORY["clean"](Counts(images, texts, None))
+    photos = time["clean"].value - SECONDS["clean"](Counts(images, texts, 0.0))
+    assert photos / SECONDS["clean"].byte == pytest.approx(13510573713 + 6645013297, rel=0.01)
+    assert found["Disk"]["data/scored"].value == DISK["score"](Counts(images, texts, None))
+    assert time["features"].value > 0.01 * images + 0.001 * texts
+    assert "of one core" in time["features"].basis
+
+
+def test_what_is_unknown_of_the_first_stages_is_said(monkeypatch, fake) -> None:
+    found = planned(monkeypatch, "scenes", models=fake)
+    assert found["Disk"]["data/clean"].value is None  # nobody has published the size of photos that are generated
+    assert found["Memory of the host"]["clean"].value is not None
+    found = planned(monkeypatch, "folder", models=fake)
+    assert {found["Time"][name].shown for name in ("download", "clean", "score")} == {"unknown"}
+    lost = Models(None, {}, {}, None, None, "the towers cannot be built here: no package")
+    found = planned(monkeypatch, "coco", models=lost)
+    assert found["Memory of the host"]["features"].shown == found["Time"]["features"].shown == "unknown"
+    assert "no package" in found["Time"]["features"].basis
 
 
 def test_figures_are_shown_by_their_unit() -> None:

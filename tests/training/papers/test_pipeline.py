@@ -1,4 +1,4 @@
-"""Each method of the presets `*-butd` through all stages in small: SCAN's files, a tiny BERT, all that is random on.
+"""Each method of the recipe `regions` through all stages in small: SCAN's files, a tiny BERT, all that is random on.
 
 Every training is killed once, in its second epoch, and ends with the same bytes when it is started again.
 """
@@ -43,7 +43,7 @@ import stand_in
 from chat_server import ChatStub
 from small import Stop
 
-NAMES = ("coco-butd", "flickr30k-butd")
+NAMES = ("coco", "flickr30k")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("papers")]  # the group shares costly fixtures
 DATA = Path("data")
 CLEAN, SCORED, FEATURES = DATA / "clean", DATA / "scored", DATA / "features"
@@ -82,13 +82,13 @@ def entry(options: dict[str, Any], bert: str) -> dict[str, Any]:
     return options
 
 
-def in_small(name: str, bert: str, server: str) -> Parameters:
-    """The parameters of a preset in small, its texts by a tiny BERT, its descriptions by a server on this machine."""
-    whole = preset(name)
+def in_small(data: str, bert: str, server: str) -> Parameters:
+    """The recipe in small, its texts by a tiny BERT, its descriptions by a server on this machine."""
+    whole = preset("regions", f"data={data}")
     method = {each: entry(whole.method[each].model_dump(), bert) for each in whole.methods}
-    own = {f"datasets.{whole.data.name}.check_protocol": False, "method": method}
+    own = {f"datasets.{data}.check_protocol": False, "method": method}
     said = {"describe.server": server, "describe.encoder_model": bert, "describe.encoder_length": 32}
-    return preset(name, changes=SMALL | own | said)
+    return preset("regions", f"data={data}", changes=SMALL | own | said)
 
 
 def said(digits: str) -> str:
@@ -99,8 +99,8 @@ def said(digits: str) -> str:
 @pytest.fixture(scope="module", params=NAMES)
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parameters]:
     """A folder in which the stages before training have run, and its parameters."""
-    root, name = tmp_path_factory.mktemp("papers"), request.param
-    data, served = preset(name).data.name, root / "served"
+    root, data = tmp_path_factory.mktemp("papers"), request.param
+    served = root / "served"
     served.mkdir()
     {"coco": stand_in.write_coco, "flickr30k": stand_in.write_flickr30k}[data](served)
     texts = [text for photos in stand_in.coco_photos().values() for photo in photos for text in photo.captions]
@@ -110,8 +110,8 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         patch.delenv("ITM_MIRROR", raising=False)
         patch.setenv("ITM_CATALOGUE", str(root / "override.json"))
         stand_in.override(data, served, url, root / "override.json")
-        parameters = in_small(name, bert, chat.address)
-        Path("params.yaml").write_text(render(in_use(parameters), name), encoding="utf-8")
+        parameters = in_small(data, bert, chat.address)
+        Path("params.yaml").write_text(render(in_use(parameters), "regions"), encoding="utf-8")
         DATA.mkdir()
         (DATA / "catalogue.yaml").symlink_to(ROOT / "data/catalogue.yaml")
         for file in parameters.data.files:
@@ -141,7 +141,7 @@ def test_it_is_planned_and_each_image_has_its_regions(project: Parameters) -> No
         assert np.array_equal(found.tokens.padded(np.array([row]))[0][0], expected)
 
 
-@pytest.mark.parametrize("method", preset(NAMES[0]).methods)
+@pytest.mark.parametrize("method", preset("regions", "data=coco").methods)
 def test_killed_resumed_and_measured(
     project: Parameters, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 from contextlib import chdir
 from pathlib import Path
@@ -42,7 +43,8 @@ def command() -> str:
     if not found:
         return "dvc repro"
     stated = load()
-    preset = compose(found[1], root=Path.cwd()).model_dump()
+    word, *overrides = shlex.split(found[1])
+    preset = compose(word, overrides, root=Path.cwd()).model_dump()
     preset["method"] = {name: entry for name, entry in preset["method"].items() if name in stated.method}
     different = changes(preset, stated.model_dump())
     keys = [f"'{change.key}={json.dumps(change.new, separators=(',', ':'))}'" for change in different]

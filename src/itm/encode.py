@@ -25,8 +25,7 @@ from itm.methods.method import Embedded, Method
 from itm.methods.saved import load_model, method_parameters
 from itm.methods.scoring import Scores, all_scores, shortlist_scores
 from itm.towers.base import Features, Towers, wide_ids
-from itm.towers.build import build_towers, check_same
-from itm.towers.graphs import by_backend
+from itm.towers.build import build_towers, by_backend, check_same
 from itm.towers.word_ids import WordIds, word_ids
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]

@@ -95,14 +95,14 @@ WORKS = [
     # extras, words, what is printed
     ((), "--help", "Image-text matching that knows degrees"),
     ((), "--version", "graded-itm"),
-    ((), "presets", "flickr8k-mini"),
+    ((), "presets", "fine-tuned"),
     ((), "methods", "ditm-order"),
     ((), "benchmarks", "hierarcaps"),
     ((), "data list", "Flickr8k"),
     ((), "evaluate --benchmark list", "eccv"),
     ((), "score --help", "Usage"),
     ((), "compare --help", "Usage"),
-    (("train",), "plan scenes-smoke", "train"),
+    (("train",), "plan smoke data=scenes", "train"),
 ]
 LACKS = [
     # extras, words, the extra that is named
@@ -255,7 +255,7 @@ def test_a_project_made_from_the_wheel_is_one_for_both_runners(wheel, tmp_path):
         return done.stdout
 
     itm = (sys.executable, "-m", "itm.cli")
-    assert "dvc repro" in run(*itm, "new", "mine", "--preset", "scenes-smoke")
+    assert "dvc repro" in run(*itm, "new", "mine", "--preset", "smoke data=scenes")
     mine = tmp_path / "mine"
     assert run("git", "status", "--porcelain", folder=mine).count("??") > 3
     assert "valid" in run(*itm, "check", folder=mine)

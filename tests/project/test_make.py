@@ -47,6 +47,15 @@ def test_repro_makes_the_environment_first_and_runs_the_pipeline(fresh):
     assert "--require-hashes --build-constraints requirements.lock requirements.lock" in lines
 
 
+def test_byte_code_is_made_with_the_environment_whatever_the_machine_says(fresh):
+    show = "show: ; @echo uv $$UV_COMPILE_BYTECODE python $$PYTHONDONTWRITEBYTECODE"
+    words = "make", "--no-print-directory", "--eval", show, "show"
+    done = run(*words, folder=fresh, MAKEFLAGS="-- PYTHON=python3", PYTHONDONTWRITEBYTECODE="1")
+    assert done.stdout.split() == ["uv", "1", "python"], done.stderr
+    lines = plan("environment", fresh)
+    assert lines.index("--editable .") < lines.index(".venv/bin/python -m compileall -q src")
+
+
 def test_an_environment_in_place_is_not_made_again(fresh):
     (fresh / ".venv").mkdir()
     (fresh / ".venv" / ".synced").touch()

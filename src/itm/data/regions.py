@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import read_json, readable
+from itm.data.files import read_json, read_npy, readable
 from itm.errors import DataError, first_few
 
 IMAGES, IDS = "_ims.npy", "_ids.txt"
@@ -191,5 +191,5 @@ def _single(path: Path) -> Regions:
 
 def _load(path: Path) -> Regions:
     with readable(path, _AGAIN):
-        found: Regions = np.load(path, mmap_mode="r", allow_pickle=False)
+        found: Regions = read_npy(path)
     return found

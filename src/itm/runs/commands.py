@@ -166,13 +166,28 @@ def gc(
 
 @export_app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model, models/METHOD/seedN.")],
-    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a trained model, models/METHOD/seedN; for vectors embeddings/METHOD/seedN, an index of "
+            "`itm index`, or a file that `itm evaluate --embeddings` reads."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make; for vectors a file that ends in .parquet.")],
 ) -> None:
     """Write a trained model as two ONNX graphs, photos to vectors and token ids to vectors, checked in onnxruntime.
 
-    The inner product of two vectors is the similarity; export.json beside them says what goes in.
+    The inner product of two vectors is the similarity; export.json beside them says what goes in. Or vectors that are
+    there as Parquet (kind, id, embedding), which `itm evaluate --embeddings` reads again.
     """
+    if out.suffix == ".parquet":
+        from itm.data.files import check_outputs
+        from itm.runs.vectors import export_vectors
+
+        check_outputs(out)
+        counts = export_vectors(model, out)
+        typer.echo(f"{out}: {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}")
+        return
     from itm.runs.export import export_onnx
 
     for name, difference in export_onnx(model, out).items():
@@ -181,7 +196,7 @@ def export(
 
 @plan_app.command()
 def plan(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm list presets` lists them.")],
+    preset: Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="As for `itm preset`, which lists them.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for `itm preset`.")
     ] = None,
@@ -190,10 +205,11 @@ def plan(
     """What a preset would run, fetch and take, before anything does. Writes nothing."""
     from itm.config.presets import compose
     from itm.config.project import definitions
+    from itm.config.recipes import choose
     from itm.runs.plan import make_plan
 
     root = definitions()
-    made = make_plan(root, preset, compose(preset, overrides or [], root=root))
+    made = make_plan(root, choose(preset, overrides or [], root).name, compose(preset, overrides or [], root=root))
     if as_json:
         typer.echo(json.dumps(made.as_dict(), indent=2))
         return

@@ -131,6 +131,34 @@ def wide_ids(ids: np.ndarray[Any, np.dtype[np.integer]]) -> Tensor:
     return torch.from_numpy(ids.astype(np.int64))
 
 
+class Computed(Towers):
+    """Towers that another backend computes; what prepares images and texts is the towers' own.
+
+    backend: its name in params.yaml.
+    """
+
+    backend: str
+
+    def __init__(self, towers: Towers) -> None:
+        super().__init__()
+        self.towers = towers
+        self.image_width, self.text_width = towers.image_width, towers.text_width
+        self.image_token_width, self.text_token_width = towers.image_token_width, towers.text_token_width
+        self.image_size, self.token_grid, self.short_texts = towers.image_size, towers.token_grid, towers.short_texts
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """As the towers themselves."""
+        return self.towers.preprocess(images)
+
+    def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """As the towers themselves."""
+        return self.towers.tokenize(texts)
+
+    def describe(self) -> dict[str, Any]:
+        """What the towers say, and who computes them."""
+        return {**self.towers.describe(), "backend": self.backend}
+
+
 def grid_tokens(grid: Tensor, cells: int) -> Tensor:
     """Tokens (batch, positions, channels) of a map (batch, channels, height, width), row by row; `cells` a side after
     averaging, 0 = all.

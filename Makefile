@@ -1,7 +1,7 @@
 # `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
 # to the commands that people and CI run.
 .DEFAULT_GOAL := help
-.PHONY: help environment repro real test long fast mutants lint lock docs docs-site licences clean
+.PHONY: help environment repro real paper test long fast mutants lint lock docs docs-site pictures licences clean
 SHELL := /bin/bash
 
 JOBS ?= auto
@@ -60,6 +60,13 @@ real: environment ## Run the pipeline on real photos (Flickr8k, HierarCaps)
 	$(BIN)/itm preset flickr8k
 	$(BIN)/dvc repro
 
+paper: environment ## Train METHOD of the recipe regions on DATA, with the changes WITH; print its figures beside the paper's
+	@test -n "$(DATA)" -a -n "$(METHOD)" || { echo 'name both: make paper DATA=coco METHOD=esl-token'; exit 1; }
+	$(BIN)/itm plan regions data=$(DATA) 'methods=[$(METHOD)]' $(WITH)
+	$(BIN)/itm preset regions data=$(DATA) 'methods=[$(METHOD)]' $(WITH)
+	$(BIN)/dvc repro
+	$(BIN)/itm runs --method $(METHOD) --metric retrieval
+
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 test: environment ## Run all tests but the long ones, side by side (those of real data need ITM_MIRROR)
@@ -88,6 +95,10 @@ docs: environment ## Write docs/configuration.md from the parameter models
 
 docs-site: environment ## Make the pages of docs/ a site in site/; every link is checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: environment ## Draw the pictures of README and docs anew, from the report and models of `make repro`
+	$(BIN)/python docs/images/frontier.py
+	$(BIN)/python docs/images/screens.py
 
 lock: | $(filter .tools/bin/uv,$(UV)) ## Resolve requirements.in to requirements.lock anew
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 requirements.in -o requirements.lock

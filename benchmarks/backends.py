@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import smoke
 import torch
-from results_page import ROOT, commit, machine
+from results_page import ROOT, commit, machine, write_section
 
 from itm.config import load
 from itm.errors import ModelError
@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--texts", type=int, default=1024)
     found.add_argument("--batch", type=int, default=32)
     found.add_argument("--threads", type=int, default=1)
-    found.add_argument("--page", type=Path, help="write the figures to this Markdown file as well")
+    found.add_argument("--page", type=Path, help="write the figures to their section of this Markdown file as well")
     return found
 
 
@@ -126,12 +126,11 @@ def main() -> None:
     if given.page:
         command = " ".join(["python benchmarks/backends.py", *sys.argv[1:]])
         protocol = (__doc__ or "").split("\n\n", 2)[2].strip()
-        given.page.write_text(
-            "<!-- Written by benchmarks/backends.py. Do not edit. -->\n\n# Scale: frozen features by backend\n\n"
+        text = (
             f"At commit {commit()} on {machine()}, threads: {given.threads}, beside other work on the machine, all "
-            f"in one run of\n\n```\n{command}\n```\n\n{protocol}\n\n" + "\n".join(said) + "\n",
-            encoding="utf-8",
+            f"in one run of\n\n```\n{command}\n```\n\n{protocol}\n\n" + "\n".join(said)
         )
+        write_section(given.page, __file__, "Frozen features by backend", text)
 
 
 if __name__ == "__main__":

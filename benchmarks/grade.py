@@ -43,6 +43,7 @@ from grade_tables import (
 )
 from results_page import command, commit, machine, remark
 
+from itm.data.layout import DEV_EMBEDDINGS
 from itm.errors import DataError
 from itm.evaluation.benchmarks.grading import SPECIFICITIES
 from itm.evaluation.compare import compare
@@ -72,7 +73,10 @@ class Models:
         self._calibrators: dict[tuple[str, int], Calibrator] = {}
 
     def _done(self, method: str, seed: int) -> bool:
-        return (self.project / f"results/runs/{method}/seed{seed}/grading.json").is_file()
+        """Whether it has been encoded and evaluated."""
+        run = f"{method}/seed{seed}"
+        files = f"embeddings/{run}/{DEV_EMBEDDINGS}", f"results/runs/{run}/hierarcaps.json"
+        return all((self.project / name).is_file() for name in files)
 
     def made_by(self) -> str:
         """The command that makes the project's results."""
@@ -313,7 +317,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     given = smoke.read(parser(), "{run} --page {scratch}/grade.md")
-    text = page(Models(given.project, LIFT if given.smoke else 0.0), remark("grade"))
+    models = Models(given.project, LIFT if given.smoke else 0.0)
+    for split in (models.dev, models.test):
+        if not split.tables.has_truth:
+            raise SystemExit(f"{given.project}: the truth of {split.name} is not known; run the preset `scenes`")
+    text = page(models, remark("grade"))
     if given.page:
         given.page.write_text(text, encoding="utf-8")
     else:

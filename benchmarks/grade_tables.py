@@ -9,7 +9,8 @@ import numpy as np
 from grade_figures import Figures, Split, multiplicity
 from scipy.stats import ttest_rel
 
-from itm.metrics import Comparison, compare_correlations, compare_paired, holm, spearman
+from itm.evaluation.benchmarks.grading import SPECIFICITIES
+from itm.metrics import Comparison, compare_correlations, compare_paired, frontier_area, holm, spearman
 
 CERTAIN = 0.01
 

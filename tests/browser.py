@@ -45,8 +45,9 @@ def browser() -> Iterator[Any]:
     found = chromium_path()
     if found is None:
         pytest.skip("no Chromium is installed here (looked on the path and in ITM_CHROMIUM)")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)  # 5 seconds are too few where other work takes the processors
     with sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield running

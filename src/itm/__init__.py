@@ -57,7 +57,8 @@ def evaluate(
             "hf:PATH", "st:PATH", a trained model's folder.
         benchmarks: one or several.
         images: folder or archive of the photos; without it only texts are compared.
-        options: annotations, normalize, keep, device, batch_size, seed (`itm.evaluation.published.evaluate_model`).
+        options: annotations, normalize, keep, device, batch_size, seed, specificity
+            (`itm.evaluation.published.evaluate_model`).
 
     Raises:
         ConfigError, DataError, ModelError, InstallError: as `evaluate_model`.

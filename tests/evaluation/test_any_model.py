@@ -143,6 +143,9 @@ def test_texts_alone_measure_the_order_of_chains(chains):
         alone = itm.evaluate(Toy(), "hierarcaps", annotations=chains)
     whole = itm.evaluate(Toy(), "hierarcaps", annotations=chains, images=chains / "photos")
     assert alone.metrics == {"hierarcaps": {"tau_d": whole.metrics["hierarcaps"]["tau_d"]}}
+    # "a", "a cat", "a black cat", "a black cat sits" rise; of "a", "a dog", "dog", "dogs" one rises, two fall
+    assert alone.protocol["hierarcaps"]["tau_d_of_word_count"] == whole.protocol["hierarcaps"]["tau_d_of_word_count"]
+    assert alone.protocol["hierarcaps"]["tau_d_of_word_count"] == round((1 - 1 / 6) / 2, 4)
     assert alone.to_json()["protocol"]["left_out"] == alone.left_out
 
 

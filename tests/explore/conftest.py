@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,8 +16,8 @@ from small_model import KINDS, picture
 from starlette.testclient import TestClient
 
 from itm.explore.app import build_app
-from itm.explore.matching import Explorer
-from itm.explore.start import listen, open_explorer
+from itm.explore.matching import Explorer, read_known_texts
+from itm.explore.start import SPLITS, listen, open_explorer
 from itm.grading import Calibrator
 from itm.grading.texts import idf_hash
 from itm.model import Model
@@ -31,6 +32,16 @@ def explorer(small: SimpleNamespace) -> Explorer:
     return open_explorer(small.models, str(small.clean), small.clean, small.idf, None, 1, lambda line: None)
 
 
+def write_grade(model: Model, similarities: np.ndarray, idf: Path) -> None:
+    """A grade by which some of these similarities are those of matches, and others not."""
+    middle, span = float(np.median(similarities)), float(np.ptp(similarities))
+    ratio = np.linspace(1 - 60, 1 + 60, 33)[:, None].repeat(2, axis=1)  # it rises by 6 over the similarities
+    knots, prior = np.array([0.5, 6.0]), np.array([-0.5, -2.5])
+    ends = middle - 10 * span, middle + 10 * span
+    Calibrator(*ends, knots, ratio, prior, model.hash, idf_hash(read_idf(idf))).save(model.folder / "grade.json")
+    shutil.copy(idf, model.folder / "grade.idf.parquet")
+
+
 @pytest.fixture(scope="session")
 def graded(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The small models; the first has a grade by which some images match `graded.text`, and others not."""
@@ -38,19 +49,25 @@ def graded(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> 
     shutil.copytree(small.models[0], folder)
     model = Model(folder)
     images = model.encode_images([picture(*kind) for kind in KINDS])
-    similarities = model.similarity(images, model.encode_texts([text]))
-    middle, span = float(np.median(similarities)), float(np.ptp(similarities))
-    ratio = np.linspace(1 - 60, 1 + 60, 33)[:, None].repeat(2, axis=1)  # it rises by 6 over the similarities
-    knots, prior = np.array([0.5, 6.0]), np.array([-0.5, -2.5])
-    idf = idf_hash(read_idf(small.idf))
-    Calibrator(middle - 10 * span, middle + 10 * span, knots, ratio, prior, model.hash, idf).save(folder / "grade.json")
-    shutil.copy(small.idf, folder / "grade.idf.parquet")
+    write_grade(model, model.similarity(images, model.encode_texts([text])), small.idf)
     return SimpleNamespace(models=[folder, small.models[1]], clean=small.clean, idf=small.idf, text=text)
 
 
 @pytest.fixture(scope="session")
 def graded_explorer(graded: SimpleNamespace) -> Explorer:
     return open_explorer(graded.models, str(graded.clean), graded.clean, graded.idf, None, 1, lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def many_explorer(graded: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Explorer:
+    """The same models, of which the first has another grade: more than a page of captions match the sixth photo."""
+    folder = tmp_path_factory.mktemp("many") / "model"
+    shutil.copytree(graded.models[0], folder)
+    model = Model(folder)
+    texts = read_known_texts(graded.clean, SPLITS).captions
+    photo = model.encode_images([picture(*KINDS[5])])
+    write_grade(model, model.similarity(photo, model.encode_texts(list(texts))), graded.idf)
+    return open_explorer([folder, graded.models[1]], str(graded.clean), graded.clean, graded.idf, None, 1, print)
 
 
 @pytest.fixture
@@ -88,6 +105,12 @@ def address(explorer: Explorer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def graded_address(graded_explorer: Explorer) -> Iterator[str]:
     with served(graded_explorer) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def many_address(many_explorer: Explorer) -> Iterator[str]:
+    with served(many_explorer) as found:
         yield found
 
 

@@ -12,6 +12,10 @@ from browser import NARROW, WIDE, overflow, screenshot, violations
 from playwright.sync_api import expect
 from small_model import KINDS, NASTY, picture
 
+from itm.explore.matching import Explorer
+from itm.grading.files import grade_of
+from itm.grading.texts import describe
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 
@@ -117,7 +121,7 @@ def test_captions_are_shown_and_never_run(address: str, open_page: Callable[...,
 def test_the_walk_follows_the_slider_by_keyboard(address: str, open_page: Callable[..., Any]) -> None:
     with open_page(address) as (page, _):
         ask(page, "a blue square")
-        slider = page.get_by_role("slider")
+        slider = page.get_by_role("slider", name="left is generic, right is specific")
         slider.focus()
         page.keyboard.press("Home")
         assert page.locator("#level-number").text_content() == "1 of 50"
@@ -140,7 +144,7 @@ def test_the_order_follows_the_slider_by_keyboard(graded_address: str, open_page
         ask(page, "a large red circle")
         assert slider.count() == 0  # no specificity moves images
         graded, plain = page.locator("#sides .side").all()
-        expect(graded.locator(".about")).to_contain_text("of 12 images. Matches (")
+        expect(graded.locator(".about")).to_contain_text("of 12 images. Bars and percentages")
         expect(plain.locator(".about")).to_contain_text("has no grade.json")
         page.locator("#sides button").first.click()
         answered(page, "captions")
@@ -150,25 +154,109 @@ def test_the_order_follows_the_slider_by_keyboard(graded_address: str, open_page
             return side.locator("button.caption").all_text_contents()
 
         before, other = order(graded), order(plain)
-        page.get_by_label("A photo").focus()
-        for _ in range(30):
-            page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.id") == "specificity":
-                break
+        tab_to(page, "specificity")
         expect(slider).to_be_focused()
         assert slider.get_attribute("aria-valuetext") == f"0.0, first: {before[0]}; {other[0]}"
         page.keyboard.press("End")
+        expect(graded.locator("button.caption").first).not_to_have_text(before[0])
         after = order(graded)
         assert len(after) == len(before) == 12
-        assert after != before
         assert order(plain) == other
         assert page.locator("#specificity-number").text_content() == "1.5"
-        assert slider.get_attribute("aria-valuetext") == f"1.5, first: {after[0]}; {other[0]}"
+        expect(slider).to_have_attribute("aria-valuetext", f"1.5, first: {after[0]}; {other[0]}")
         expect(slider).to_be_focused()
         page.keyboard.press("ArrowLeft")
         assert page.locator("#specificity-number").text_content() == "1.4"
         page.keyboard.press("Home")
+        expect(slider).to_have_attribute("aria-valuetext", f"0.0, first: {before[0]}; {other[0]}")
         assert order(graded) == before
+
+
+def tab_to(page: Any, name: str) -> None:
+    """Press the Tab key until an element has the focus."""
+    page.get_by_label("A photo").focus()
+    for _ in range(40):
+        if page.evaluate("document.activeElement.id") == name:
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"the Tab key does not lead to {name}")
+
+
+def test_the_matches_at_a_threshold_by_keyboard(
+    many_explorer: Explorer, many_address: str, open_page: Callable[..., Any]
+) -> None:
+    """What the live region says, the marks and the list follow the slider, and every match is reached."""
+    side, captions = many_explorer.sides[0], many_explorer.texts.captions
+    grade = grade_of(side.model.folder, side.model.hash)
+    d = describe(list(captions), grade.idf)
+    probability = grade.calibrator.probability(side.captions @ side.images[5], d)
+    with open_page(many_address) as (page, _):
+        slider = page.get_by_role("slider", name="A match is true with a probability of")
+        expect(slider).to_have_count(0)  # nothing is asked yet
+        photo = page.get_by_label("A photo")
+        photo.set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": picture(*KINDS[5])})
+        answered(page, "captions")
+        count = page.get_by_role("status").filter(has_text="match")
+
+        def said(threshold: int) -> str:
+            return f"clip, seed 0: {(100 * probability >= threshold).sum()} of {len(captions)} captions match."
+
+        expect(count).to_have_text(said(50))
+        tab_to(page, "threshold")
+        assert slider.get_attribute("aria-valuetext") == "50%"
+        page.keyboard.press("ArrowRight")
+        expect(count).to_have_text(said(51))
+        assert slider.get_attribute("aria-valuetext") == "51%"
+        page.keyboard.press("Home")
+        expect(count).to_have_text(said(1))
+        expect(page.locator("#sides .side").first.locator(".matched")).to_have_count(12)
+        page.keyboard.press("PageUp")
+        threshold = int(slider.input_value())
+        expect(count).to_have_text(said(threshold))
+        assert 12 < (100 * probability >= threshold).sum() < len(captions)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        expect(page.get_by_role("checkbox", name="Only matches")).to_be_checked()
+        first, plain = page.locator("#sides .side").all()
+        listed, others = first.locator("li"), plain.locator("li")
+        while page.get_by_role("button", name="Show more").is_visible():
+            before = others.count()
+            page.get_by_role("button", name="Show more").focus()
+            page.keyboard.press("Enter")
+            expect(others).not_to_have_count(before)
+            assert page.evaluate("document.activeElement.closest('#sides li') !== null")
+        shown = listed.locator("button.caption").all_text_contents()
+        expected = [text for text, chance in zip(captions, probability, strict=True) if 100 * chance >= threshold]
+        assert sorted(shown) == sorted(expected)
+        assert listed.locator(".match", has_text="match").count() == len(shown)
+        assert others.count() == len(captions)  # without a grade all are listed
+        assert plain.locator(".matched").count() == 0
+        assert violations(page) == []
+        slider.focus()
+        page.keyboard.press("End")
+        expect(count).to_have_text(said(99))
+        expect(first.locator(".none")).to_be_visible(visible=not (100 * probability >= 99).any())
+
+
+def test_without_a_grade_there_is_no_threshold_and_all_are_reached(
+    address: str, open_page: Callable[..., Any], explorer: Explorer
+) -> None:
+    with open_page(address) as (page, _):
+        ask(page, "a red circle")
+        more = page.get_by_role("button", name="Show more")
+        expect(more).to_be_hidden()  # twelve images
+        expect(page.get_by_role("slider")).to_have_count(1)
+        expect(page.get_by_role("checkbox")).to_have_count(0)
+        expect(page.locator("#count")).to_be_empty()
+        page.locator("#sides button").first.click()
+        answered(page, "captions")
+        expect(page.locator("#sides ol.captions").first.locator("li")).to_have_count(12)
+        while more.is_visible():
+            before = page.locator("#sides li").count()
+            more.click()
+            expect(page.locator("#sides li")).not_to_have_count(before)
+        for side in page.locator("#sides .side").all():
+            assert sorted(side.locator("button.caption").all_text_contents()) == sorted(explorer.texts.captions)
 
 
 def test_percentages_mark_the_matches(

@@ -221,7 +221,7 @@ def read_columns(path: Path, names: tuple[str, ...], split: str | None = None) -
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with readable(path), pq.ParquetFile(path) as file:
+    with readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         absent = [name for name in names if name not in file.schema_arrow.names]
         present = [name for name in names if name not in absent]
         rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))

@@ -23,7 +23,7 @@ from itm.data.decode import shrink
 from itm.errors import DataError, ProjectError, printable
 from itm.explore.guard import LARGEST_BODY, Guard
 from itm.explore.matching import LONGEST_TEXT, Explorer
-from itm.explore.ranking import SPECIFICITIES
+from itm.explore.ranking import FIRST, MOST_SPECIFIC, View, read_view
 
 SIDE = 320
 """Shorter side in pixels of the photos that the page shows."""
@@ -47,9 +47,9 @@ def build_app(explorer: Explorer, token: str, largest: int = LARGEST_BODY) -> St
         with decoding:
             return shrink(explorer.gallery.read(row), SIDE)[0]
 
-    def matched(given: UploadFile) -> dict[str, Any]:
+    def matched(given: UploadFile, view: View) -> dict[str, Any]:
         with decoding:
-            return explorer.of_photo(given.file.read(), given.filename or "photo")
+            return explorer.of_photo(given.file.read(), given.filename or "photo", view)
 
     async def page(request: Request) -> Response:
         return HTMLResponse(render_page(explorer, largest))
@@ -69,18 +69,18 @@ def build_app(explorer: Explorer, token: str, largest: int = LARGEST_BODY) -> St
         given = await _json(request)
         if not isinstance(given.get("text"), str):
             raise DataError('send {"text": "…"}', reason="no-text")
-        return JSONResponse(await run_in_threadpool(explorer.of_text, given["text"]))
+        return JSONResponse(await run_in_threadpool(explorer.of_text, given["text"], read_view(request.query_params)))
 
     async def photo(request: Request) -> Response:
         async with request.form(max_files=1, max_fields=1) as form:
             given = form.get("photo")
             if not isinstance(given, UploadFile):
                 raise DataError('send a file as "photo"', reason="no-photo")
-            return JSONResponse(await run_in_threadpool(matched, given))
+            return JSONResponse(await run_in_threadpool(matched, given, read_view(request.query_params)))
 
     async def chosen(request: Request) -> Response:
         row = _row((await _json(request)).get("row"), explorer)
-        return JSONResponse(await run_in_threadpool(explorer.of_image, row))
+        return JSONResponse(await run_in_threadpool(explorer.of_image, row, read_view(request.query_params)))
 
     return Starlette(
         routes=[
@@ -110,7 +110,8 @@ def render_page(explorer: Explorer, largest: int = LARGEST_BODY) -> str:
         broken=max((len(side.broken) for side in explorer.sides), default=0),
         examples=sorted(captions[:: max(1, len(captions) // _EXAMPLES)][:_EXAMPLES], key=len),
         longest=LONGEST_TEXT,
-        specificities=SPECIFICITIES,
+        view=FIRST,
+        most_specific=MOST_SPECIFIC,
         largest=largest,
     )
 

@@ -15,7 +15,7 @@ from itm.data.decode import square
 from itm.data.layout import CAPTIONS
 from itm.data.tables import read_captions, read_hierarchies, read_images
 from itm.errors import DataError, printable
-from itm.explore.ranking import Ranked, Ranker
+from itm.explore.ranking import FIRST, Ranked, Ranker, View
 from itm.explore.walk import Walker, Words
 from itm.index.gallery import Gallery, embed_gallery
 from itm.model import Model
@@ -90,7 +90,7 @@ class Explorer:
         self.sides, self.gallery, self.texts, self.words = sides, gallery, texts, words
         self._lock = threading.Lock()
 
-    def of_text(self, text: str) -> dict[str, Any]:
+    def of_text(self, text: str, view: View = FIRST) -> dict[str, Any]:
         """Images for a text, the walk to the best of them, and how much the text says.
 
         Raises:
@@ -109,18 +109,20 @@ class Explorer:
         with self._lock:
             for side in self.sides:
                 (query,) = side.model.encode_texts([text]).vectors
-                found = side.ranker.images(side.images @ query, text)
+                similarities = side.images @ query
+                found = side.ranker.images(similarities, text, view)
                 results = [
                     self._image(int(side.rows[place])) | facts
                     for place, facts in zip(found.places, found.facts, strict=True)
                 ]
-                walk = side.walk(side.images[found.places[0]], self.words)
-                models.append(_answer(side, results, found, walk, results[0]["name"]))
+                best = int(np.argmax(similarities))
+                walk = side.walk(side.images[best], self.words)
+                models.append(_answer(side, results, found, walk, self._image(int(side.rows[best]))["name"]))
         (described,) = self.words.descriptiveness([text])
         query_facts = {"kind": "text", "text": text, "d": described, "shares": self.words.shares(text)}
         return {"query": query_facts, "models": models, "of": len(self.gallery.names), "note": self.words.note}
 
-    def of_photo(self, content: bytes, name: str) -> dict[str, Any]:
+    def of_photo(self, content: bytes, name: str, view: View = FIRST) -> dict[str, Any]:
         """Captions for an encoded photo, and the walk to it.
 
         Raises:
@@ -132,10 +134,10 @@ class Explorer:
         with self._lock:
             for side in self.sides:
                 (query,) = side.model.encode_images([squares[side.model.towers.image_size]]).vectors
-                models.append(self._captions(side, query, name))
+                models.append(self._captions(side, query, name, view))
         return self._photo_answer(models, name, None)
 
-    def of_image(self, row: int) -> dict[str, Any]:
+    def of_image(self, row: int, view: View = FIRST) -> dict[str, Any]:
         """Captions for an image of the gallery, and the walk to it.
 
         Raises:
@@ -146,15 +148,16 @@ class Explorer:
             raise DataError(f"no image {row} among {len(self.gallery.names)}", reason="unknown-image")
         name = self.gallery.names[row]
         models = [
-            self._captions(side, side.images[place[0]], name) for side, place in zip(self.sides, places, strict=True)
+            self._captions(side, side.images[place[0]], name, view)
+            for side, place in zip(self.sides, places, strict=True)
         ]
         return self._photo_answer(models, name, row)
 
-    def _captions(self, side: Side, image: Floats, name: str) -> dict[str, Any]:
+    def _captions(self, side: Side, image: Floats, name: str, view: View) -> dict[str, Any]:
         walk = side.walk(image, self.words)
         if not len(side.captions):
-            return _answer(side, [], Ranked([], [], [[]], ""), walk, printable(name))
-        found = side.ranker.captions(side.captions @ image)
+            return _answer(side, [], Ranked([], [], 0, None, ""), walk, printable(name))
+        found = side.ranker.captions(side.captions @ image, view)
         texts = [self.texts.captions[place] for place in found.places]
         own = set(self.texts.own.get(name, ()))
         described = self.words.descriptiveness(texts)
@@ -186,7 +189,8 @@ def _answer(
     return {
         "name": side.name,
         "results": results,
-        "orders": found.orders,
+        "listed": found.listed,
+        "matches": found.matches,
         "about": found.about,
         "walk": walk,
         "walk_to": walk_to,

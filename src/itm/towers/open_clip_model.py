@@ -95,7 +95,7 @@ class OpenClipTowers(Towers):
 
     def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Ids of the model's own tokenizer."""
-        ids: np.ndarray[Any, np.dtype[np.int64]] = self._tokenizer(list(texts)).numpy().astype(np.int64)
+        ids: np.ndarray[Any, np.dtype[np.int64]] = self._tokenizer(list(texts)).numpy().astype(np.int64, copy=False)
         return ids
 
     def image(self, pixels: Tensor) -> Features:

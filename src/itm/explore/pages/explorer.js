@@ -4,10 +4,12 @@ const $ = (id) => document.getElementById(id);
 const longest = Number(document.body.dataset.longest);
 const largest = Number(document.body.dataset.largest);
 history.replaceState(null, "", "/"); // the token is in a cookie now, and need not be seen
-let asked = 0;
+let asked = 0; // the newest request
+let answered = 0; // equal to `asked` when none is on its way
+let question = null; // what the page shows the answer to: { address, options, about, name, preview }
+let moved = false; // a control has moved since the list was asked for
 let walks = [];
-let shown = []; // the model and the list of each side
-let preview = null;
+let lists = []; // of each side
 
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -24,33 +26,71 @@ function complain(message) {
   $("status").textContent = "";
 }
 
-// The newest question counts: an answer that comes after a later question is dropped.
-async function ask(address, options, about, name = null) {
+// The newest request counts: null for an answer that comes after a later one is asked for, and for a refusal.
+async function request({ address, options }, skip) {
   const mine = ++asked;
   $("message").textContent = "";
-  $("status").textContent = `Looking for ${about} …`;
-  let answer;
+  const fields = { specificity: $("specificity").value, threshold: $("threshold").value, only: $("only").checked, skip };
+  let answer, fault = null;
   try {
-    const response = await fetch(address, { method: "POST", ...options });
+    const response = await fetch(`${address}?${new URLSearchParams(fields)}`, { method: "POST", ...options });
     answer = await response.json();
     if (!response.ok) throw new Error(answer.error);
   } catch (error) {
-    if (mine === asked) {
-      const lost = error instanceof TypeError || error instanceof SyntaxError;
-      complain(lost ? "The explorer does not answer: is it still running in its terminal?" : sentence(error.message));
+    fault = error;
+  }
+  if (mine !== asked) return null;
+  answered = mine;
+  if (fault === null) return answer;
+  const lost = fault instanceof TypeError || fault instanceof SyntaxError;
+  complain(lost ? "The explorer does not answer: is it still running in its terminal?" : sentence(fault.message));
+  return null;
+}
+
+async function ask(next) {
+  moved = false;
+  $("status").textContent = `Looking for ${next.about} …`;
+  const answer = await request(next, 0);
+  const old = answer ? question : next;
+  if (old?.preview) URL.revokeObjectURL(old.preview);
+  if (answer) {
+    question = next;
+    $("status").textContent = answer.note ? sentence(answer.note) : "";
+    if (next.name) {
+      // forms carry quotes in file names as %22: the name as it was chosen is better
+      answer.query.name = next.name;
+      for (const model of answer.models) model.walk_to = next.name;
     }
-    return;
+    showSaid(answer.query);
+    showMatches(answer);
+    showWalk(answer);
   }
-  if (mine !== asked) return;
-  $("status").textContent = answer.note ? sentence(answer.note) : "";
-  if (name !== null) {
-    // forms carry quotes in file names as %22: the name as it was chosen is better
-    answer.query.name = name;
-    for (const model of answer.models) model.walk_to = name;
+  return settle();
+}
+
+// The list anew after a control has moved. One request at a time: of moves meanwhile, only the last counts.
+async function move() {
+  moved = true;
+  if (question === null || asked !== answered) return;
+  moved = false;
+  const answer = await request(question, 0);
+  if (answer) showList(answer);
+  return settle();
+}
+
+async function more() {
+  if (asked !== answered) return;
+  const places = lists.map((list) => list.children.length);
+  const answer = await request(question, Math.max(...places));
+  if (answer) {
+    addPage(answer);
+    lists.map((list, index) => list.children[places[index]]).find(Boolean)?.querySelector("button").focus();
   }
-  showSaid(answer.query);
-  showMatches(answer);
-  showWalk(answer);
+  return settle();
+}
+
+function settle() {
+  return moved && asked === answered ? move() : undefined;
 }
 
 function sentence(text) {
@@ -61,9 +101,8 @@ function askText(text) {
   if (!text.trim()) return complain("Type a text first.");
   if (text.length > longest)
     return complain(`The text has ${text.length.toLocaleString("en")} characters; at most ${longest.toLocaleString("en")} are taken.`);
-  keepPreview(null);
   $("text").value = text;
-  return ask("/match/text", json({ text }), "images");
+  return ask({ address: "/match/text", options: json({ text }), about: "images" });
 }
 
 function json(value) {
@@ -75,13 +114,8 @@ function askPhoto(file) {
     return complain(`The file is too large: at most ${Math.floor(largest / 2 ** 20)} MB are taken.`);
   const form = new FormData();
   form.append("photo", file);
-  keepPreview(file);
-  return ask("/match/photo", { body: form }, "captions", file.name);
-}
-
-function keepPreview(file) {
-  if (preview) URL.revokeObjectURL(preview);
-  preview = file ? URL.createObjectURL(file) : null;
+  const preview = URL.createObjectURL(file);
+  return ask({ address: "/match/photo", options: { body: form }, about: "captions", name: file.name, preview });
 }
 
 function showSaid(query) {
@@ -116,44 +150,65 @@ function percent(probability) {
 }
 
 function showMatches(answer) {
-  const kinds = answer.query.kind === "text" ? "images" : "captions";
+  const kinds = kindsOf(answer);
   $("matches-about").textContent =
     `The best ${kinds} of ${answer.of.toLocaleString("en")}. ` +
     (kinds === "images" ? "Choose an image to see its captions." : "Choose a caption to see its images.");
-  shown = [];
+  lists = [];
   const sides = answer.models.map((model, index) => {
     const list = make("ol", { className: kinds });
-    shown.push({ model, list, items: model.results.map(kinds === "images" ? imageMatch : textMatch) });
+    lists.push(list);
     const side = make("section", { className: "side" }, make("h3", { id: `side-${index}`, textContent: model.name }));
     side.setAttribute("aria-labelledby", `side-${index}`);
-    if (model.results.length) side.append(make("p", { className: "about", textContent: sentence(model.about) }), list);
-    else side.append(make("p", { textContent: "Nothing to match with." }));
+    if (answer.of) side.append(make("p", { className: "about", textContent: sentence(model.about) }), list);
+    side.append(make("p", { className: "none", hidden: true }));
     return side;
   });
   $("sides").replaceChildren(...sides);
-  $("order").hidden = answer.models.every((model) => model.orders.length === 1);
-  order();
+  const graded = answer.models.some((model) => model.matches !== null);
+  $("order").hidden = !graded || kinds === "images"; // no specificity moves images
+  $("match").hidden = !graded;
+  showList(answer);
   const old = $("matches").querySelector(".asked");
   if (old) old.remove();
   if (kinds === "captions") {
-    const source = answer.query.row === null ? preview : `/image/${answer.query.row}`;
+    const source = answer.query.row === null ? question.preview : `/image/${answer.query.row}`;
     $("sides").before(make("img", { className: "asked", src: source, alt: `The photo asked about: ${answer.query.name}` }));
   }
 }
 
-// Of the orders that came with the answer, the one at the slider's place; a model without a grade has only one.
-function order() {
-  const slider = $("specificity");
-  const place = Math.round(slider.valueAsNumber / slider.step);
-  const firsts = [];
-  for (const { model, list, items } of shown) {
-    const rows = model.orders[Math.min(place, model.orders.length - 1)];
-    list.replaceChildren(...rows.map((row) => items[row]));
-    if (rows.length) firsts.push(model.results[rows[0]].text);
+function kindsOf(answer) {
+  return answer.query.kind === "text" ? "images" : "captions";
+}
+
+// The first page of each side's list, in place of what was there.
+function showList(answer) {
+  for (const list of lists) list.replaceChildren();
+  addPage(answer);
+  const of = `${answer.of.toLocaleString("en")} ${kindsOf(answer)}`;
+  const matches = answer.models.filter((model) => model.matches !== null);
+  $("count").textContent = matches.map((model) => `${model.name}: ${model.matches.toLocaleString("en")} of ${of} match.`).join(" ");
+  for (const [index, note] of [...$("sides").querySelectorAll(".none")].entries()) {
+    note.hidden = answer.models[index].listed > 0;
+    note.textContent = answer.of ? "No match." : "Nothing to match with.";
   }
-  const value = slider.valueAsNumber.toFixed(1);
-  $("specificity-number").textContent = value;
-  slider.setAttribute("aria-valuetext", `${value}, first: ${firsts.join("; ")}`);
+  const firsts = answer.models.map((model) => model.results[0]?.text).filter(Boolean);
+  $("specificity").setAttribute("aria-valuetext", `${$("specificity-number").textContent}, first: ${firsts.join("; ")}`);
+}
+
+function addPage(answer) {
+  const one = kindsOf(answer) === "images" ? imageMatch : textMatch;
+  answer.models.forEach((model, index) => {
+    const before = lists[index].children.length;
+    lists[index].append(...model.results.map((match, place) => one(match, before + place)));
+  });
+  $("more").hidden = answer.models.every((model, index) => lists[index].children.length >= model.listed);
+}
+
+function showControls() {
+  $("specificity-number").textContent = $("specificity").valueAsNumber.toFixed(1);
+  $("threshold-number").textContent = `${$("threshold").value}%`;
+  $("threshold").setAttribute("aria-valuetext", `${$("threshold").value}%`);
 }
 
 function imageMatch(match, rank) {
@@ -163,8 +218,8 @@ function imageMatch(match, rank) {
   picture.alt = match.caption || match.name;
   item.querySelector("button").setAttribute("aria-label", `Captions of image ${rank + 1}: ${picture.alt}`);
   item.querySelector("button").addEventListener("click", () => {
-    keepPreview(null);
-    ask("/match/image", json({ row: match.row }), "captions").then(() => $("matches").focus());
+    const next = { address: "/match/image", options: json({ row: match.row }), about: "captions" };
+    ask(next).then(() => $("matches").focus());
   });
   item.querySelector(".name").textContent = match.name;
   item.querySelector(".caption").textContent = match.caption;
@@ -247,7 +302,13 @@ for (const button of document.querySelectorAll(".example"))
 $("photo").addEventListener("change", () => {
   if ($("photo").files.length) askPhoto($("photo").files[0]);
 });
-$("specificity").addEventListener("input", order);
+for (const control of [$("specificity"), $("threshold"), $("only")])
+  control.addEventListener("input", () => {
+    showControls();
+    move();
+  });
+$("more").addEventListener("click", more);
+showControls();
 $("level").addEventListener("input", () => moveTo(Number($("level").value)));
 const drop = $("drop");
 for (const name of ["dragenter", "dragover"])

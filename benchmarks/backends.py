@@ -1,15 +1,16 @@
-"""Frozen towers by PyTorch and by onnxruntime: speed and difference, in turns within one run.
+"""Frozen towers by PyTorch and by other backends: speed and difference, in turns within one run.
 
     python benchmarks/backends.py [--towers offline ViT-B-32] [--images 256] [--texts 1024] [--threads 1] [--page PAGE]
 
 `offline` are EfficientNet-Lite0 and MiniLM with their weights; another name is one of open_clip's models with random
 weights, `scratch` the small towers. Photos are random pixels, prepared by the towers within the measured time; texts
-are random words, 4 to 20 of them, in batches of similar length. The two take turns batch by batch, the first of a pair
-now one, now the other, so that both meet the same other work of the machine; ratios are of the summed times. CPU: of
-the process's CPU time, all threads together. Difference: the largest of any value of pooled features, the largest
-value, and the largest length of a row's difference as a part of the row's length (a graph is refused where three photos
-or texts show more than 1e-4). "Same bits": whether a second pass over all gave them. With more than one thread on a
-busy machine PyTorch's threads wait for each other (OpenMP; GOMP_SPINCOUNT), which tells nothing of the towers.
+are random words, 4 to 20 of them, in batches of similar length. A backend and PyTorch in float32 take turns batch by
+batch, the first of a pair now one, now the other, so that both meet the same other work of the machine; ratios are of
+the summed times. CPU: of the process's CPU time, all threads together. Difference: the largest of any value of pooled
+features, the largest value, and the largest length of a row's difference as a part of the row's length (a graph of
+onnxruntime is refused where three photos or texts show more than 1e-4). "Same bits": whether a second pass over all
+gave them. With more than one thread on a busy machine PyTorch's threads wait for each other (OpenMP; GOMP_SPINCOUNT),
+which tells nothing of the towers.
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ from pathlib import Path
 import numpy as np
 import smoke
 import torch
-from results_page import ROOT, commit, machine
+from results_page import ROOT, commit, machine, write_section
 
 from itm.config import load
 from itm.errors import ModelError
 from itm.features import text_batches
-from itm.towers.base import Features, Towers
+from itm.towers.base import Computed, Features, Towers
+from itm.towers.bfloat16 import BFloat16Towers
 from itm.towers.build import build_towers
 from itm.towers.graphs import FOLDER, GraphTowers
 
 WORDS = ["a", "the", "dog", "man", "two", "red", "runs", "stands", "grass", "beach", "with", "small", "bicycle", "over"]
 SMALLEST = "--towers scratch --images 4 --texts 4 --batch 2 --threads 1 --page {scratch}/page.md"
 HEAD = (
-    "| towers | part | PyTorch, 1/s | onnxruntime, 1/s | ratio | ratio, CPU | difference | of values up to | relative "
-    "| same bits |\n|---|---|---|---|---|---|---|---|---|---|"
+    "| towers | part | backend | PyTorch, 1/s | backend, 1/s | ratio | ratio, CPU | difference | of values up to "
+    "| relative | same bits |\n|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -67,8 +69,8 @@ def computed(towers: Towers, part: str) -> Callable[[torch.Tensor], Features]:
     return towers.text if part == "text" else lambda pixels: towers.image(towers.preprocess(pixels))
 
 
-def line(name: str, part: str, run: list[Callable[[torch.Tensor], Features]], batches: list[torch.Tensor]) -> str:
-    """One row of the table: PyTorch first in `run`."""
+def line(name: str, run: list[Callable[[torch.Tensor], Features]], batches: list[torch.Tensor]) -> str:
+    """One row of the table, which begins with `name`: PyTorch first in `run`."""
     for each in run:
         each(batches[0])
     wall, cpu = np.zeros(2), np.zeros(2)
@@ -85,7 +87,7 @@ def line(name: str, part: str, run: list[Callable[[torch.Tensor], Features]], ba
     relative = (np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)).max()
     rates = len(ours) / wall
     return (
-        f"| {name} | {part} | {rates[0]:.1f} | {rates[1]:.1f} | {wall[0] / wall[1]:.1f} | {cpu[0] / cpu[1]:.1f} | "
+        f"| {name} | {rates[0]:.1f} | {rates[1]:.1f} | {wall[0] / wall[1]:.1f} | {cpu[0] / cpu[1]:.1f} | "
         f"{np.abs(ours - theirs).max():.1e} | {np.abs(theirs).max():.2f} | {relative:.1e} | "
         f"{'yes' if np.array_equal(ours, again) else 'NO'} |"
     )
@@ -98,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--texts", type=int, default=1024)
     found.add_argument("--batch", type=int, default=32)
     found.add_argument("--threads", type=int, default=1)
-    found.add_argument("--page", type=Path, help="write the figures to this Markdown file as well")
+    found.add_argument("--page", type=Path, help="write the figures to their section of this Markdown file as well")
     return found
 
 
@@ -108,25 +110,26 @@ def main() -> None:
     said = [HEAD]
     for name in given.towers:
         towers = towers_of(name)
+        backends: list[Computed] = [BFloat16Towers(towers)]
         try:
-            graph = GraphTowers(towers, smoke.scratch() if given.smoke else FOLDER)
+            backends.append(GraphTowers(towers, smoke.scratch() if given.smoke else FOLDER))
         except ModelError as error:
-            said.append(f"| {name} | none: {error} |" + " |" * 8)
-            continue
+            said.append(f"| {name} | | none: {error} |" + " |" * 8)
         with torch.inference_mode():
             for part, batches in batches_of(towers, given).items():
-                said.append(line(name, part, [computed(towers, part), computed(graph, part)], batches))
-                print(said[-1], file=sys.stderr)
+                for each in backends:
+                    run = [computed(towers, part), computed(each, part)]
+                    said.append(line(f"{name} | {part} | {each.backend}", run, batches))
+                    print(said[-1], file=sys.stderr)
     print("\n".join(said))
     if given.page:
         command = " ".join(["python benchmarks/backends.py", *sys.argv[1:]])
         protocol = (__doc__ or "").split("\n\n", 2)[2].strip()
-        given.page.write_text(
-            "<!-- Written by benchmarks/backends.py. Do not edit. -->\n\n# Scale: frozen features by backend\n\n"
+        text = (
             f"At commit {commit()} on {machine()}, threads: {given.threads}, beside other work on the machine, all "
-            f"in one run of\n\n```\n{command}\n```\n\n{protocol}\n\n" + "\n".join(said) + "\n",
-            encoding="utf-8",
+            f"in one run of\n\n```\n{command}\n```\n\n{protocol}\n\n" + "\n".join(said)
         )
+        write_section(given.page, __file__, "Frozen features by backend", text)
 
 
 if __name__ == "__main__":

@@ -30,22 +30,25 @@ from grade_tables import (
     WALK,
     Figure,
     Rows,
+    areas,
     cell,
     corrected,
     difference_table,
     differences,
     figure_table,
+    frontier_table,
     mean,
     paired,
     sides,
 )
 from results_page import command, commit, machine, remark
 
+from itm.data.layout import DEV_EMBEDDINGS
 from itm.errors import DataError
 from itm.evaluation.benchmarks.grading import SPECIFICITIES
 from itm.evaluation.compare import compare
 from itm.grading import Calibrator
-from itm.metrics import Comparison, frontier_area
+from itm.metrics import Comparison
 
 SUBJECT, BASE, SHARE = "ditm", "clip", 0.9
 LIFT = 2.0
@@ -70,7 +73,10 @@ class Models:
         self._calibrators: dict[tuple[str, int], Calibrator] = {}
 
     def _done(self, method: str, seed: int) -> bool:
-        return (self.project / f"results/runs/{method}/seed{seed}/grading.json").is_file()
+        """Whether it has been encoded and evaluated."""
+        run = f"{method}/seed{seed}"
+        files = f"embeddings/{run}/{DEV_EMBEDDINGS}", f"results/runs/{run}/hierarcaps.json"
+        return all((self.project / name).is_file() for name in files)
 
     def made_by(self) -> str:
         """The command that makes the project's results."""
@@ -185,24 +191,6 @@ def parts_of(models: Models, method: str, chosen: float) -> dict[str, list[Figur
     return found
 
 
-def frontier_table(curves: dict[str, list[list[Figures]]]) -> list[str]:
-    titles = [f"`{method}` {what}" for method in curves for what in ("mAP@R", "order τ", "RSUM")]
-    lines = ["| specificity | " + " | ".join(titles) + " |", "|:--|" + "--:|" * len(titles)]
-    for place, at in enumerate([*(f"{each:.1f}" for each in SPECIFICITIES), "similarity"]):
-        cells = []
-        for found in curves.values():
-            runs = found[place]
-            cells += [f"{100 * mean(runs, 'i2t'):.1f}", f"{mean(runs, 'order'):.3f}", f"{mean(runs, 'rsum'):.1f}"]
-        lines.append(f"| {at} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def area(found: list[list[Figures]], seed: int) -> float:
-    """Area under one seed's frontier of order and mAP@R."""
-    curves = [[mean([runs[seed]], name) for runs in found[:-1]] for name in ("order", "i2t")]
-    return frontier_area(*curves)
-
-
 def page(models: Models, opening: str) -> str:
     split, seeds = models.test, len(models.seeds)
     curves = {method: frontier(models, method) for method in models.methods}
@@ -241,10 +229,6 @@ def page(models: Models, opening: str) -> str:
         method: found[USUAL] / most if (most := found[TOLD]) > 0 else float("nan") for method, found in gains.items()
     }
     no_better = float(split.truth.mean())
-    areas = {
-        method: f"`{method}` " + f"{np.mean([area(found, n) for n in range(seeds)]):.3f}"
-        for method, found in curves.items()
-    }
     missing = len(models.stated) - seeds
     rule = " ".join((__doc__ or "").split("The single specificity", 1)[1].split())
     lines = [
@@ -305,7 +289,10 @@ def page(models: Models, opening: str) -> str:
         "",
         "## The frontier on dev, where the specificity was chosen",
         "",
-        f"Image to text mAP@R in per cent. Area under order and mAP@R: {', '.join(areas.values())}.",
+        "Image to text mAP@R in per cent; the area is that under order and mAP@R. Rows here are no test of a method: "
+        "they say which is worth one.",
+        "",
+        *areas(curves, chosen),
         "",
         *frontier_table({method: curves[method] for method in (SUBJECT, BASE)}),
         "",
@@ -330,7 +317,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     given = smoke.read(parser(), "{run} --page {scratch}/grade.md")
-    text = page(Models(given.project, LIFT if given.smoke else 0.0), remark("grade"))
+    models = Models(given.project, LIFT if given.smoke else 0.0)
+    for split in (models.dev, models.test):
+        if not split.tables.has_truth:
+            raise SystemExit(f"{given.project}: the truth of {split.name} is not known; run the preset `scenes`")
+    text = page(models, remark("grade"))
     if given.page:
         given.page.write_text(text, encoding="utf-8")
     else:

@@ -1,4 +1,4 @@
-"""Figures of similarities and grades on a split whose truth is known: for grade.py."""
+"""Figures of similarities and grades on a split: for grade.py and grade_photos.py."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.layout import DEV_EMBEDDINGS, EMBEDDINGS, IDF
+from itm.data.layout import DEV_EMBEDDINGS, EMBEDDINGS, IDF, IMAGES
 from itm.evaluation.benchmarks.cxc import Ratings, select_ratings
 from itm.evaluation.benchmarks.false_negatives import TRUE, order_within
 from itm.evaluation.benchmarks.hierarcaps import distinct_chains
 from itm.evaluation.half_truths import HalfTruths, half_truths
-from itm.evaluation.tables import Tables, read_embeddings
+from itm.evaluation.tables import Tables, read_columns, read_embeddings
 from itm.grading import Calibrator
 from itm.grading.texts import describe
 from itm.metrics import (
@@ -31,29 +31,47 @@ from itm.metrics import (
     spearman,
     threshold_curve,
 )
+from itm.text.corpus import read_corpus, score_corpus
 from itm.text.tables import read_idf
 
 Doubles = NDArray[np.float64]
 Figures = dict[str, Doubles]
 """By name: one value, or one an image, caption, chain or rated pair."""
 RECALL_AT = (1, 5, 10)
+CHAINED = "hierarcaps"
+"""The split of photos that only chains are about."""
 
 
 class Split:
-    """What is known of a split: owners, d, levels, truth, half-truths, ratings and chains."""
+    """What is known of a split: owners, d, ratings and chains; of scenes also levels, truth and half-truths."""
 
     def __init__(self, project: Path, name: str) -> None:
         self.tables = Tables(project / "data/clean", project / "data/scored", name)
-        if not self.tables.has_truth:
-            raise SystemExit(f"{project}: the exact truth of its {name} split is not known; run the preset `scenes`")
         self.name, self.file = name, DEV_EMBEDDINGS if name == "dev" else EMBEDDINGS
+        self.clean = project / "data/clean"
         self.images = self.tables.images["image_id"]
         self.owners, self.d = self.tables.owners, self.tables.descriptiveness
-        self.level = self.tables.captions["level"].astype(np.float64)
-        self.truth = self.tables.grades == TRUE
-        self.true, self.true_images = Positives.from_mask(self.truth), Positives.from_mask(self.truth.T)
         self.answers = Positives.from_owners(self.owners, len(self.images))
         self.idf = read_idf(project / f"data/scored/{IDF}")
+
+    @cached_property
+    def level(self) -> Doubles:
+        """What captions are ordered by, generic ones first; where no level is known, d."""
+        level = self.tables.captions["level"].astype(np.float64)
+        return level if (level > 0).any() else self.d
+
+    @cached_property
+    def truth(self) -> NDArray[np.bool_]:
+        return np.asarray(self.tables.grades == TRUE)
+
+    @cached_property
+    def true(self) -> Positives:
+        """Each image's true captions; where the truth is not known, its own."""
+        return Positives.from_mask(self.truth) if self.tables.has_truth else self.answers[0]
+
+    @cached_property
+    def true_images(self) -> Positives:
+        return Positives.from_mask(self.truth.T) if self.tables.has_truth else self.answers[1]
 
     @cached_property
     def half(self) -> HalfTruths:
@@ -66,7 +84,9 @@ class Split:
     @cached_property
     def chains(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], Doubles]:
         """The image of each chain, its four texts, ids and d of the texts."""
-        image_ids, chains, text_ids = distinct_chains(self.tables.hierarchies, self.images)
+        every = read_columns(self.tables.clean / IMAGES, ("image_id", "split"))
+        known = every["image_id"][np.isin(every["split"].astype(str), [self.name, CHAINED])]
+        image_ids, chains, text_ids = distinct_chains(self.tables.hierarchies, known)
         text = dict(zip(self.tables.hierarchies["text_id"], self.tables.hierarchies["text"], strict=True))
         return image_ids, chains, text_ids, describe([text[one] for one in text_ids], self.idf)
 
@@ -74,6 +94,12 @@ class Split:
     def surprisal(self) -> Doubles:
         """-log of the real share of images that each caption is true of."""
         return np.asarray(-np.log(np.maximum(self.truth.mean(axis=0), 1 / len(self.images))))
+
+    def described(self, options: dict[str, str]) -> Doubles:
+        """d of the captions by a score with other options."""
+        corpus = read_corpus(self.clean)
+        scored = score_corpus(corpus, self.idf.parameters.model_copy(update=options))
+        return np.asarray(scored.scores.descriptiveness[corpus.splits == self.name])
 
     @property
     def words(self) -> Doubles:
@@ -92,7 +118,8 @@ class Scores(NamedTuple):
         found = read_embeddings(folder, split.file)
         everything = slice(None), slice(None), np.float64
         s = found.scorer(split.images, split.tables.captions["row"]).block(*everything).astype(np.float64)
-        s += lift * s.std() * split.truth
+        if lift:
+            s += lift * s.std() * split.truth
         if split.name == "dev":
             return cls(s, None)
         image_ids, _, text_ids, _ = split.chains
@@ -143,16 +170,25 @@ def ranked(ranking: Ranking, split: Split) -> Figures:
     found["t2i"] = precision_at_r(pairs.T, split.true_images).map_at_r
     if len(rated):
         found["rated"] = pairs[rated.second, rated.first]
-    if ranking.chains is not None:
-        image_ids, chains, _, _ = split.chains
-        distinct, owner = np.unique(image_ids, return_inverse=True)
-        image = np.repeat(owner, chains.shape[1])
-        own = Positives.from_pairs(image, chains.ravel(), ranking.chains.shape)
-        found["chain_map"] = precision_at_r(ranking.chains, own).map_at_r
-        rise = monotonicity(ranking.chains[image, chains.ravel()].reshape(chains.shape))
-        count = np.bincount(owner, minlength=len(distinct))
-        found["chain_rising"] = np.bincount(owner, rise.rising, len(distinct)) / count
-        found["chain_pearson"] = np.bincount(owner, np.nan_to_num(rise.pearson), len(distinct)) / count
+    return found | chained(ranking, split)
+
+
+def chained(ranking: Ranking, split: Split) -> Figures:
+    """Of each image with a chain: its four texts among those of all images, and whether scores rise along them."""
+    if ranking.chains is None:
+        return {}
+    image_ids, chains, _, _ = split.chains
+    distinct, owner = np.unique(image_ids, return_inverse=True)
+    image, levels = np.repeat(owner, chains.shape[1]), chains.shape[1]
+    own = Positives.from_pairs(image, chains.ravel(), ranking.chains.shape)
+    found = {"chain_map": precision_at_r(ranking.chains, own).map_at_r}
+    rise = monotonicity(ranking.chains[image, chains.ravel()].reshape(chains.shape))
+    count = np.bincount(owner, minlength=len(distinct))
+    found["chain_rising"] = np.bincount(owner, rise.rising, len(distinct)) / count
+    found["chain_pearson"] = np.bincount(owner, np.nan_to_num(rise.pearson), len(distinct)) / count
+    for level in range(levels):
+        one = Positives.from_pairs(owner, chains[:, level], ranking.chains.shape)
+        found[f"chain_{level + 1}"] = (hit_ranks(ranking.chains, one).rank < RECALL_AT[-1]).astype(np.float64)
     return found
 
 

@@ -14,6 +14,11 @@ from itm.metrics import precision_at_r
 
 ANCHORS, FEWER = (0.5, 0.7, 0.9), (100, 250)
 USUAL, TOLD = "as it is", "told which pairs are true"
+OTHER_SCORES = {
+    "d of tfidf, a document is one caption": {"document": "caption"},
+    "d = number of keywords": {"kind": "keyword_count"},
+    "d = expected_fit": {"kind": "expected_fit"},
+}
 
 
 def fitted(scores: Scores, split: Split, anchor: float, d: Doubles | None = None) -> Calibrator:
@@ -109,6 +114,8 @@ def ablations(
         yield f"anchor {other}", fitted(scores, dev, other), test.d
     yield "without d", fitted(scores, dev, anchor, np.zeros_like(dev.d)), np.zeros_like(test.d)
     yield "d = number of words", fitted(scores, dev, anchor, dev.words), test.words
+    for name, options in OTHER_SCORES.items():
+        yield name, fitted(scores, dev, anchor, dev.described(options)), test.described(options)
     yield "logit of 1, s, d, s x d", plain(scores, dev, usual), test.d
     for images in (each for each in FEWER if each < len(dev.images)):
         yield f"fitted on {images} images of {len(dev.images)}", of_fewer(scores, dev, anchor, images), test.d

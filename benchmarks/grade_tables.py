@@ -9,7 +9,8 @@ import numpy as np
 from grade_figures import Figures, Split, multiplicity
 from scipy.stats import ttest_rel
 
-from itm.metrics import Comparison, compare_correlations, compare_paired, holm, spearman
+from itm.evaluation.benchmarks.grading import SPECIFICITIES
+from itm.metrics import Comparison, compare_correlations, compare_paired, frontier_area, holm, spearman
 
 CERTAIN = 0.01
 
@@ -148,4 +149,34 @@ def figure_table(
     lines = [f"| {head} | " + " | ".join(figures[name].title for name in names) + " |", "|:--|" + "--:|" * len(names)]
     for title, runs in rows.items():
         lines.append(f"| {title} | " + " | ".join(cell(runs, name, figures[name], split) for name in names) + " |")
+    return lines
+
+
+def frontier_table(curves: dict[str, list[list[Figures]]]) -> list[str]:
+    titles = [f"`{method}` {what}" for method in curves for what in ("mAP@R", "order τ", "RSUM")]
+    lines = ["| specificity | " + " | ".join(titles) + " |", "|:--|" + "--:|" * len(titles)]
+    for place, at in enumerate([*(f"{each:.1f}" for each in SPECIFICITIES), "similarity"]):
+        cells = []
+        for found in curves.values():
+            runs = found[place]
+            cells += [f"{100 * mean(runs, 'i2t'):.1f}", f"{mean(runs, 'order'):.3f}", f"{mean(runs, 'rsum'):.1f}"]
+        lines.append(f"| {at} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def areas(curves: dict[str, list[list[Figures]]], chosen: float) -> list[str]:
+    """A row a method: truth at 0, order and RSUM at the chosen specificity, and the area under all of its frontier."""
+    place = int(np.abs(SPECIFICITIES - chosen).argmin())
+    lines = [f"| | mAP@R at 0 | mAP@R at {chosen:g} | order τ at {chosen:g} | RSUM at {chosen:g} | area |"]
+    lines.append("|:--|" + "--:|" * 5)
+    for method, found in curves.items():
+        by_seed = [
+            frontier_area(*([mean([runs[seed]], name) for runs in found[:-1]] for name in ("order", "i2t")))
+            for seed in range(len(found[0]))
+        ]
+        there = found[place]
+        lines.append(
+            f"| `{method}` | {100 * mean(found[0], 'i2t'):.1f} | {100 * mean(there, 'i2t'):.1f} | "
+            f"{mean(there, 'order'):.3f} | {mean(there, 'rsum'):.1f} | {np.mean(by_seed):.3f} |"
+        )
     return lines

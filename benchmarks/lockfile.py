@@ -23,11 +23,13 @@ from results_page import ROOT, commit, machine
 
 from itm.pipeline.lockfile import with_entry
 
+MINUTES = (1, 10, 60)
 
-def rows(folder: Path, sizes: list[int], repeat: int) -> list[str]:
-    """Rows of the table, one a size."""
+
+def rows(folder: Path, sizes: list[int], repeat: int) -> tuple[list[str], float]:
+    """Rows of the table, one a size, and DVC's seconds at the last one."""
     committed = list(loads_yaml((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"].items())
-    found = []
+    found, theirs = [], 0.0
     for size in sizes:
         # copies: of what is there twice YAML would write a reference
         stages = {f"{name}-{n}": copy.deepcopy(entry) for n, (name, entry) in zip(range(size), cycle(committed))}
@@ -50,7 +52,25 @@ def rows(folder: Path, sizes: list[int], repeat: int) -> list[str]:
         assert one == other, "the two wrote different files"
         lines = text.count("\n")
         found.append(f"| {size} | {lines:,} | {theirs:.2f} | {ours:.3f} | {theirs / ours:.0f} |")
-    return found
+    return found, theirs
+
+
+def sweeps(seconds: float, stages: int) -> str:
+    """From how many runs on DVC's recording takes more than a tenth of the work, by stages and minutes a run.
+
+    It takes c n seconds with n stages in the file, c = `seconds` / `stages`; c (R s)^2 / 2 for R runs of s stages from
+    an empty file on, one after the other. That is a tenth of R t seconds of work at R = 0.2 t / (c s^2).
+
+    >>> sweeps(4.0, 100).splitlines()[2]
+    '| 4 | 19 | 188 | 1,126 |'
+    """
+    each = seconds / stages
+    lines = [
+        f"| {size} | " + " | ".join(f"{1 + int(0.2 * 60 * minutes / (each * size**2)):,}" for minutes in MINUTES) + " |"
+        for size in (4, 6, 8)
+    ]
+    head = "| stages a run | " + " | ".join(f"{minutes} min a run" for minutes in MINUTES) + " |"
+    return "\n".join([head, "|--:" * (1 + len(MINUTES)) + "|", *lines])
 
 
 def timed(write: Callable[[], None], path: Path, text: str, repeat: int) -> tuple[float, str]:
@@ -75,7 +95,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     given = smoke.read(parser(), "--sizes 3 --repeat 1 --page {scratch}/page.md")
     with tempfile.TemporaryDirectory(prefix="itm-lockfile-") as name:
-        table = "\n".join(rows(Path(name), given.sizes, given.repeat))
+        found, theirs = rows(Path(name), given.sizes, given.repeat)
+    table = "\n".join(found)
     text = f"""\
 <!-- Written by benchmarks/lockfile.py. Do not edit. -->
 
@@ -94,6 +115,14 @@ wait for each other.
 | stages | lines of dvc.lock | DVC, s | in the text, s | times as fast |
 |--:|--:|--:|--:|--:|
 {table}
+
+## A whole sweep by `dvc repro`
+
+DVC's seconds grow with the stages in the file, so that those of a sweep grow with the square: N stages from an empty
+file on take N^2 / 2 times {theirs:.2f} / {given.sizes[-1]} s. A run has a training, encoding, a grade and its
+benchmarks. From so many runs on, one after the other, recording takes more than a tenth of what the runs take:
+
+{sweeps(theirs, given.sizes[-1])}
 """
     print(text)
     if given.page:

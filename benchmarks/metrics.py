@@ -1,6 +1,6 @@
 """Times, memory and equality of the evaluation, side by side with its peers in one run.
 
-    python benchmarks/metrics.py [all] [--repeat 5] [--threads 2] [--scale 5000 10000 20000]
+    python benchmarks/metrics.py [all] [--repeat 5] [--threads 2] [--scale 5000 10000 20000] [--device cuda]
 
 Random embeddings of the COCO test gallery (5,000 images, 25,000 captions, D = 512) are evaluated on COCO 5K,
 COCO 1K, the four CxC retrieval tasks and ECCV Caption. Each measurement runs in a process of its own, so that
@@ -201,12 +201,15 @@ def hierarcaps(image: np.ndarray, text: np.ndarray) -> None:
     tau_d(radii(text, root)[chains])
 
 
-def scale(image: np.ndarray, text: np.ndarray) -> None:
-    """Ranks both ways of a larger gallery."""
+def scale(image: np.ndarray, text: np.ndarray, device: str | None = None) -> None:
+    """Ranks both ways of a larger gallery; products by torch where a device is named."""
     from itm.metrics import DotProduct, Positives, rank_all
+    from itm.metrics.scorer import multiply
+    from itm.pipeline.products import DeviceProducts
 
     answers = Positives.from_owners(np.repeat(np.arange(len(image)), 5), len(image))
-    rank_all(DotProduct(image, text), rows=[answers[0]], columns=[answers[1]])
+    scorer = DotProduct(image, text, DeviceProducts(device) if device else multiply)
+    rank_all(scorer, rows=[answers[0]], columns=[answers[1]])
 
 
 QUICK = ["products", "ours", "ours_coco", "ours_cxc", "ours_eccv", "bootstraps", "hierarcaps"]
@@ -230,7 +233,7 @@ JOBS = {
 }
 
 
-def run_job(name: str, images: int, repeat: int) -> None:
+def run_job(name: str, images: int, repeat: int, device: str | None) -> None:
     """Run one job in this process and print what was measured as JSON."""
     from itm.evaluation.published import coco_files
 
@@ -246,7 +249,10 @@ def run_job(name: str, images: int, repeat: int) -> None:
     wall, cpu, value = [], [], None
     for _ in range(repeat):
         start, start_cpu = time.perf_counter(), time.process_time()
-        value = JOBS[name](image, text)
+        if name == "scale":
+            scale(image, text, device)
+        else:
+            value = JOBS[name](image, text)
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - start_cpu)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -255,9 +261,10 @@ def run_job(name: str, images: int, repeat: int) -> None:
     )
 
 
-def measure(name: str, repeat: int, images: int) -> dict[str, Any]:
+def measure(name: str, repeat: int, images: int, device: str | None = None) -> dict[str, Any]:
     """One job in a process of its own."""
     command = [sys.executable, __file__, "--job", name, "--images", str(images), "--repeat", str(repeat)]
+    command += ["--device", device] if device else []
     with tempfile.TemporaryFile() as output:
         subprocess.run(command, check=True, stdout=output)
         output.seek(0)
@@ -320,6 +327,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--repeat", type=int, default=5, help="repeats of the quick jobs; the peers run once")
     found.add_argument("--threads", type=int, default=2, help="threads of the matrix products")
     found.add_argument("--scale", type=int, nargs="*", metavar="IMAGES", help="ranks both ways of larger galleries")
+    found.add_argument("--device", help="--scale: multiply by torch there (cuda, cpu), not by numpy")
     found.add_argument("--page", type=Path, help="write the lines to this Markdown file as well")
     found.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     found.add_argument("--images", type=int, default=5000, help=argparse.SUPPRESS)
@@ -327,13 +335,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = smoke.read(parser(), "all --images 200 --repeat 1 --scale 100 --page {scratch}/page.md")
+    given = smoke.read(parser(), "all --images 200 --repeat 1 --scale 100 --device cpu --page {scratch}/page.md")
     if given.job:
         if given.images < 5000:  # a smoke run's files are cut, which the sizes that the protocol knows would refuse
             from itm.evaluation.published import sources
 
             sources.check_count = lambda *_: None
-        run_job(given.job, given.images, given.repeat)
+        run_job(given.job, given.images, given.repeat, given.device)
         return
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(given.threads)
@@ -354,7 +362,7 @@ def main() -> None:
         worst = max(abs(found["ours"]["value"][key] - value) for key, value in expected.items())
         say(f"ours: {len(expected)} figures differ from those of float64 scores by at most {worst:g}")
     for images in given.scale or ():
-        job = measure("scale", 1, images)
+        job = measure("scale", 1, images, given.device)
         say(
             f"  {job['wall'] / (images * images * 5) * 1e9:.2f} s wall, {job['cpu'] / (images**2 * 5) * 1e9:.2f} s cpu"
             " per 1e9 pairs"

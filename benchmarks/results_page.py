@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 from contextlib import chdir
 from pathlib import Path
@@ -42,7 +43,8 @@ def command() -> str:
     if not found:
         return "dvc repro"
     stated = load()
-    preset = compose(found[1], root=Path.cwd()).model_dump()
+    word, *overrides = shlex.split(found[1])
+    preset = compose(word, overrides, root=Path.cwd()).model_dump()
     preset["method"] = {name: entry for name, entry in preset["method"].items() if name in stated.method}
     different = changes(preset, stated.model_dump())
     keys = [f"'{change.key}={json.dumps(change.new, separators=(',', ':'))}'" for change in different]
@@ -60,6 +62,17 @@ def remark(name: str) -> str:
     """What a person has to say of the page NAME.md; empty where there is nothing."""
     file = ROOT / f"benchmarks/remarks/{name}.md"
     return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+
+def write_section(page: Path, script: str, title: str, text: str) -> None:
+    """Write one section of a page that several benchmarks share; the others stay, in the order of their scripts."""
+    name = Path(script).name
+    head = page.read_text(encoding="utf-8") if page.is_file() else f"# {page.stem.capitalize()}\n\n"
+    mark = "<!-- Written by benchmarks/{}. Do not edit. -->"
+    found = re.split(r"^<!-- Written by benchmarks/(\S+)\. Do not edit\. -->\n", head, flags=re.MULTILINE)
+    sections = {**dict(zip(found[1::2], found[2::2], strict=True)), name: f"\n## {title}\n\n{text.strip()}\n\n"}
+    parts = [mark.format(each) + "\n" + sections[each] for each in sorted(sections)]
+    page.write_text(found[0] + "".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
 def page(title: str, opening: str) -> str:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
+
+from itm.data.files import PARQUET
+
+if TYPE_CHECKING:
+    from itm.grading import Calibrator
 
 ROOT = Path(__file__).parents[1]
 NASTY = "a shape <script>alert('x')</script><img src=http://elsewhere.test/x onerror=alert(1)> & مرحبا 🙂"
@@ -66,6 +73,21 @@ def save_small_model(folder: Path, seed: int = 0, name: str = "clip") -> Path:
     return folder
 
 
+def save_small_grade(folder: Path, idf_file: Path) -> Calibrator:
+    """Puts a calibrator that is made up for a small model into its folder."""
+    from itm.grading import Calibrator
+    from itm.grading.texts import idf_hash
+    from itm.text.tables import read_idf
+    from itm.vectors.model import model_hash
+
+    ratio = np.stack([np.linspace(-3, 2, 33), np.linspace(-5, 4, 33)], axis=1)
+    prior, names = np.array([-1.0, -3.0]), (model_hash(folder), idf_hash(read_idf(idf_file)))
+    made = Calibrator(-4.0, 4.0, np.array([0.5, 4.0]), ratio, prior, *names)
+    made.save(folder / "grade.json")
+    shutil.copy(idf_file, folder / "grade.idf.parquet")
+    return made
+
+
 def write_small_tables(root: Path) -> None:
     """data/clean and data/scored below `root`: twelve test images, three captions and a chain each."""
     from itm.config import load
@@ -111,7 +133,7 @@ def write_small_tables(root: Path) -> None:
 
 
 def write(path: Path, **columns: object) -> None:
-    pq.write_table(pa.table(columns), path)
+    pq.write_table(pa.table(columns), path, **PARQUET)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def load(folder: str | Path, device: str = "cpu", backend: str = "torch") -> Mod
     Args:
         folder: its files.
         device: where torch computes, as "cuda".
-        backend: who computes frozen towers: "torch", or "onnxruntime", which is faster on a CPU (docs/training.md).
+        backend: who computes frozen towers: "torch"; "torch-bfloat16", "onnxruntime" may be faster (docs/training.md).
 
     Raises:
         DataError: a file is missing. ModelError: weights, card and towers do not fit each other. InstallError: a
@@ -57,7 +57,8 @@ def evaluate(
             "hf:PATH", "st:PATH", a trained model's folder.
         benchmarks: one or several.
         images: folder or archive of the photos; without it only texts are compared.
-        options: annotations, normalize, keep, device, batch_size, seed (`itm.evaluation.published.evaluate_model`).
+        options: annotations, normalize, keep, device, batch_size, seed, specificity
+            (`itm.evaluation.published.evaluate_model`).
 
     Raises:
         ConfigError, DataError, ModelError, InstallError: as `evaluate_model`.

@@ -49,15 +49,15 @@ def open_model(name: str, device: str = "cpu") -> Any:
 
 
 class OpenClip:
-    """A model of open_clip with its own preprocessing; without a tag its weights are random (seed 0)."""
+    """A model of open_clip with its own preprocessing; without a tag its weights are random."""
 
-    def __init__(self, name: str, device: str) -> None:
+    def __init__(self, name: str, device: str, seed: int = 0) -> None:
         import open_clip
 
         name, _, tag = name.partition(":")
         if name not in open_clip.list_models():
             raise ModelError(f"open_clip has no model '{name}'; {nearest(name, open_clip.list_models())}")
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.model, _, self.prepare = open_clip.create_model_and_transforms(
             name, pretrained=tag or None, force_quick_gelu=tag == "openai", device=device
         )

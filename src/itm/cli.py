@@ -60,7 +60,7 @@ UPKEEP = {
     "doctor": Command("Find and clear stale locks and damaged results.", "itm.commands:doctor"),
     "du": Command("Show what takes disk space.", "itm.runs.commands:du_app"),
     "gc": Command("Delete what nothing needs; a dry run by default.", "itm.runs.commands:gc_app"),
-    "export": Command("Write a trained model as ONNX graphs.", "itm.runs.commands:export_app"),
+    "export": Command("Write a model as ONNX graphs, or vectors as Parquet.", "itm.runs.commands:export_app"),
     "migrate": Command("Rewrite files of an older version.", "itm.commands:migrate"),
 }
 REVISIONS = Command("Compare two git revisions or DVC experiments.", "itm.comparison.commands:app")
@@ -71,10 +71,12 @@ COMMANDS = {
     "Set up a project": {
         "new": Command("Make a project in a folder of its own.", "itm.commands:new", "itm new photos"),
         "preset": Command(
-            "Write params.yaml from a preset.", "itm.commands:preset", "itm preset scenes 'seeds=[0,1]' train.epochs=5"
+            "Write params.yaml from a recipe and a data set; alone, list both.",
+            "itm.commands:preset",
+            "itm preset scratch data=scenes 'seeds=[0,1]' train.epochs=5",
         ),
         "plan": Command(
-            "Say what a preset would run, fetch and take.", "itm.runs.commands:plan_app", "itm plan scenes-smoke"
+            "Say what a preset would run, fetch and take.", "itm.runs.commands:plan_app", "itm plan smoke data=scenes"
         ),
         "list": Command("List presets, methods, benchmarks or data sets.", "itm.commands:list_", "itm list presets"),
         "data": Command(

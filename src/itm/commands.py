@@ -12,13 +12,15 @@ import typer
 from itm.errors import ConfigError, ProjectError, nearest
 
 PARAMETERS = Path("params.yaml")
-WHAT = "presets, methods, benchmarks or data."
+WHAT = "presets (recipes and data sets), methods, benchmarks or data."
 stage_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def new(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make; it may be there, and empty.")],
-    name: Annotated[str, typer.Option("--preset", metavar="NAME", help="The parameters to begin with.")] = "scenes",
+    name: Annotated[
+        str, typer.Option("--preset", metavar="PRESET", help="What to begin with: words as `itm preset` takes them.")
+    ] = "scenes",
 ) -> None:
     """Make a project: parameters, pipeline and code in a folder of their own, ready for `dvc repro`."""
     from itm.config.project import create
@@ -28,21 +30,29 @@ def new(
 
 
 def preset(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A preset; `itm list presets` lists them.")],
+    name: Annotated[
+        str, typer.Argument(metavar="RECIPE|DATA", help="A recipe, or a data set alone; without it both are listed.")
+    ] = "",
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Single parameters to change, e.g. train.epochs=5."),
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="data=DATA beside a recipe, and parameters to change, e.g. train.epochs=5."
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 when params.yaml says something else.")
     ] = False,
 ) -> None:
-    """Write a preset to params.yaml and show what changed.
+    """Write params.yaml from a recipe (how one trains) and a data set, and show what changed.
 
-    Of the methods it states those in use: the ones that `methods` lists, or that an override is about.
-    Examples: `itm preset scenes`, `itm preset flickr8k 'seeds=[0,1,2]' train.epochs=30`.
+    A data set alone takes its own recipe. Of the methods it states those in use: the ones that `methods` lists, or that
+    an override is about. Examples: `itm preset scenes`, `itm preset tokens data=flickr8k 'seeds=[0]' train.epochs=9`.
     """
+    if not name:
+        _presets()
+        return
     from itm.config.presets import changes, compose, in_use, project_root
+    from itm.config.recipes import choose
     from itm.config.render import render
     from itm.data.files import atomic_path
 
@@ -53,6 +63,7 @@ def preset(
 
         find(root / parameters.data.path, parameters.datasets.folder.table)
     changed = changes(*_whole_entries(_raw_parameters(root / PARAMETERS), parameters.model_dump()))
+    name = choose(name, overrides or [], root).name
     _print_changes(changed, name, check)
     if check or not changed:
         raise typer.Exit(1 if changed else 0)
@@ -158,15 +169,17 @@ def stage(context: typer.Context) -> None:
 
 
 def _presets() -> None:
-    from itm.config.presets import choices
     from itm.config.project import definitions
+    from itm.config.recipes import sections
 
-    _print_names(choices("preset", definitions()))
+    for title, names in sections(definitions()).items():
+        typer.echo(title)
+        _print_names(names, "  ")
 
 
 def _methods() -> None:
-    from itm.config.presets import choices
     from itm.config.project import definitions
+    from itm.config.recipes import choices
 
     root = definitions()
     stated = _entries(_raw_parameters(root / PARAMETERS))
@@ -190,10 +203,10 @@ def _data() -> None:
     list_sets()
 
 
-def _print_names(names: dict[str, str]) -> None:
+def _print_names(names: dict[str, str], before: str = "") -> None:
     width = max(map(len, names), default=0)
     for name, description in names.items():
-        typer.echo(f"{name:{width}}  {description}".rstrip())
+        typer.echo(f"{before}{name:{width}}  {description}".rstrip())
 
 
 def _print_changes(changed: list[Any], name: str, check: bool) -> None:

@@ -109,7 +109,7 @@ class Model:
             features = self.towers.text(ids.to(self.device))
             if self.method.words is not None:
                 own = word_ids(self.method.words.options, list(batch))
-                features.inputs = torch.from_numpy(own.ids).to(self.device)
+                features.inputs = torch.from_numpy(own.rows(np.arange(len(batch)))).to(self.device)
             return self.method.encode_text(features)
 
         found = self._encode(texts, run, self.method.index_text)
@@ -145,7 +145,7 @@ class Model:
         """The vectors (n, width) of many texts, encoded in batches of similar length: little time goes into padding."""
         if isinstance(texts, str) or not texts:  # a single text is refused there; some tokenizers fail on none
             return self.encode_texts(texts).vectors
-        order = np.argsort((self.towers.tokenize(texts) != 0).sum(1), kind="stable")
+        order = np.argsort((self.towers.token_ids(texts) != 0).sum(1), kind="stable")
         found = self.encode_texts([texts[row] for row in order]).vectors
         vectors = np.empty_like(found)
         vectors[order] = found

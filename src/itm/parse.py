@@ -8,6 +8,7 @@ events, before anything is built of them.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,17 @@ def parse_keys(content: bytes, where: str, kind: type[ProjectError] = DataError)
 
 
 def parse_json(
-    content: bytes | str, where: str, kind: type[ProjectError] = DataError, *, largest: int = LARGEST
+    content: bytes | str,
+    where: str,
+    kind: type[ProjectError] = DataError,
+    *,
+    largest: int = LARGEST,
+    unread: Sequence[str] = (),
 ) -> Any:
     """The plain values of a JSON text; `where` and `kind` as in `parse_yaml`.
+
+    Args:
+        unread: keys that are left out, and never held all at once.
 
     >>> parse_json("[" * 200 + "]" * 200, "there")
     Traceback (most recent call last):
@@ -78,13 +87,22 @@ def parse_json(
     """
     fault = _size_fault(content, largest)
     try:
-        values = None if fault else json.loads(content)
+        values = None if fault else json.loads(content, object_hook=_without(unread) if unread else None)
         fault = fault or _value_fault(values)
     except (ValueError, RecursionError) as error:
         fault = str(error)[:400]
     if fault:
         raise kind(f"{where}: not valid JSON: {fault}", reason="not-json") from None
     return values
+
+
+def _without(keys: Sequence[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def kept(found: dict[str, Any]) -> dict[str, Any]:
+        for key in keys:
+            found.pop(key, None)
+        return found
+
+    return kept
 
 
 _DEEP = f"more than {DEEPEST} lists and mappings inside each other"

@@ -1,4 +1,4 @@
-"""What benchmarks/grade.py decides by itself: the specificity, and calibrators that are not the project's."""
+"""What the pages of the grade decide by themselves: the specificity, other calibrators, agreement with people."""
 
 import sys
 from pathlib import Path
@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from itm.grading import fit_calibrator
+from itm.metrics import kendall
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import grade
 import grade_fits
+import grade_judged
+import grade_parts
 from grade_tables import Figure, corrected, paired, sides
 
 SEEDS, IMAGES = 3, 60
@@ -81,3 +84,87 @@ def test_a_figure_of_which_less_is_better_is_better_when_it_falls():
         [(Figure(name, sign=sign), paired(low, high, "x", Figure(name), None)) for name, sign in SIGNS.items()]
     )
     assert sides(rows) == (["error"], ["share"], [])
+
+
+def judgements(kind="crowdflower", pairs=300, seed=0):
+    """Votes of 0, 1/3, 2/3 or 1 on pairs of 40 images, and a score that follows them."""
+    rng = np.random.default_rng(seed)
+    votes = rng.integers(0, 4, pairs)
+    rating = votes + 1.0 if kind == "expert" else votes / 3
+    among = grade_judged.Judged(
+        grade_judged.KINDS[kind], rng.integers(0, 40, pairs), np.arange(pairs), rating, rng.uniform(1, 5, pairs)
+    )
+    return among, votes + rng.normal(0, 2, pairs).round(1)
+
+
+@pytest.mark.parametrize(("kind", "variant"), [("expert", "c"), ("crowdflower", "b")])
+def test_tau_of_a_sample_is_that_of_the_pairs_it_holds(kind, variant):
+    among, scores = judgements(kind)
+    assert grade_judged.taus([scores], among)[0] == pytest.approx(kendall(scores, among.rating, variant))
+    weight = np.random.default_rng(1).integers(0, 4, len(scores))
+    cells = grade_judged._cells(scores, among.rating)
+    held = np.repeat(np.arange(len(scores)), weight)
+    assert grade_judged.weighted_tau(*cells, weight.astype(float), variant) == pytest.approx(
+        kendall(scores[held], among.rating[held], variant)
+    )
+
+
+def test_a_score_that_follows_people_better_is_found_better_and_an_equal_one_is_not():
+    among, scores = judgements()
+    noise = [np.random.default_rng(seed).normal(0, 0.1, len(scores)) for seed in range(SEEDS)]
+    worse = [scores + each for each in noise]
+    better = [scores + among.rating + each for each in noise]
+    found = grade_judged.compare_taus(better, worse, among)
+    assert found.low > 0
+    assert found.p < 0.01
+    same = grade_judged.compare_taus(worse, worse, among)
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+
+
+def test_groups_hold_the_mean_probability_and_what_people_say():
+    among, _ = judgements("expert")
+    assert set(among.true) == {0.0, 1.0}  # only a 4 says that nothing is wrong
+    groups = grade_judged.reliability_by([np.full(300, 0.25), np.full(300, 0.75)], among)
+    assert len(groups) == 1 + grade_judged.GROUPS
+    assert groups[0].stated.tolist() == [0.25, 0.75]
+    assert groups[0].ece == pytest.approx(np.abs(np.array([0.25, 0.75]) - among.true.mean()))
+    assert [each.d for each in groups[1:]] == sorted(each.d for each in groups[1:])
+
+
+@pytest.mark.parametrize(
+    ("caption", "found"),
+    [
+        ("A dog runs across a field with a ball .", ["dog", "A dog", "A dog runs", "A dog runs across a field"]),
+        ("Two dogs , one of them white, are playing", ["dogs", "Two dogs", "Two dogs one of them white"]),
+        ("A big, black dog in snow", ["dog", "A big black dog"]),
+        ("A group of kids sat in a bus", ["sat", "A group of kids sat"]),  # no rule knows verbs of the past
+        ("A building", []),
+        ("A man in the rain", ["man", "A man"]),
+        ("dogs", []),
+        ("", []),
+    ],
+)
+def test_parts_of_a_caption(caption, found):
+    assert grade_parts.parts(caption) == found
+
+
+def test_a_calibrator_that_has_seen_parts_tells_parts_better():
+    """Parts, of d 1, are far more similar to all images than captions, of d 5: without them that is not known."""
+    rng = np.random.default_rng(0)
+    images = 80
+    owners = np.repeat(np.arange(images), 4)
+    own = np.zeros((images, len(owners)), dtype=bool)
+    own[owners, np.arange(len(owners))] = True
+    captions = own * 2.0 + rng.normal(0, 0.5, own.shape)
+    parts = 3 + own * 0.5 + rng.normal(0, 0.5, own.shape)
+    found = grade_parts.Parts.__new__(grade_parts.Parts)
+    found.dev = SimpleNamespace(images=np.arange(images), owners=owners, d=rng.normal(5, 0.3, len(owners)))
+    found.owners, found.d, found.words = owners, rng.normal(1, 0.1, len(owners)), np.ones(len(owners))
+    losses = found.held_out(SimpleNamespace(s=captions), parts, 0.9)
+    assert losses.keys() == {"captions", "parts of 1 word"}
+    without, both = losses["parts of 1 word"]
+    assert both < 0.693 < without
+    assert losses["captions"][1] == pytest.approx(losses["captions"][0], abs=0.01)
+    assert grade_parts.better([losses])
+    assert not grade_parts.better([losses, {"captions": (0.2, 0.22)}])
+    assert not grade_parts.better([losses, {"of 2 and 3": (0.4, 0.4)}])

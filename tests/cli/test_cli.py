@@ -85,13 +85,38 @@ def test_a_refused_preset_leaves_the_file_alone(project):
 
 def test_lists_are_one_name_a_line(project):
     for command, names in {
-        "list presets": {file.stem for file in (ROOT / "conf/preset").glob("*.yaml")},
         "list methods": set(FEW),
         "list benchmarks": set(BENCHMARK_NAMES),
     }.items():
         lines = run(*command.split()).output.splitlines()
         assert {line.split()[0] for line in lines} == names
         assert all(len(line.split(None, 1)) == 2 for line in lines)
+
+
+def test_recipes_and_data_sets_are_listed_by_preset_alone(project):
+    lines = run("preset").output.splitlines()
+    assert lines == run("list", "presets").output.splitlines() == run("presets").output.splitlines()
+    titles = [line for line in lines if not line.startswith(" ")]
+    named = [line.split() for line in lines if line.startswith(" ")]
+    assert titles == [
+        "Recipes, `itm preset RECIPE data=DATA [KEY=VALUE]...`",
+        "Data sets; alone, `itm preset DATA`, with the recipe in brackets",
+    ]
+    conf = ROOT / "conf"
+    assert [words[0] for words in named] == [
+        *sorted(file.stem for file in (conf / "recipe").glob("*.yaml")),
+        *sorted(file.stem for file in (conf / "data").glob("*.yaml")),
+    ]
+    assert all(len(words) > 3 for words in named)
+    assert not (project / "params.yaml").exists()
+
+
+def test_the_first_line_of_the_file_is_the_command_that_makes_it(project):
+    run("preset", "scratch", "data=scenes", "train.epochs=3")
+    first = (project / "params.yaml").read_text().splitlines()[0]
+    assert first.startswith("# Composed by `itm preset scratch data=scenes`.")
+    assert "1 parameter would change" in run("preset", "scratch", "data=scenes", "--check").output
+    assert "no parameter changed" in run("preset", "scenes", "train.epochs=3").output
 
 
 def test_methods_of_ones_own_are_listed(project):
@@ -109,7 +134,9 @@ def test_errors_are_one_message_and_status_1(project):
         [sys.executable, "-m", "itm.cli", "preset", "flick"], capture_output=True, text=True, check=False, cwd=project
     )
     assert done.returncode == 1
-    assert done.stderr == "itm: no preset 'flick'; did you mean 'flickr8k'?\n"
+    assert (
+        done.stderr == "itm: no preset 'flick'; did you mean 'flickr8k'? (`itm preset` lists recipes and data sets)\n"
+    )
 
 
 def test_an_unknown_stage_names_the_nearest(monkeypatch, capsys):

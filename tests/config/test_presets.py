@@ -9,12 +9,14 @@ from presets import preset, write_small_conf
 from ruamel.yaml import YAML
 
 from itm.config import load
-from itm.config.presets import Change, changes, choices, compose, flatten, in_use, project_root
+from itm.config.presets import Change, changes, compose, flatten, in_use, project_root
+from itm.config.recipes import choices, goes_with
 from itm.config.render import render
 from itm.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-PRESETS = sorted(choices("preset", ROOT))
+PAIRS = [(recipe, data) for recipe in choices("recipe", ROOT) for data in goes_with(recipe, ROOT)]
+OWN = {"folder": {"data.path": "photos"}}
 SLOW = pytest.mark.slow  # Hydra needs half a second for one, and there are many
 
 
@@ -24,9 +26,12 @@ def few_methods(tmp_path_factory):
     return write_small_conf(tmp_path_factory.mktemp("few"))
 
 
-@pytest.mark.parametrize("name", [name if name == "scenes" else pytest.param(name, marks=SLOW) for name in PRESETS])
-def test_every_preset_composes_all_there_is_and_survives_the_file(name, tmp_path):
-    parameters = preset(name)
+@pytest.mark.parametrize(
+    ("recipe", "data"), [pair if pair == ("scratch", "scenes") else pytest.param(*pair, marks=SLOW) for pair in PAIRS]
+)
+def test_every_pair_composes_all_there_is_and_survives_the_file(recipe, data, tmp_path):
+    parameters, name = preset(recipe, f"data={data}", changes=OWN.get(data)), f"{recipe} data={data}"
+    assert parameters.data.name == data
     assert set(parameters.method) == set(choices("method", ROOT))
     assert set(parameters.datasets.model_dump()) == set(choices("datasets", ROOT))
     file = tmp_path / "params.yaml"
@@ -36,31 +41,33 @@ def test_every_preset_composes_all_there_is_and_survives_the_file(name, tmp_path
     assert render(found, name) == file.read_text()
 
 
-def test_every_preset_and_group_choice_is_described():
-    for group in (folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir()):
+def test_every_file_of_every_group_is_described():
+    for group in (str(folder.relative_to(ROOT / "conf")) for folder in (ROOT / "conf").glob("**/")):
         for choice, description in choices(group, ROOT).items():
             assert description.endswith((".", ").")) or "." in description, (group, choice)
             assert len(description) < 120, (group, choice)
 
 
 @pytest.mark.slow
-def test_presets_state_what_their_names_promise():
-    scenes, smoke = preset("scenes"), preset("scenes-smoke")
+def test_recipes_do_what_their_names_promise():
+    scenes, smoke = preset("scenes"), preset("smoke", "data=scenes")
     assert scenes.data.name == smoke.data.name == "scenes"
     assert smoke.datasets.scenes.train_images < scenes.datasets.scenes.train_images
-    flickr, mini, vit = map(preset, ("flickr8k", "flickr8k-mini", "flickr8k-vitb32"))
+    flickr, mini, vit = (preset(recipe, "data=flickr8k") for recipe in ("offline", "smoke", "fine-tuned"))
     assert flickr.benchmarks == mini.benchmarks == vit.benchmarks == ["retrieval", "judgements", "hierarcaps"]
     assert (flickr.towers.kind, flickr.towers.frozen) == ("offline", True)
     assert mini.towers == flickr.towers
     assert (flickr.datasets.flickr8k.subset, mini.datasets.flickr8k.subset) == ("all", "mini")
+    assert preset("tokens", "data=flickr8k").towers.tokens
+    assert preset("regions", "data=coco").regions.use
     assert (vit.towers.kind, vit.towers.open_clip_model, vit.towers.frozen) == ("open_clip", "ViT-B-32", False)
 
 
 @pytest.mark.slow
 def test_every_yaml_reader_finds_the_same_values(tmp_path):
-    parameters = preset("flickr8k-vitb32", changes={"train.tower_learning_rate": 1e-7})
+    parameters = preset("fine-tuned", "data=flickr8k", changes={"train.tower_learning_rate": 1e-7})
     file = tmp_path / "params.yaml"
-    file.write_text(render(parameters, "flickr8k-vitb32"))
+    file.write_text(render(parameters, "fine-tuned data=flickr8k"))
     expected = parameters.model_dump(exclude_none=True)
     assert YAML(typ="safe").load(file) == expected
     assert yaml.safe_load(file.read_text()) == expected
@@ -107,6 +114,8 @@ def test_in_use_are_the_listed_entries_and_those_that_an_override_is_about(few_m
         ("scenes", "model=ofline", r"model=ofline: no such choice; did you mean 'offline'\?"),
         ("scenes", "method=[clip,vsee]", r"method=vsee: no such choice; did you mean 'vse'\?"),
         ("scenes", "preset=flickr8k", r"preset: give one preset, as the first word"),
+        ("scenes", "recipe=offline", r"recipe: give one recipe, as the first word"),
+        ("scenes", "goes_with=[coco]", r"goes_with: unknown parameter"),
         (
             "scenes",
             "train.epochs=many",

@@ -12,7 +12,7 @@ from presets import ROOT, preset
 from ruamel.yaml import YAML
 
 from itm.config.data import DatasetsParameters
-from itm.config.presets import choices
+from itm.config.recipes import choices
 from itm.data.catalogue import find_file, load_catalogue
 from itm.data.commands import app
 from itm.data.readers.base import READERS
@@ -32,9 +32,9 @@ def test_every_data_set_has_an_entry_a_reader_and_options(catalogue):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", choices("preset", ROOT))
-def test_every_preset_names_files_of_the_catalogue(name, catalogue):
-    parameters = preset(name)
+@pytest.mark.parametrize("words", [("regions", "data=coco"), *((data,) for data in choices("data", ROOT))])
+def test_every_data_set_names_files_of_the_catalogue(words, catalogue):
+    parameters = preset(*words)
     wanted = catalogue[parameters.data.name].files
     assert set(parameters.data.files) <= set(wanted)
     left_out = {file for file, entry in wanted.items() if not entry.optional} - set(parameters.data.files)

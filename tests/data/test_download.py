@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from itm.data.catalogue import Copy, SourceFile
-from itm.data.download import Fetched, fetch, sha256_of, verify
-from itm.data.files import mirror_folder
+from itm.data.download import Fetched, fetch, verify
+from itm.data.files import mirror_folder, sha256_of
 from itm.data.http import Policy
 from itm.errors import DataError
 

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from itm.data import decode as decoding
 from itm.data.clean.fingerprints import difference, fingerprints, near_pairs, near_pairs_within, thumbnail
@@ -65,6 +65,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 JPEG, PNG = encoded(picture(size=(200, 150))), encoded(picture(size=(200, 150)), "PNG")
+FLAT = encoded(Image.new("RGB", (64, 64), "orange"), "PNG")
 
 BAD_IMAGES = {
     "empty": (b"", "empty-image", "the file is empty"),
@@ -77,7 +78,13 @@ BAD_IMAGES = {
     "JPEG without its last byte": (JPEG[:-1], "damaged-image", "Premature end of JPEG file"),
     "PNG cut in the middle": (PNG[: len(PNG) // 2], "damaged-image", "damaged image"),
     "PNG with a wrong checksum": (PNG[:60] + b"\xff" + PNG[61:], "damaged-image", "damaged image"),
+    "PNG with zeros in its pixels": (FLAT[:66] + bytes(4) + FLAT[70:], "damaged-image", "broken PNG file"),
     "PNG signature alone": (PNG[:8], "not-an-image", "no photo that can be read"),
+    "HEIC": (
+        b"\0\0\0\x18ftypheic" + bytes(99),
+        "not-an-image",
+        "HEIC, for which Pillow has no reader of its own: save",
+    ),
     "a bomb of 400 megapixels": (png_header(20000, 20000), "too-many-pixels", "more than 100 megapixels"),
     "a bomb of 144 megapixels": (png_header(12000, 12000), "too-many-pixels", "12,000 x 12,000 pixels, more than 100"),
     "pixels missing": (png_header(100, 100), "damaged-image", "damaged image"),
@@ -210,6 +217,31 @@ def test_transparent_becomes_white_and_16_bits_become_8():
     assert (decode(rewrite(encoded(clear, "PNG"))[0]) == 255).all()
     deep = Image.fromarray(np.full((4, 4), 65535, np.uint16))
     assert (decode(rewrite(encoded(deep, "PNG"))[0]) == 255).all()
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_judged_by_its_header_before_it_is_decoded(monkeypatch):
+    photo = picture(size=(200, 150))
+    content = encoded(photo, "AVIF", quality=95)
+    header = read_header(content)
+    assert (header.format, header.width, header.height, header.plain) == ("AVIF", 200, 150, False)
+    assert np.abs(decode(content).astype(int) - np.asarray(photo).astype(int)).mean() < 6
+    for cut in (content[:40], content[: len(content) // 2], content[:-9]):
+        with pytest.raises(DataError):
+            decode(cut)
+    monkeypatch.setattr("itm.data.decode.MAXIMUM_PIXELS", 200 * 150 - 1)
+    monkeypatch.setattr("PIL.AvifImagePlugin.AvifImageFile.load", lambda _: pytest.fail("decoded"))
+    for door in (read_header, decode, examine):
+        with pytest.raises(DataError, match="the photo has 200 x 150 pixels"):
+            door(content)
+
+
+@pytest.mark.parametrize("values", [[-1.0, 0.5], [0.0, 65536.0], [0.0, np.inf], [0.0, np.nan]])
+def test_grey_without_a_scale_is_refused(values):
+    photo = Image.fromarray(np.array([values], np.float32))
+    with pytest.raises(DataError, match="say nothing of black and white; convert it to 8 bits") as caught:
+        decode(encoded(photo, "TIFF"))
+    assert caught.value.reason == "pixel-values"
 
 
 def test_shrinking_while_decoding_keeps_the_shorter_side():

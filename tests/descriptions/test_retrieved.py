@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,51 @@ def test_tags_name_the_kind():
     pictures, features, captions, _, kind = made(60)
     found = likely_words(pictures, features, captions, words=1, least=2, ridge=0.01, folds=3)
     assert [one.text for one in found] == [f"A picture of kind{kind[row]}." for row in range(60)]
+
+
+def spoken(images: int, width: int, vocabulary: int, rare: float):
+    """Images of random features, most of them with a few captions of words that the features make likely."""
+    rng = np.random.default_rng(2)
+    split = np.array(["train"] * (images * 4 // 5) + ["dev"] * (images - images * 4 // 5))
+    pictures = [Picture(row, f"i{row}", str(split[row]), f"content{row // 3}") for row in range(images)]
+    features = rng.normal(size=(images, width)).astype(np.float32)
+    likely = features @ rng.normal(size=(width, vocabulary)) + rng.normal(size=vocabulary)
+    said = [
+        (f"i{row}", " ".join(f"word{word}" for word in np.flatnonzero(likely[row] > rng.normal(rare, 1, vocabulary))))
+        for row in np.flatnonzero(split == "train")
+        if row % 7
+        for _ in range(2)
+    ]
+    return pictures, features, pd.DataFrame(said, columns=["image_id", "text"])
+
+
+def test_tags_are_those_of_the_whole_matrix_of_images_and_words():
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    pictures, features, captions = spoken(300, 6, 40, rare=3)
+    found = likely_words(pictures, features, captions, words=4, least=5, ridge=0.1, folds=3)
+    by_image = captions.groupby("image_id", sort=False)["text"].agg(" ".join)
+    counter = CountVectorizer(binary=True, min_df=5)
+    present = counter.fit_transform(by_image).toarray().astype(np.float32)
+    targets = np.zeros((300, present.shape[1]), np.float32)
+    targets[[int(name[1:]) for name in by_image.index]] = present
+    train = np.zeros(300, bool)
+    train[[int(name[1:]) for name in by_image.index]] = True
+    fold = fold_of(np.array([picture.sha256 for picture in pictures]), 3)
+    scores = place_images(features, targets, train, fold, 0.1) / np.maximum(present.std(0), 1e-3)
+    names = counter.get_feature_names_out()[np.argsort(-scores, axis=1, kind="stable")[:, :4]]
+    assert [one.text for one in found] == [f"A picture of {', '.join(row)}." for row in names]
+    assert 0 < train[:240].sum() < 240
+    assert len(set(names.ravel())) > 10
+
+
+def test_tags_make_no_matrix_of_images_and_words():
+    pictures, features, captions = spoken(6000, 8, 1500, rare=8)
+    tracemalloc.start()
+    likely_words(pictures, features, captions, words=3, least=5, ridge=0.1, folds=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6000 * 1500 * 4
 
 
 @given(st.lists(st.sampled_from("abcdef"), min_size=1), st.integers(2, 5))

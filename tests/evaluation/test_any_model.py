@@ -143,6 +143,9 @@ def test_texts_alone_measure_the_order_of_chains(chains):
         alone = itm.evaluate(Toy(), "hierarcaps", annotations=chains)
     whole = itm.evaluate(Toy(), "hierarcaps", annotations=chains, images=chains / "photos")
     assert alone.metrics == {"hierarcaps": {"tau_d": whole.metrics["hierarcaps"]["tau_d"]}}
+    # "a", "a cat", "a black cat", "a black cat sits" rise; of "a", "a dog", "dog", "dogs" one rises, two fall
+    assert alone.protocol["hierarcaps"]["tau_d_of_word_count"] == whole.protocol["hierarcaps"]["tau_d_of_word_count"]
+    assert alone.protocol["hierarcaps"]["tau_d_of_word_count"] == round((1 - 1 / 6) / 2, 4)
     assert alone.to_json()["protocol"]["left_out"] == alone.left_out
 
 
@@ -242,7 +245,7 @@ def test_models_of_other_libraries(chains, make):
     assert np.ptp(model.encode_image(photos), axis=0).max() > 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.long  # 25,000 captions by a sentence encoder: two minutes
 @pytest.mark.real
 def test_sentences_of_minilm_on_cxc(tmp_path):
     """MiniLM's STS is 0.757, by sentence-transformers as by hand (its model card's mean of the last states)."""
@@ -263,7 +266,7 @@ def test_pairs_are_no_models_to_encode():
     assert isinstance(found.exception, ConfigError)
     assert "--embeddings FILE or --model NAME is needed" in str(found.exception)
     found = command("--benchmark", "hierarcaps", "--embeddings", "x", "--images", "y")
-    assert "--images, --keep and --device are for --model" in str(found.exception)
+    assert "--images and --keep are for --model" in str(found.exception)
 
 
 def test_a_device_that_is_not_there_is_told(chains):

@@ -149,6 +149,8 @@ def test_hierarcaps(world, parameters):
     chains = radius.reshape(12, 4)
     tau = [np.mean([np.sign(c[j] - c[i]) for i in range(4) for j in range(i + 1, 4)]) for c in chains]
     assert result.metrics["tau_d"] == pytest.approx(np.mean(tau))
+    # "thing 0", "thing 0 more", "thing 0 more still", "image 0": 2, 3, 4 and 2 words
+    assert result.protocol["tau_d_of_word_count"] == round((3 - 2) / 6, 4)
 
 
 def test_judgements(world, parameters):

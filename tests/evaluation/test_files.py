@@ -9,6 +9,7 @@ import pytest
 
 from itm.errors import DataError
 from itm.evaluation.benchmarks import judgements as pipeline_judgements
+from itm.evaluation.compare import compare
 from itm.evaluation.published import AssumedWarning, evaluate_file, judgements, pairs
 from itm.evaluation.tables import Tables, read_embeddings
 from itm.vectors import Gallery, check_ids
@@ -175,6 +176,21 @@ def test_caption_image_ids_are_checked_too(tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             evaluate_file(saved(tmp_path / "x.npz", **arrays, caption_image_ids=wrong), ["pairs"])
+
+
+def test_queries_without_an_answer_are_counted(tmp_path):
+    """Five photos, of which one has no caption: it is a query without any right answer."""
+    arrays = {"image_ids": np.arange(5), "image_embeddings": np.eye(5), "caption_ids": np.arange(4)}
+    arrays |= {"caption_embeddings": np.eye(5)[:4], "caption_image_ids": np.arange(4)}
+    with pytest.warns(AssumedWarning, match="pairs i2t: 1 of 5 queries have no right answer and are left out"):
+        report = evaluate_file(saved(tmp_path / "x.npz", **arrays), ["pairs"])
+    assert report.metrics["pairs"]["rsum"] == 600
+    assert report.to_json()["protocol"]["left_out"] == report.left_out
+    report.write(None, tmp_path / "r.parquet")
+    assert {row.a for row in compare(tmp_path / "r.parquet", tmp_path / "r.parquet", samples=5)} == {1.0}
+    arrays["image_embeddings"] = np.roll(np.eye(5), 1, axis=0)  # the photo without captions is nearest to the fourth
+    with pytest.warns(AssumedWarning, match="left out"):
+        assert evaluate_file(saved(tmp_path / "x.npz", **arrays), ["pairs"]).metrics["pairs"]["t2i"]["r1"] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Figures of other evaluations, against what their public functions do, written out slowly."""
 
+import json
 import math
 
 import numpy as np
@@ -119,6 +120,36 @@ def test_karpathy_is_the_benchmarks_own_figure(data):
     assert "mteb/coco/t2i/ndcg_at_10" in said.output
     assert "mteb differs in" in said.output
     assert "ties: the higher id first" in " ".join(said.output.split())
+
+
+def test_mteb_s_own_result_files(data, tmp_path):
+    """The fields that MTEB's TaskResult demands; what only its own run could know says so."""
+    *_, file = data
+    words = ["--embeddings", file, "--benchmark", "coco,flickr30k", "--protocol", "mteb", "--out", tmp_path / "a.json"]
+    (tmp_path / "a-mteb").touch()
+    blocked = CliRunner().invoke(evaluate_app, [str(word) for word in words])
+    assert "MSCOCOI2TRetrieval.json: cannot be written (not a directory)" in str(blocked.exception)
+    (tmp_path / "a-mteb").unlink()
+    done = CliRunner().invoke(evaluate_app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((tmp_path / "a.json").read_text())
+    tasks = {"MSCOCO": "coco", "Flickr30k": "flickr30k"}
+    names = {f"{task}{way}Retrieval": f"mteb/{tasks[task]}/{way.lower()}" for task in tasks for way in ("I2T", "T2I")}
+    assert {path.stem for path in (tmp_path / "a-mteb").iterdir()} == set(names)
+    for name, key in names.items():
+        found = json.loads((tmp_path / "a-mteb" / f"{name}.json").read_text())
+        ((split, (scores,)),) = found.pop("scores").items()
+        assert (split, scores.pop("hf_subset"), scores.pop("languages")) == ("test", "default", ["eng-Latn"])
+        assert scores.pop("main_score") == scores["ndcg_at_10"] == metrics[f"{key}/ndcg_at_10"]
+        assert {f"{key}/{each}": value for each, value in scores.items()}.items() <= metrics.items()
+        assert found == {
+            "task_name": name,
+            "dataset_revision": "no_revision_available",
+            **dict.fromkeys(("mteb_version", "evaluation_time", "kg_co2_emissions")),
+        }
+    plain = evaluate_file(file, ["coco"], protocols=["karpathy"])
+    plain.write(tmp_path / "b.json")
+    assert not (tmp_path / "b-mteb").exists()
 
 
 def test_what_has_no_other_protocol_is_refused(data, tmp_path, monkeypatch):

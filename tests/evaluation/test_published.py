@@ -271,7 +271,10 @@ def test_wrong_arrays_are_refused(small_coco, change, message):
     [
         (b"", "the file is empty"),
         (b"\x80\x04\x95 a pickle", "not a readable safetensors file: .*; it looks like a pickle"),
-        (b"PK\x03\x04 torch", "it looks like a zip archive"),
+        (b"PK\x03\x04 torch", "it looks like a zip archive: an .npz needs that suffix"),
+        (b"\x93NUMPY", "it looks like a .npy file: give it that suffix"),
+        (b"PAR1", "it looks like Parquet: give it the suffix .parquet"),
+        (b"\x89HDF\r\n\x1a\n", "it looks like HDF5: save its arrays with numpy.savez"),
         ("truncated", "it may be truncated"),
         (None, "No such file"),
     ],

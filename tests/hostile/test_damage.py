@@ -1,189 +1,365 @@
-"""Every `itm` command that takes a file, with damaged files: an answer or one message, never a traceback."""
+"""Every `itm` command that takes a file, and every stage, with damaged files: the right answer, a word, or an error.
+
+Never a traceback, a hang, or a figure of damaged bytes without a word. What can be noticed depends on the form: zip,
+gzip, Parquet as this project writes it, indexes and weights carry checksums, so that any other figure is a fault here.
+The rest (`PLAIN`) carries none: where damage leaves the form whole, as another digit in a CSV does, nobody can tell.
+"""
 
 from __future__ import annotations
 
-import csv
+import ast
+import contextlib
+import hashlib
+import inspect
+import io
+import logging
+import pickle
+import re
 import shutil
+import sys
+import threading
+import typing
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
+from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import typer
-from damage import damaged, others
-from safetensors.numpy import save_file
-from small_model import KINDS, picture
-from typer.testing import CliRunner
+import stage_project
+from damage import DAMAGES, Damage, cases, no_hang
+from damaged_files import READERS, write_files
+from hypothesis import given
+from hypothesis import strategies as st
 
-from itm.cli import app
-from itm.descriptions import arrays
-from itm.evaluation.commands import compare_app, ensemble_app, evaluate_app
-from itm.evaluation.result import Result, write_together
+from itm import cli
+from itm.commands import _stages
 from itm.explore.start import open_explorer
 from itm.faults import message_of
-from itm.grading.commands import app as grade_app
-from itm.index.commands import index_app, search_app
-from itm.runs.commands import runs_app
 from itm.text import bulk
-from itm.text.explain import app as score_app
 
 ROOT = Path(__file__).parents[2]
+PLAIN = (".csv", ".txt", ".json", ".jsonl", ".yaml", ".lock", ".npy", ".tar", "e.safetensors")
+PLAIN += ("features.safetensors", "vectors.safetensors", ".jpg")
+MODEL = "model/model.json model/model.safetensors"
+CLEAN, SCORED = "data/clean/captions.parquet", "data/scored/captions.parquet data/scored/idf.parquet"
+TRAINED, VECTORS = "data/models/ditm/seed0", "data/embeddings/ditm/seed0"
+
+ROWS: list[tuple[str, str]] = [
+    ("compare ranks.parquet ranks.parquet --samples 2", "ranks.parquet"),
+    ("compare runs runs --samples 2", "runs/seed0/retrieval.npz"),
+    ("evaluate --benchmark pairs --embeddings e.npz", "e.npz"),
+    ("evaluate --benchmark pairs --embeddings e.safetensors", "e.safetensors"),
+    ("evaluate --benchmark pairs --embeddings e", "e/image_embeddings.npy e/caption_ids.npy"),
+    (
+        "evaluate --benchmark pairs --embeddings e.npz --grade grade.json --captions captions.csv",
+        "grade.json captions.csv",
+    ),
+    (
+        "evaluate --benchmark hierarcaps --embeddings chains.parquet --annotations published",
+        "published/hierarcaps_test.csv chains.parquet",
+    ),
+    (
+        f"ensemble {VECTORS} {VECTORS[:-1]}1 --clean data/clean --benchmark retrieval",
+        f"{VECTORS}/embeddings.npz {CLEAN} params.yaml",
+    ),
+    ("grade fit --embeddings e.npz --captions captions.csv --out out/g.json --params params.yaml", "captions.csv"),
+    ("grade fit --embeddings e.npz --captions captions.csv --out out/g.json --idf grade.idf.parquet", "e.npz"),
+    (
+        "grade apply --grade grade.json --embeddings e.npz --captions captions.csv --pairs pairs.csv --out out/g.csv "
+        "--idf grade.idf.parquet",
+        "grade.json grade.idf.parquet pairs.csv",
+    ),
+    ("score hello --idf idf.parquet --explain", "idf.parquet"),
+    ("search hello --index x.index --model model", f"x.index {MODEL}"),
+    ("index model --images photos --out out/x.index --threads 1", f"photos/0.png photos/1.jpg {MODEL}"),
+    ("index model --images clean --out out/x.index --threads 1", "clean/images.parquet clean/images-test.tar"),
+    (
+        "explore model --images clean --captions clean --idf idf.parquet",
+        "clean/captions.parquet clean/hierarchies.parquet idf.parquet",
+    ),
+    ("check --params params.yaml", "params.yaml"),
+    ("migrate params.yaml model/model.json", "params.yaml model/model.json"),
+    (
+        "import vsd-arrays arrays --out out --clean clean --an-image 3",
+        "arrays/testall_caps.txt arrays/testall_cap_bge.npy clean/captions.parquet",
+    ),
+    ("bulk run t.parquet --out out/t.parquet --params params.yaml", "t.parquet params.yaml"),
+    ("bulk count t.parquet --out out/c.parquet", "t.parquet"),
+    ("bulk merge counted.parquet --out out/m.parquet", "counted.parquet"),
+    ("bulk score t.parquet --idf merged.parquet --out out/s.parquet", "t.parquet merged.parquet"),
+    ("bulk finish scored.parquet --idf merged.parquet --out out/f.parquet", "scored.parquet merged.parquet"),
+    ("runs", "project/params.yaml project/dvc.lock project/results/runs/ditm/seed0/retrieval.json"),
+    ("preset scenes --check", "project/params.yaml"),
+    ("list methods", "project/params.yaml project/conf/method/clip.yaml"),
+    ("data verify own a.zip", "project/data/raw/own/a.zip project/data/catalogue.yaml"),
+    (
+        "diagnose ditm --clean data/clean --scored data/scored --params params.yaml --scenes data/raw/scenes.jsonl",
+        f"{CLEAN} {SCORED} data/clean/images.parquet data/clean/truth.npz data/scored/keywords.npz",
+    ),
+    (
+        f"transfer {TRAINED} --data data --source data --params params.yaml",
+        f"{CLEAN} {TRAINED}/model.safetensors data/clean/images.parquet data/clean/texts.parquet",
+    ),
+    ("stage download", "params.yaml"),
+    ("stage clean", "data/raw/scenes.jsonl data/raw/scenes-images.tar params.yaml"),
+    ("stage score", f"{CLEAN} data/clean/hierarchies.parquet data/clean/ratings.parquet"),
+    ("stage features", "data/clean/images.parquet params.yaml"),
+    ("stage describe", "data/clean/images.parquet params.yaml"),
+    ("stage train", f"{CLEAN} {SCORED} data/clean/images.parquet data/clean/images-train.tar data/scored/keywords.npz"),
+    ("stage encode", f"{TRAINED}/model.safetensors data/clean/images.parquet data/clean/images-test.tar"),
+    ("stage grade", f"{VECTORS}/dev.npz {CLEAN} data/scored/idf.parquet"),
+    ("stage evaluate", f"{VECTORS}/embeddings.npz {CLEAN} data/clean/images.parquet"),
+    (
+        "stage report",
+        f"data/results/ditm/seed0/retrieval.json data/results/ditm/seed0/retrieval.npz {CLEAN} {SCORED} "
+        "data/clean/images.parquet data/clean/hierarchies.parquet data/scored/keywords.npz",
+    ),
+]
+ROWS += [
+    (f"read {name}", files)
+    for name, files in {
+        "features": "read/features.safetensors",
+        "descriptions": "read/descriptions.jsonl",
+        "description-vectors": "read/vectors.safetensors",
+        "own-vectors": "read/own.npy read/own.ids.json",
+        "regions": "read/regions/train_ims.npy read/regions/train_ids.txt read/regions/3.npz",
+        "flickr30k": "read/dataset_flickr30k.json",
+    }.items()
+]
+PLACES = {"runs": "project", "preset": "project", "list": "project", "data": "project"}
+PLACES |= dict.fromkeys(("stage", "diagnose", "transfer", "ensemble"), "stages")
+ELSEWHERE = {
+    "new": "takes no file",
+    "plan": "takes no file; presets are code",
+    "data list": "reads the catalogue, as `data verify` does",
+    "data info": "reads the catalogue, as `data verify` does",
+    "data fetch": "tests/hostile/test_archives.py, tests/data/test_download.py",
+    "runs verify": "tests/orchestration/test_verify.py",
+    "runs sync": "takes no file",
+    "runs doctor": "tests/orchestration/test_doctor.py",
+    "runs du": "takes no file",
+    "runs gc": "tests/orchestration/test_storage.py",
+    "runs export": "opens a model, as `search` does",
+    "compare revisions": "tests/hostile/test_revisions.py",
+    "evaluate --images": "tests/evaluation/test_any_model.py",
+    "evaluate ensemble --scored": "read for false_negatives only, as the stage evaluate does",
+}
+"""Commands and options with files that are in no row above, and why."""
+HASH = re.compile(rb"[0-9a-f]{64}")
+"""The report shows the hashes of the tables that it read."""
+RESULTS = {"--out", "--ranks", "--trec", "--keep", "--evaluations"}
+"""Options that name what is written."""
 
 
-def write_csv(path: Path, head: list[str], rows: list[tuple[object, ...]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([head, *rows])
+class Answer(NamedTuple):
+    """failed: an error with a message. result: what was printed and written. said: notes, warnings, the message."""
+
+    failed: bool
+    result: tuple[tuple[str, str], ...]
+    said: str
+
+
+def explore(words: list[str]) -> None:
+    """All that `itm explore` does before it serves, and an answer."""
+    folder = Path()
+    opened = open_explorer(
+        [folder / "model"], "clean", folder / "clean", folder / "idf.parquet", None, 1, lambda line: None
+    )
+    print(opened.of_text("hello"))
+
+
+def run(words: list[str]) -> None:
+    if words[0] == "explore":
+        explore(words)
+    elif words[0] == "stage":
+        stage_project.stages("ditm")[words[1]](Path("out"))
+    elif words[0] == "read":
+        print(hashlib.sha256(pickle.dumps(READERS[words[1]]())).hexdigest())
+    elif words[0] == "bulk":
+        bulk.app(words[1:])
+    else:
+        cli.app(words)
+
+
+def ask(words: list[str]) -> Answer:
+    """What a command line answers, behind the guard of all commands."""
+    out, printed, said, failed = Path("out"), io.StringIO(), io.StringIO(), False
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    handler = logging.StreamHandler(said)
+    handler.setLevel(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said), no_hang():
+            run(words)
+    except SystemExit as ended:
+        failed = ended.code not in (None, 0)
+    except Exception as error:
+        if (message := message_of(error)) is None:
+            raise
+        failed = True
+        print(f"itm: {message}", file=said)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    written = [(str(path), hashlib.sha256(content(path)).hexdigest()) for path in files]
+    return Answer(failed, (("printed", printed.getvalue()), *written), said.getvalue())
+
+
+def content(path: Path) -> bytes:
+    """What a file says: of a table its values, for the stage grade copies one with what nobody reads in it."""
+    if path.suffix == ".parquet":
+        return repr(pq.read_table(path).to_pydict()).encode()
+    return HASH.sub(b"", path.read_bytes())
+
+
+class Files:
+    """A folder with one good file of each kind, and what each row says of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reached: set[tuple[str, str]] = set()
+        self._whole: dict[str, Answer] = {}
+
+    @contextlib.contextmanager
+    def place(self, words: str) -> Iterator[Path]:
+        with contextlib.chdir(self.folder / PLACES.get(words.split()[0], "")):
+            yield Path()
+
+    def whole(self, words: str) -> Answer:
+        """The answer of undamaged files; the functions that it called are noted."""
+        if words not in self._whole:
+
+            def note(frame: FrameType, event: str, _: Any) -> None:
+                if event == "call":
+                    self.reached.add((frame.f_code.co_filename, frame.f_code.co_name))
+
+            with self.place(words):
+                sys.setprofile(note)
+                threading.setprofile(note)
+                try:
+                    found = ask(words.split())
+                finally:
+                    sys.setprofile(None)
+                    threading.setprofile(None)
+                assert not found.failed or "preset" in words, found.said
+                assert found.result == ask(words.split()).result, "another answer the second time"
+            self._whole[words] = found
+        return self._whole[words]
 
 
 @pytest.fixture(scope="module")
-def files(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one good file of each kind."""
-    folder = tmp_path_factory.mktemp("files")
-    rng, images = np.random.default_rng(0), 40
-    owners = np.repeat(np.arange(images), 3)
-    vectors = rng.standard_normal((images, 8)).astype(np.float32)
-    found = {
-        "image_ids": np.arange(images) + 7,
-        "image_embeddings": vectors,
-        "caption_ids": np.arange(len(owners)) + 5,
-        "caption_embeddings": vectors[owners] + 0.2 * rng.standard_normal((len(owners), 8)).astype(np.float32),
-        "caption_image_ids": owners + 7,
-    }
-    np.savez(folder / "e.npz", **found)
-    save_file(found, folder / "e.safetensors")
-    captions = [(5 + row, 7 + owner, f"a {KINDS[owner % 12][row % 3]} shape") for row, owner in enumerate(owners)]
-    write_csv(folder / "captions.csv", ["caption_id", "image_id", "text"], captions)
-    write_csv(folder / "pairs.csv", ["image_id", "caption_id"], [(7, 5), (8, 9)])
-    shutil.copy(ROOT / "params.yaml", folder)
-    answer(
-        grade_app,
-        f"fit --embeddings {folder}/e.npz --captions {folder}/captions.csv --out {folder}/grade.json "
-        f"--params {folder}/params.yaml",
-    )
-    answer(evaluate_app, f"--benchmark pairs --embeddings {folder}/e.npz --ranks {folder}/ranks.parquet")
-    rank = np.arange(6, dtype=np.float64)
-    per_query = {"image_ids": np.array(list("abcdef")), "i2t_rank": rank, "i2t_spearman": rank / 9}
-    write_together({folder / "runs/seed0/retrieval.npz": Result({}, per_query, {"recall_at": [1, 5]})})
-    run = {"image_ids": np.array(["a", "b"]), "image": vectors[:2], "text_ids": np.arange(3), "text": vectors[:3]}
-    for name in ("one", "two"):
-        (folder / name).mkdir()
-        np.savez(folder / name / "embeddings.npz", **run, protocol='{"split": "test", "method": "clip", "seed": 0}')
-    shutil.copy(small.idf, folder / "idf.parquet")
-    shutil.copytree(small.models[0], folder / "model")
-    shutil.copytree(small.clean, folder / "clean")
-    answer(index_app, f"{folder}/model --images {folder}/clean --out {folder}/x.index --threads 1")
-    (folder / "photos").mkdir()
-    for number in (0, 1):
-        (folder / f"photos/{number}.png").write_bytes(picture(*KINDS[number]))
-    pq.write_table(pa.table({"text": ["a dog", "two dogs"] * 9, "split": ["train", "dev"] * 9}), folder / "t.parquet")
-    (folder / "arrays").mkdir()
-    captions_table = pq.read_table(folder / "clean/captions.parquet")
-    texts = captions_table["text"].to_pylist()
-    pq.write_table(captions_table.append_column("raw_text", pa.array(texts)), folder / "clean/captions.parquet")
-    (folder / "arrays/testall_caps.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
-    for name in ("aux_cap_bge", "cap_bge"):
-        np.save(folder / f"arrays/testall_{name}.npy", rng.standard_normal((len(texts), 4)).astype(np.float32))
-    project = folder / "project"
-    (project / "conf").mkdir(parents=True)
-    (project / "conf/config.yaml").touch()
-    (project / "results/runs/ditm/seed0").mkdir(parents=True)
-    for name in ("params.yaml", "dvc.lock", "results/runs/ditm/seed0/retrieval.json"):
-        shutil.copy(ROOT / name, project / name)
-    return folder
+def files(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(write_files(tmp_path_factory.mktemp("files"), small))
 
 
-def answer(commands: typer.Typer, words: str) -> str:
-    """What a command prints, or its one message."""
-    done = CliRunner().invoke(commands, words.split())
-    error = done.exception
-    if error is None:
-        return done.stdout
-    assert isinstance(error, Exception), f"{words}: status {done.exit_code}: {done.output}"
-    told = message_of(error)
-    if told is None:
-        raise error
-    assert len(told.encode()) < 1000 + len(words), told
-    return f"itm: {told}"
-
-
-explore_app = typer.Typer()
-
-
-@explore_app.command()
-def _open(folder: Path) -> None:
-    """All that `itm explore` does before it serves."""
-    opened = open_explorer(
-        [folder / "model"], f"{folder}/clean", folder / "clean", folder / "idf.parquet", None, 1, lambda line: None
-    )
-    typer.echo(opened.of_text("hello"))
-
-
-MODEL = "model/model.json model/model.safetensors"
-COMMANDS: list[tuple[typer.Typer, str, str, int]] = [
-    (compare_app, "{f}/ranks.parquet {f}/ranks.parquet --samples 2", "ranks.parquet", 60),
-    (compare_app, "{f}/runs {f}/runs --samples 2", "runs/seed0/retrieval.npz", 60),
-    (evaluate_app, "--benchmark pairs --embeddings {f}/e.npz", "e.npz", 60),
-    (evaluate_app, "--benchmark pairs --embeddings {f}/e.safetensors", "e.safetensors", 60),
-    (ensemble_app, "{f}/one {f}/two --clean {f}/clean --benchmark retrieval", "two/embeddings.npz params.yaml", 40),
-    (
-        grade_app,
-        "fit --embeddings {f}/e.npz --captions {f}/captions.csv --out {f}/out.json --params {f}/params.yaml",
-        "captions.csv params.yaml",
-        30,
-    ),
-    (
-        grade_app,
-        "apply --grade {f}/grade.json --embeddings {f}/e.npz --captions {f}/captions.csv --pairs {f}/pairs.csv "
-        "--out {f}/out.csv",
-        "grade.json grade.idf.parquet pairs.csv",
-        60,
-    ),
-    (score_app, "hello --idf {f}/idf.parquet --explain", "idf.parquet", 60),
-    (search_app, "hello --index {f}/x.index --model {f}/model", f"x.index {MODEL}", 25),
-    (index_app, "{f}/model --images {f}/photos --out {f}/out.index --threads 1", f"photos/0.png {MODEL}", 25),
-    (
-        index_app,
-        "{f}/model --images {f}/clean --out {f}/out.index --threads 1",
-        "clean/images.parquet clean/images-test.tar",
-        25,
-    ),
-    (explore_app, "{f}", "clean/captions.parquet clean/hierarchies.parquet idf.parquet", 20),
-    (app, "check --params {f}/params.yaml", "params.yaml", 25),
-    (app, "migrate {f}/params.yaml {f}/model/model.json", "params.yaml model/model.json", 25),
-    (
-        arrays.app,
-        "vsd-arrays {f}/arrays --out {f}/out --clean {f}/clean --an-image 3",
-        "arrays/testall_caps.txt arrays/testall_cap_bge.npy clean/captions.parquet",
-        25,
-    ),
-    (bulk.app, "run {f}/t.parquet --out {f}/out.parquet --params {f}/params.yaml", "t.parquet params.yaml", 30),
-    (runs_app, "", "project/params.yaml project/dvc.lock project/results/runs/ditm/seed0/retrieval.json", 6),
-]
-CASES = [
-    pytest.param(commands, words, name, count, id=f"{words.split(' --')[0][-20:]} {name}")
-    for commands, words, names, count in COMMANDS
-    for name in names.split()
-]
-
-
+@pytest.mark.hypothesis
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("commands", "words", "name", "count"), CASES)
-def test_damaged_files_are_told_in_one_message(
-    commands: typer.Typer, words: str, name: str, count: int, files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(files / "project" if commands is runs_app else files)
-    path, words = files / name, words.format(f=files)
-    whole = path.read_bytes()
-    try:
-        expected = answer(commands, words)
-        told = []
-        for content in [*damaged(whole, count), *others()]:
-            path.write_bytes(content)
-            told.append(answer(commands, words))
-        path.unlink()
-        assert answer(commands, words).startswith(("itm: ", expected[:20]))
-    finally:
-        path.write_bytes(whole)
-    assert sum(each != expected for each in told) > len(told) // 3
+@pytest.mark.parametrize(("words", "names"), ROWS, ids=[words[:40] for words, _ in ROWS])
+def test_damage_is_told_or_changes_nothing(words: str, names: str, files: Files) -> None:
+    expected = files.whole(words)
+    top = files.folder / ("stages" if PLACES.get(words.split()[0]) == "stages" else "")
+
+    @cases(usual=6, thorough=60)
+    @given(name=st.sampled_from(names.split()), damage=DAMAGES)
+    def check(name: str, damage: Damage) -> None:
+        path = top / name
+        whole = path.read_bytes()
+        path.write_bytes(damage(whole))
+        try:
+            with files.place(words):
+                found = ask(words.split())
+        finally:
+            path.write_bytes(whole)
+        if found.failed:
+            assert found.said.strip() or found.result != expected.result  # `--check` prints what differs
+            assert len(found.said.encode()) < 1000 + len(words), found.said
+        elif not name.endswith(PLAIN) and found.result != expected.result:
+            assert found.said != expected.said, f"another result, and no word: {found.result}"
+
+    check()
+    with files.place(words):
+        assert ask(words.split()).result == expected.result
+
+
+def commands() -> dict[str, list[str]]:
+    """Every command by its name, and its options that are paths."""
+    listed = {name: command for group in cli.COMMANDS.values() for name, command in group.items()}
+    listed |= {f"{name} {part}": each for name, command in listed.items() for part, each in command.below.items()}
+    found = {}
+    for name, command in listed.items():
+        built = cli.load(command, name.split())
+        for part, each in getattr(built, "commands", {"": built}).items():
+            hints = typing.get_type_hints(inspect.unwrap(each.callback))
+            paths = [one.opts[0] for one in each.params if "Path" in str(hints.get(one.name))]
+            found[f"{name} {part}".strip()] = [path for path in paths if path.startswith("-")]
+    return found
+
+
+def test_every_command_and_each_of_its_files_is_in_the_table() -> None:
+    rows = [words for words, _ in ROWS if not words.startswith(("bulk", "read"))]
+    lines = [" ".join((*cli.resolve(words.split())[1], *cli.resolve(words.split())[2], "")) for words in rows]
+    left, bare = dict(ELSEWHERE), []
+    for name, options in commands().items():
+        own = [line for line in lines if line.startswith(f"{name} ")]
+        if own or name not in left:
+            given = [*" ".join(own).split(), *RESULTS]
+            bare += [f"{name} {option}" for option in ("", *options) if not own or (option and option not in given)]
+        else:
+            del left[name]
+    assert [each for each in map(str.strip, bare) if not left.pop(each, "")] == []
+    assert left == {}
+    assert {f"stage {name}" for name in _stages()} <= {words for words, _ in ROWS}
+
+
+READ_ELSEWHERE = {
+    **dict.fromkeys(
+        (
+            *(f"data/readers/{name}.py read" for name in ("coco_photos", "flickr8k", "folder", "karpathy", "n24news")),
+            *(
+                "data/readers/cxc.py _read",
+                "data/readers/cxc.py read_ratings",
+                "data/readers/hierarcaps.py read_chains",
+            ),
+            *("data/readers/own_tables.py read_rows", "data/flickr8k_texts.py read_texts"),
+            *(f"evaluation/published/coco_files.py read_{name}" for name in ("cxc", "gallery")),
+            "evaluation/published/sources.py read_json",
+        ),
+        "tests/hostile/test_annotations.py",
+    ),
+    "evaluation/published/judgements.py read_ratings": "tests/evaluation/test_files.py",
+    "evaluation/published/pairs.py read_gallery": "calls those of the data sets",
+    "evaluation/published/items.py read_items": "as read_gallery",
+    "__init__.py load": "opens a model, as `search` does",
+    "data/http.py _read_note": "tests/data/test_download.py",
+    "data/tables.py read_quarantine": "as the other tables",
+    "data/tables.py read_ratings": "as the other tables",
+    "descriptions/run.py read": "as the other tables",
+    "pipeline/dag.py read_pipeline": "tests/orchestration/test_dag.py",
+    "pipeline/stages.py read_yaml": "tests/orchestration/test_dag.py",
+    "pipeline/doctor.py _read_lock": "tests/orchestration/test_doctor.py",
+    "pipeline/revisions.py read_revision": "tests/hostile/test_revisions.py",
+    "runs/storage/cache.py read_cache": "tests/orchestration/test_storage.py",
+    "towers/graphs.py _open": "tests/towers/test_graphs.py",
+}
+"""Functions that read files and that no row reaches, and the tests that damage their files."""
+
+
+def readers() -> set[tuple[str, str]]:
+    """File and name of every function of src/itm that reads what lies at a path."""
+    found = set()
+    for file in (ROOT / "src/itm").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and re.match(r"_?(read|open|load|map)(_|$)", node.name):
+                paths = ["Path" in ast.unparse(each.annotation) for each in node.args.args if each.annotation]
+                found |= {(file.relative_to(ROOT / "src/itm").as_posix(), node.name)} if any(paths) else set()
+    return found
+
+
+def test_every_function_that_reads_a_file_is_reached_by_a_row(files: Files) -> None:
+    for words, _ in ROWS:
+        files.whole(words)
+    top = f"{ROOT / 'src/itm'}/"
+    reached = {(name.removeprefix(top), function) for name, function in files.reached if name.startswith(top)}
+    assert {" ".join(each) for each in readers() - reached} == set(READ_ELSEWHERE)

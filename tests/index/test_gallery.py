@@ -49,7 +49,7 @@ def test_linked_folders_are_followed_once_and_circles_end(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "left"),
     [
-        ({"x.HEIC": b"", "y.heic": b"", "z.mov": b""}, "2 .heic, 1 .mov"),
+        ({"x.HEIC": b"", "y.heic": b"", "z.mov": b""}, "2 .heic (save them as JPEG), 1 .mov"),
         ({"README": b"", ".DS_Store": b""}, "2 without suffix"),
         ({f"{n}.{n}": b"" for n in range(12)}, "1 .6 and 3 more"),
         ({"a\x1b[31m.\x1b[31m": b""}, r"1 .\x1b[31m"),

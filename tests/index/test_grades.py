@@ -6,20 +6,17 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from small_model import KINDS, picture
+from small_model import KINDS, picture, save_small_grade
 from typer.testing import CliRunner
 
 import itm
 from itm.data.decode import square
 from itm.errors import ModelError
-from itm.grading import Calibrator
 from itm.grading.calibrator import write_no_grade
-from itm.grading.texts import describe, idf_hash
+from itm.grading.texts import describe
 from itm.index.commands import index_app, search_app
 from itm.text.tables import read_idf
-from itm.vectors.model import model_hash
 
 TEXTS = ["a square", "a large blue square"]
 
@@ -29,12 +26,8 @@ def graded(small: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
     """A model whose folder holds a calibrator that was made up for it."""
     folder = tmp_path / "model"
     shutil.copytree(small.models[0], folder)
-    idf = read_idf(small.idf)
-    ratio = np.stack([np.linspace(-3, 2, 33), np.linspace(-5, 4, 33)], axis=1)
-    made = Calibrator(-4.0, 4.0, np.array([0.5, 4.0]), ratio, np.array([-1.0, -3.0]), model_hash(folder), idf_hash(idf))
-    made.save(folder / "grade.json")
-    shutil.copy(small.idf, folder / "grade.idf.parquet")
-    return SimpleNamespace(folder=folder, calibrator=made, idf=idf)
+    made = save_small_grade(folder, small.idf)
+    return SimpleNamespace(folder=folder, calibrator=made, idf=read_idf(small.idf))
 
 
 def encoded(folder: Path, texts: list[str] = TEXTS) -> tuple:

@@ -14,7 +14,8 @@ from presets import hydra_once
 from ruamel.yaml import YAML
 
 from itm import cli
-from itm.config.presets import choices, compose
+from itm.config.presets import compose
+from itm.config.recipes import OLDER, choices
 from itm.data.catalogue import DataSet
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +85,8 @@ def test_preset_commands_compose(page, monkeypatch):
     monkeypatch.setattr("hydra.compose", hydra_once)
     for line in commands(page):
         words = shlex.split(line.split("&&")[0], comments=True) if line.startswith("itm preset ") else []
-        if words and words[2] in choices("preset", ROOT) and not any("..." in w or "sigmoid" in w for w in words):
+        known = {**choices("recipe", ROOT), **choices("data", ROOT), **OLDER}
+        if len(words) > 2 and words[2] in known and not any("..." in w or "sigmoid" in w for w in words):
             compose(words[2], words[3:], root=ROOT)
 
 
@@ -102,10 +104,11 @@ def test_the_example_catalogue_entry_is_accepted():
     assert set(entry.files) == {"mydata-images.zip", "mydata-captions.csv"}
 
 
-def test_every_preset_and_method_is_listed():
+def test_every_recipe_data_set_and_method_is_listed():
     text = (ROOT / "docs/methods.md").read_text()
-    for name in [*choices("preset", ROOT), *choices("method", ROOT)]:
-        assert f"| `{name}`" in text
+    for title, group in {"Recipes": "recipe", "Data sets": "data", "Methods": "method"}.items():
+        (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+        assert set(re.findall(r"^\| `([\w-]+)`", section, re.M)) == set(choices(group, ROOT))
 
 
 def test_the_readme_is_short_and_opens_with_what_it_is_a_picture_and_the_two_commands():

@@ -47,6 +47,15 @@ def test_repro_makes_the_environment_first_and_runs_the_pipeline(fresh):
     assert "--require-hashes --build-constraints requirements.lock requirements.lock" in lines
 
 
+def test_byte_code_is_made_with_the_environment_whatever_the_machine_says(fresh):
+    show = "show: ; @echo uv $$UV_COMPILE_BYTECODE python $$PYTHONDONTWRITEBYTECODE"
+    words = "make", "--no-print-directory", "--eval", show, "show"
+    done = run(*words, folder=fresh, MAKEFLAGS="-- PYTHON=python3", PYTHONDONTWRITEBYTECODE="1")
+    assert done.stdout.split() == ["uv", "1", "python"], done.stderr
+    lines = plan("environment", fresh)
+    assert lines.index("--editable .") < lines.index(".venv/bin/python -m compileall -q src")
+
+
 def test_an_environment_in_place_is_not_made_again(fresh):
     (fresh / ".venv").mkdir()
     (fresh / ".venv" / ".synced").touch()
@@ -65,6 +74,21 @@ def test_real_photos_use_their_preset(fresh):
     lines = plan("real", fresh)
     assert "itm preset flickr8k\n" in lines
     assert lines.index("itm preset flickr8k") < lines.index("dvc repro")
+
+
+def test_one_method_of_a_paper_is_planned_trained_and_compared(fresh):
+    (fresh / ".venv").mkdir()
+    (fresh / ".venv/.synced").touch()
+    lines = plan("paper", fresh, "DATA=coco METHOD=vse-inf WITH=seeds=[0,1]").splitlines()[1:]
+    assert [line.removeprefix(".venv/bin/") for line in lines] == [
+        "itm plan regions data=coco 'methods=[vse-inf]' seeds=[0,1]",
+        "itm preset regions data=coco 'methods=[vse-inf]' seeds=[0,1]",
+        "dvc repro",
+        "itm runs --method vse-inf --metric retrieval",
+    ]
+    done = run("make", "paper", folder=fresh, MAKEFLAGS="")
+    assert done.returncode != 0
+    assert "name both: make paper DATA=coco METHOD=esl-token" in done.stdout
 
 
 def test_the_ci_script_parses_and_refuses_an_unknown_step():

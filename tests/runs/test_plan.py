@@ -1,5 +1,7 @@
 """`itm plan`: counts that can be checked by hand, and "unknown" where nothing is known."""
 
+import csv
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -12,9 +14,12 @@ from typer.testing import CliRunner
 from itm import cli
 from itm.errors import size_text
 from itm.methods.method import step_of
+from itm.runs.commands import _csv
 from itm.runs.plan import Line, make, make_plan
 from itm.runs.plan.models import Models, count_parameters
-from itm.runs.plan.published import differences, expected, setting
+from itm.runs.plan.published import differences, expected, published_of, setting
+from itm.runs.plan.stages import DISK, LIBRARIES, MEMORY, SECONDS, TEXT, Counts, Formula
+from itm.runs.table import Run, as_records
 from itm.towers.build import build_towers
 
 ROOT = Path(__file__).parents[2]
@@ -163,6 +168,43 @@ def test_published_figures_are_those_of_the_same_setting_only() -> None:
     assert set(expected(preset("flickr8k")).values()) == {None}
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "found"),
+    [
+        ("coco-butd", {}, {"esl-token": 446.9, "aahr-faithful": 463.4}),
+        ("flickr30k-butd", {}, {"esl-token": 523.7, "aahr-faithful": 548.1}),
+        ("flickr30k-butd", {"datasets.flickr30k.check_protocol": False}, {}),
+        ("flickr30k-butd", {"datasets.flickr30k.captions": "all"}, {}),
+        ("flickr30k-butd", {"encode.split": "dev"}, {}),
+        ("flickr30k-butd", {"seeds": []}, {}),  # no params.yaml of this version
+        ("scenes", {}, {}),
+    ],
+)
+def test_a_runs_figures_stand_beside_the_papers(name: str, changes: dict, found: dict) -> None:
+    stated = preset(name).model_dump()
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        place = stated
+        for section in sections:
+            place = place[section]
+        place[last] = value
+    published = published_of(stated)
+    assert "ditm" not in published
+    assert {method: published[method]["retrieval/rsum"] for method in found} == found
+    assert bool(published) == bool(found)
+    if found:
+        keys = ["retrieval/rsum", "retrieval/medr"]
+        metrics = dict.fromkeys(keys, 400.0)
+        given = [
+            Run(("workspace",), "", method, 0, metrics, {}, "here", "", published=published.get(method, {}))
+            for method in ("esl-token", "ditm")
+        ]
+        rows = list(csv.DictReader(io.StringIO(_csv(as_records(given, keys), keys))))
+        quoted = "published retrieval/rsum"
+        assert [key for key in rows[0] if "retrieval" in key] == ["retrieval/rsum", quoted, "retrieval/medr"]
+        assert [row[quoted] for row in rows] == [f"{found['esl-token']}", ""]
+
+
 def test_presets_of_the_papers_run_every_kind_of_method() -> None:
     for name in PAPERS:
         parameters = preset(name)
@@ -219,6 +261,40 @@ def test_bad_arguments(monkeypatch, capsys, tmp_path, arguments: list[str], mess
         cli.main()
     assert stopped.value.code == 1
     assert message in capsys.readouterr().err
+
+
+def test_what_the_first_stages_take_by_hand(monkeypatch, fake) -> None:
+    formula = Formula(100, 3, 2, 0.5)
+    assert formula(Counts(10, 50, 1000.0)) == 100 + 3 * 10 + 2 * 50 + 500
+    assert formula(Counts(10, 50, None)) is None
+    assert formula(None) is None
+    assert Formula(100, 3)(Counts(10, 50, None)) == 130
+    assert Formula(205e6, 2000, 1020, 1).text("B") == "205 MB + 2,000 B an image + 1,020 B a caption + the photos"
+    assert Formula(1.4, 0, 2e-3, 2.4e-8).text("s") == "1.4 s + 2 ms a caption + 24 s a GB of photos"
+    found = planned(monkeypatch, "coco", models=replace(fake, rates=(0.01, 0.001)))
+    host, time = found["Memory of the host"], found["Time"]
+    images, texts = 113287 + 5000 + 5000 + 1000, 5 * (113287 + 5000 + 5000 + 1000)
+    features = found["Disk"]["data/features"].value
+    assert features == 4 * 512 * (images + texts)
+    assert host["features"].value == LIBRARIES + 4 * 1000 + features + texts * (TEXT + 2 * 48)
+    assert host["clean"].value == MEMORY["clean"](Counts(images, texts, None))
+    photos = time["clean"].value - SECONDS["clean"](Counts(images, texts, 0.0))
+    assert photos / SECONDS["clean"].byte == pytest.approx(13510573713 + 6645013297, rel=0.01)
+    assert found["Disk"]["data/scored"].value == DISK["score"](Counts(images, texts, None))
+    assert time["features"].value > 0.01 * images + 0.001 * texts
+    assert "of one core" in time["features"].basis
+
+
+def test_what_is_unknown_of_the_first_stages_is_said(monkeypatch, fake) -> None:
+    found = planned(monkeypatch, "scenes", models=fake)
+    assert found["Disk"]["data/clean"].value is None  # nobody has published the size of photos that are generated
+    assert found["Memory of the host"]["clean"].value is not None
+    found = planned(monkeypatch, "folder", models=fake)
+    assert {found["Time"][name].shown for name in ("download", "clean", "score")} == {"unknown"}
+    lost = Models(None, {}, {}, None, None, "the towers cannot be built here: no package")
+    found = planned(monkeypatch, "coco", models=lost)
+    assert found["Memory of the host"]["features"].shown == found["Time"]["features"].shown == "unknown"
+    assert "no package" in found["Time"]["features"].basis
 
 
 def test_figures_are_shown_by_their_unit() -> None:

@@ -6,76 +6,26 @@ import errno
 import hashlib
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from presets import ROOT, preset
+from stage_project import make, stages
 
-from itm.config.render import render
 from itm.data.files import atomic_path, together, whereabouts, write_json
 from itm.errors import DataError
-from itm.stages.clean import clean
-from itm.stages.describe import describe
-from itm.stages.download import download
-from itm.stages.encode import encode
-from itm.stages.evaluate import evaluate
-from itm.stages.features import features
-from itm.stages.grade import grade
 from itm.stages.harness import guarded
-from itm.stages.report import report
-from itm.stages.score import score
-from itm.stages.train import train
 
-SMALL = {
-    "device": "cpu",
-    "methods": ["clip"],
-    "benchmarks": ["retrieval"],
-    "datasets.scenes.train_images": 24,
-    "datasets.scenes.dev_images": 20,
-    "datasets.scenes.test_images": 20,
-    "datasets.scenes.image_size": 32,
-    "towers.image_size": 32,
-    "towers.image_width": 8,
-    "towers.text_width": 16,
-    "train.batch_images": 12,
-    "train.epochs": 1,
-}
-DATA, OUT = Path("data"), Path("out")
-MODEL, VECTORS = DATA / "models/clip/seed0", DATA / "embeddings/clip/seed0"
-TABLES = DATA / "clean", DATA / "scored", DATA / "features", DATA / "descriptions"
-STAGES: dict[str, Callable[[Path], object]] = {
-    "download": lambda out: download("scenes.jsonl", out, "scenes"),
-    "clean": lambda out: clean(DATA / "raw", out, out / "quality.json"),
-    "score": lambda out: score(TABLES[0], out, out / "score.json"),
-    "features": lambda out: features(TABLES[0], DATA / "regions", out),
-    "describe": lambda out: describe("clip", TABLES[0], TABLES[2], out),
-    "train": lambda out: train("clip", 0, *TABLES, out, out),
-    "encode": lambda out: encode("clip", 0, MODEL, TABLES[0], TABLES[2], TABLES[3], out),
-    "grade": lambda out: grade("clip", 0, MODEL, *TABLES[:2], VECTORS, out),
-    "evaluate": lambda out: evaluate("retrieval", "clip", 0, *TABLES[:2], VECTORS, MODEL / "grade.json", out, out),
-    "report": lambda out: report(DATA / "results", DATA / "evaluations", *TABLES[:2], out),
-}
+STAGES = stages("clip")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder in which every stage has run once."""
+    """A folder in which every stage has run once; the present one."""
     root = tmp_path_factory.mktemp("together")
-    changes = {**SMALL, "method": {"clip": preset("scenes-smoke").method["clip"].model_dump()}}
-    (root / "params.yaml").write_text(render(preset("scenes-smoke", changes=changes), "scenes-smoke"))
+    make(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        (DATA / "results").mkdir(parents=True)
-        (DATA / "evaluations").symlink_to("results")
-        (DATA / "catalogue.yaml").symlink_to(ROOT / "data/catalogue.yaml")
-        download("scenes-images.tar", DATA / "raw", "scenes")
-        places = dict(zip(("clean", "scored", "features", "descriptions"), TABLES, strict=True))
-        places |= {"download": DATA / "raw", "score": TABLES[1], "describe": TABLES[3]}
-        places |= {"train": MODEL, "encode": VECTORS, "grade": MODEL}
-        places |= {"evaluate": DATA / "results/clip/seed0", "report": OUT}
-        for name, stage in STAGES.items():
-            stage(places[name])
         yield
 
 

@@ -68,6 +68,12 @@ def test_any_cut_gives_the_same_bits(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_captions_of_nobody_are_documents_of_their_own(tmp_path: Path, corpus: pa.Table, options: Options) -> None:
+    alone = corpus.drop_columns("image_id")
+    score_files(write(tmp_path, alone, [1_000]), tmp_path / "out.parquet", options(document="image"))
+    assert pq.read_table(tmp_path / "out.parquet").equals(in_memory(corpus, options(document="caption")))
+
+
 @pytest.mark.parametrize(("use", "workers"), [("threads", 3), pytest.param("processes", 2, marks=pytest.mark.slow)])
 def test_workers_give_the_same_bits(tmp_path: Path, corpus: pa.Table, options: Options, use: str, workers: int) -> None:
     paths = write(tmp_path, corpus, [1_000])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,8 +26,9 @@ from itm.methods.build import build_method
 from itm.methods.saved import save_model, towers_of
 from itm.towers import graphs
 from itm.towers.base import Features
-from itm.towers.build import check_same
-from itm.towers.graphs import GraphTowers, by_backend
+from itm.towers.build import by_backend, check_same
+from itm.towers.graphs import GraphTowers
+from itm.towers.open_clip_model import OpenClipTowers
 from itm.towers.scratch import ScratchTowers
 from itm.training.dataset import tower_widths
 
@@ -156,7 +159,7 @@ def test_features_and_models_are_computed_by_the_backend_that_is_asked_for(
     fast = frozen.model_copy(update={"backend": "onnxruntime"})
     texts = pd.DataFrame({"text": ["a dog", "red", ""]})
     monkeypatch.setattr("itm.encode.read_texts", lambda _: texts)
-    one, other = (compute_features(small.clean, each, 5, 1, "cpu") for each in (frozen, fast))
+    one, other = (compute_features(small.clean, each, 5, 1, "cpu", Path()) for each in (frozen, fast))
     for theirs, ours in zip(one, other, strict=True):
         assert "backend" not in theirs.towers
         assert ours.towers == {**theirs.towers, "backend": "onnxruntime"}
@@ -196,6 +199,77 @@ def test_commands_hand_the_backend_on(
     done = CliRunner().invoke(command, [*given, "--backend", "onnxruntime"])  # type: ignore[arg-type]
     assert isinstance(done.exception, ModelError)
     assert "its towers were trained, and backend 'onnxruntime'" in str(done.exception)
+
+
+CLIPS = {
+    "vit": {"layers": 2, "width": 16, "head_width": 8, "patch_size": 16},
+    "resnet": {"layers": [1, 1, 1, 1], "width": 8, "head_width": 16},
+    "timm": {
+        "timm_model_name": "vit_tiny_patch16_224",
+        "timm_model_pretrained": False,
+        "timm_pool": "",
+        "timm_proj": "",
+    },
+}
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Callable[..., OpenClipTowers]:
+    """Models of open_clip that take no time to be exported, with random weights."""
+    import open_clip
+
+    def build(kind: str, tokens: bool) -> OpenClipTowers:
+        text = {"context_length": 12, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 2}
+        config = {"embed_dim": 16, "vision_cfg": {"image_size": 32, **CLIPS[kind]}, "text_cfg": text}
+        (tmp_path / f"tiny-{kind}.json").write_text(json.dumps(config))
+        open_clip.add_model_config(tmp_path / f"tiny-{kind}.json")
+        torch.manual_seed(0)
+        sizes = {"image_size": 32, "context_length": 12, "tokens": tokens}
+        return OpenClipTowers(model=f"tiny-{kind}", weights="", **sizes).eval()  # type: ignore[arg-type, return-value]
+
+    return build
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "tokens"), [("vit", False), ("vit", True), ("resnet", False), ("timm", False)])
+def test_open_clip_s_models_are_exported(
+    clip: Callable[..., OpenClipTowers], here: Path, kind: str, tokens: bool
+) -> None:
+    towers = clip(kind, tokens)
+    graph = by_backend(towers, "onnxruntime")
+    pixels = towers.preprocess(torch.from_numpy(np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)))
+    ids = torch.from_numpy(towers.tokenize(["a dog", "", "two people walk along a beach at sunset with a dog"] * 2))
+    for part, values in (("image", pixels), ("text", ids), ("text", ids[:1])):
+        with torch.inference_mode():
+            ours, theirs = getattr(graph, part)(values), getattr(towers, part)(values)
+        np.testing.assert_allclose(ours.pooled, theirs.pooled, atol=1e-5)
+        assert (ours.tokens is None, ours.mask is None) == (not tokens, not tokens)
+        if tokens:
+            assert torch.equal(ours.mask, theirs.mask)
+            real = theirs.mask[..., None]
+            np.testing.assert_allclose(ours.tokens * real, theirs.tokens * real, atol=1e-5)
+
+
+def test_a_look_at_the_widths_leaves_batch_norms_as_they_were(clip: Callable[..., OpenClipTowers]) -> None:
+    state = clip("resnet", False).state_dict()
+    means = [value for name, value in state.items() if name.endswith("running_mean")]
+    assert means
+    assert not torch.stack([mean.abs().max() for mean in means]).any()
+
+
+def test_bfloat16_rounds_what_torch_computes_and_says_so(clip: Callable[..., OpenClipTowers]) -> None:
+    towers = clip("vit", True)
+    half = by_backend(towers, "torch-bfloat16")
+    assert half.describe() == {**towers.describe(), "backend": "torch-bfloat16"}
+    assert tower_widths(half) == tower_widths(towers)
+    pixels = half.preprocess(torch.from_numpy(np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)))
+    for part, values in (("image", pixels), ("text", torch.from_numpy(half.tokenize(["a dog", ""])))):
+        with torch.inference_mode():
+            ours, theirs, again = (getattr(each, part)(values) for each in (half, towers, half))
+        assert {ours.pooled.dtype, ours.tokens.dtype} == {torch.float32}
+        assert torch.equal(ours.mask, theirs.mask)
+        assert torch.equal(ours.pooled, again.pooled)
+        assert 1e-5 < graphs._difference(ours, theirs) < 0.05
 
 
 def test_towers_that_cannot_be_traced_are_refused(plain: Plain, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

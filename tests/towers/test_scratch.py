@@ -10,6 +10,8 @@ import torch
 
 from itm.config.model import TowersParameters
 from itm.errors import ModelError
+from itm.towers import base
+from itm.towers.base import small_ids, wide_ids
 from itm.towers.build import build_towers, check_same
 from itm.towers.scratch import UNKNOWN, ScratchTowers, build_vocabulary
 
@@ -34,6 +36,27 @@ def test_unknown_words_share_an_id_and_long_texts_are_cut(towers: ScratchTowers)
     assert ids[0, 2] == UNKNOWN
     assert (ids[1] != 0).all()
     assert (ids[2] != 0).sum() == 1  # the start token: an empty text has an embedding too
+
+
+def test_ids_of_many_texts_are_made_in_parts_and_held_in_few_bytes(towers: ScratchTowers, monkeypatch) -> None:
+    texts = [f"{'red ' * (row % 5)}square" for row in range(10)]
+    whole, asked = towers.tokenize(texts), []
+    monkeypatch.setattr(base, "_PART", 4)
+    tokenize = towers.tokenize
+    monkeypatch.setattr(towers, "tokenize", lambda some: asked.append(len(some)) or tokenize(some))
+    found = towers.token_ids(texts)
+    assert (found.dtype, asked) == (np.uint16, [4, 4, 2])
+    assert np.array_equal(found, whole)
+    assert wide_ids(found).dtype == torch.int64
+    assert torch.equal(wide_ids(found), torch.from_numpy(whole))
+    assert towers.token_ids([]).shape == (0, 12)
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(2**16 - 1, np.uint16), (2**16, np.int32), (0, np.uint16)])
+def test_ids_keep_their_values_in_few_bytes(largest: int, kind: type) -> None:
+    ids = np.array([[largest, 0]])
+    assert small_ids(ids).dtype == kind
+    assert wide_ids(small_ids(ids)).tolist() == ids.tolist()
 
 
 def test_a_text_does_not_depend_on_its_neighbours_padding(towers: ScratchTowers) -> None:

@@ -79,7 +79,7 @@ def train_both(root: Path) -> None:
 def weights_read_once() -> Iterator[None]:
     """The files of the pretrained towers, which nothing here changes, are read once."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("load_lite0", "load_minilm", "_sha256"):
+        for name in ("load_lite0", "load_minilm", "sha256_of"):
             patch.setattr(offline, name, functools.cache(getattr(offline, name)))
         yield
 

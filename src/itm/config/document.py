@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from itm.config.additions import Additions
 from itm.config.methods import RecipeParameters
 from itm.config.parameters import Parameters, loss_models, similarity_models
-from itm.config.presets import choices, compose, project_root
+from itm.config.presets import compose, project_root
+from itm.config.recipes import OLDER, alone, choices, goes_with
 from itm.config.tracking import stages_of, tracking
 
 Tracking = dict[str, list[list[str]]]
@@ -40,10 +41,15 @@ def page(root: Path) -> str:
 
 
 def _opening(root: Path) -> str:
-    groups = {name: choices(name, root) for name in ("preset", "data", "model")}
-    lists = {
-        name: "\n".join(f"| `{choice}` | {text} |" for choice, text in found.items()) for name, found in groups.items()
-    }
+    data = choices("data", root)
+    sets = {name: goes_with(name, root) for name in choices("recipe", root)}
+    recipes = "\n".join(
+        f"| `{name}` | {text} | {'every one' if len(sets[name]) == len(data) else ', '.join(sets[name])} |"
+        for name, text in choices("recipe", root).items()
+    )
+    alones = "\n".join(f"| `{name}` | {text} | `{alone(name)}` |" for name, text in data.items())
+    models = "\n".join(f"| `{name}` | {text} |" for name, text in choices("model", root).items())
+    older = "\n".join(f"| `{name}` | `{meant}` |" for name, meant in OLDER.items())
     return f"""\
 <!-- Written by `make docs` from src/itm/config, conf/ and dvc.yaml; a test compares. Do not edit. -->
 # Configuration
@@ -51,11 +57,12 @@ def _opening(root: Path) -> str:
 `params.yaml` is the one configuration; DVC and Snakemake both read it, and it is validated as a whole before
 anything runs: an unknown key, a wrong type, a value out of range or a benchmark that the data set lacks is an error
 that names the key, the value, what is allowed and the nearest known name. Every parameter is stated there: the code
-has no defaults of its own. Of the methods it states those in use; to use another, name it when a preset is composed.
+has no defaults of its own. Of the methods it states those in use; to use another, name it when params.yaml is composed.
 
 ```
-itm list presets                          # what there is
-itm preset flickr8k                       # compose a preset into params.yaml, and see what changed
+itm preset                                # list recipes (how one trains) and data sets
+itm preset tokens data=flickr8k           # compose params.yaml of a recipe and a data set, and see what changed
+itm preset flickr8k                       # a data set alone, with its own recipe
 itm preset scenes train.epochs=20         # the same with single parameters changed
 itm preset scenes 'methods=[clip,aahr]'   # ... or other methods; `itm list methods` names them
 itm preset scenes model=offline           # ... or a whole group of conf/
@@ -66,22 +73,32 @@ dvc exp run -S train.epochs=20            # change single keys for one experimen
 DVC's own Hydra mode stays off: it would compose `conf/` anew for each experiment and overwrite what was edited in
 `params.yaml`. `itm preset` composes once, when asked.
 
-| preset | |
-|---|---|
-{lists["preset"]}
+| recipe | | data sets |
+|---|---|---|
+{recipes}
 
-| group `data` | |
-|---|---|
-{lists["data"]}
+| `data` | | recipe when named alone |
+|---|---|---|
+{alones}
+
+A recipe is a file of `conf/recipe`; where a data set needs something of its own, `RECIPE/DATA.yaml` there stands in its
+place. A group can be changed alone, as in `itm preset scenes model=offline`:
 
 | group `model` | |
 |---|---|
-{lists["model"]}
+{models}
+
+Older names still work:
+
+| name | is |
+|---|---|
+{older}
 
 The tables below give each parameter's type and range, its value in the preset `scenes`, and the stages that track
 it: those run again when it changes, and then what depends on their results. `train@` means that the list's values
-say which train stages there are: a new value adds stages and runs no old one again. No stage tracks `device`, because
-where a stage computes is no part of what it computes; [reproducing.md](reproducing.md) says what holds elsewhere."""
+say which train stages there are: a new value adds stages and runs no old one again. No stage tracks `device` and
+`logger`: where a stage computes, and who looks on, is no part of what it computes; [reproducing.md](reproducing.md)
+says what holds elsewhere."""
 
 
 def _section(model: type[BaseModel], name: str, values: dict[str, Any], stages: Tracking) -> str:

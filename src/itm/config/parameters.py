@@ -46,7 +46,10 @@ class Parameters(Section):
     seeds: list[int] = Field(min_length=1, description="training seeds; every method runs with each")
     benchmarks: list[str] = Field(min_length=1, description="benchmarks to evaluate; the data set must have them")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        description="auto: a free GPU or else the CPU; cuda: stop when there is no GPU"
+        description="auto: a free GPU or else the CPU; cuda: stop when there is no GPU; evaluate on one that is free"
+    )
+    logger: Literal["none", "dvclive"] = Field(
+        description="dvclive: log each epoch of a training to logs/dvclive, too; changes no result"
     )
     data: DataParameters
     datasets: DatasetsParameters

@@ -1,4 +1,4 @@
-"""Named presets: conf/ composed to one set of parameters, checked, and told apart from another."""
+"""Presets: conf/ composed to one set of parameters, checked, and told apart from another."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 from itm.config.own import quoted, split
 from itm.config.parameters import Parameters, validate
+from itm.config.recipes import CONF, choices, choose
 from itm.errors import ConfigError, nearest
-
-CONF = "conf"
 
 
 def project_root(start: str | Path = ".") -> Path:
@@ -30,19 +29,14 @@ def project_root(start: str | Path = ".") -> Path:
     )
 
 
-def choices(group: str, root: Path) -> dict[str, str]:
-    """The names of a group in conf/ ("preset", "method", ...) with the description that opens each file."""
-    files = sorted((root / CONF / group).glob("*.yaml"), key=lambda file: file.stem)
-    return {file.stem: _description(file) for file in files}
-
-
 def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parameters:
-    """The validated parameters of a preset, with `key=value` overrides in Hydra's grammar.
+    """The validated parameters of a recipe with its ``data=NAME``, or of a data set alone, with overrides.
 
-    A key is a dotted parameter (``train.epochs=5``) or a group of conf/ (``model=offline``).
+    Overrides are ``key=value`` in Hydra's grammar; a key is a dotted parameter (``train.epochs=5``) or a group of conf/
+    (``model=offline``).
 
     Raises:
-        ConfigError: unknown preset, group choice or key (the nearest known name is given), an override that
+        ConfigError: unknown recipe, data set, group choice or key (the nearest known name is given), an override that
             cannot be parsed, or values that params.yaml would not accept.
     """
     from hydra import compose as hydra_compose
@@ -51,13 +45,10 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = [quoted(each) for each in overrides]
-    known = choices("preset", root)
-    if preset not in known:
-        raise ConfigError(f"no preset '{preset}'; {nearest(preset, known)}", reason="unknown-preset")
+    name, groups, overrides = choose(preset, map(quoted, overrides), root)
     try:
         with initialize_config_dir(str(root / CONF), version_base="1.3"):
-            whole = [f"preset={preset}", f"method=[{','.join(choices('method', root))}]"]
+            whole = [*groups, f"method=[{','.join(choices('method', root))}]"]
             values = _expanded(OmegaConf.to_container(hydra_compose("config", whole), resolve=True))
             if overrides:
                 _check_names(overrides, values, root)
@@ -66,10 +57,10 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
                 composed = hydra_compose("config", [*whole, *forced])
                 values = _expanded(OmegaConf.to_container(composed, resolve=True))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"preset '{preset}': {_first_lines(error)}", reason="not-composed") from None
+        raise ConfigError(f"preset '{name}': {_first_lines(error)}", reason="not-composed") from None
     if values["data"]["name"] == "folder":
         values = split(values, root)
-    return validate(values, " ".join([f"preset '{preset}'", *overrides]))
+    return validate(values, " ".join([f"preset '{name}'", *overrides]))
 
 
 def _expanded(values: Any) -> Any:
@@ -118,7 +109,8 @@ def _expanded(values: Any) -> Any:
         open_places.remove(path)
         return found
 
-    return {**values, "method": {name: _without_null(expand(entry, (name,))) for name, entry in entries.items()}}
+    expanded = {name: _without_null(expand(entry, (name,))) for name, entry in entries.items()}
+    return {**{key: value for key, value in values.items() if key != "goes_with"}, "method": expanded}
 
 
 def _without_null(node: Any) -> Any:
@@ -189,8 +181,8 @@ def _check_names(overrides: list[str], base: Any, root: Path) -> None:
         name = override.key_or_group
         if override.is_add() or override.is_delete():
             continue
-        if name == "preset":
-            raise ConfigError("preset: give one preset, as the first word", reason="two-presets")
+        if name in ("preset", "recipe"):
+            raise ConfigError(f"{name}: give one {name}, as the first word", reason="two-presets")
         if name in groups:
             chosen = override.value()
             for choice in chosen if isinstance(chosen, list) else [chosen]:
@@ -212,13 +204,6 @@ def _nearest_key(name: str, keys: Iterable[str], groups: Iterable[str]) -> str:
     ending = [key for key in keys if key.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
     siblings = [key for key in keys if key.rsplit(".", 1)[0] == name.rsplit(".", 1)[0] and "." in name]
     return nearest(name, ending or siblings or {key.split(".")[0] for key in keys})
-
-
-def _description(file: Path) -> str:
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# ") and not line.startswith("# @"):
-            return line[2:]
-    return ""
 
 
 def _first_lines(error: Exception) -> str:

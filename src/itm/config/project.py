@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
-from itm.config.presets import CONF, compose, in_use, project_root
+from itm.config.presets import compose, in_use, project_root
+from itm.config.recipes import CONF, choose
 from itm.config.render import render
 from itm.errors import ConfigError, first_few
 
@@ -21,7 +23,7 @@ _README = """\
 
 `params.yaml` says what is computed, `dvc.yaml` how, `src/itm` with what code; all three belong into git.
 
-    itm preset NAME       # other parameters (`itm list presets` names what there is)
+    itm preset            # other parameters: names recipes and data sets; `itm preset RECIPE data=DATA` takes them
     dvc repro             # run what has changed; or `snakemake`
     itm runs              # what came out
 
@@ -49,20 +51,22 @@ def definitions() -> Path:
 
 
 def create(folder: str | Path, preset: str) -> Path:
-    """A new project in an empty or new folder: the pipeline's definitions, its code, and a preset's parameters.
+    """A new project in an empty or new folder: the pipeline's definitions, its code, and the parameters of `preset`.
 
     The code lies in the project, as in a checkout: it is part of what a result is made of, and a change of it makes
     the stages that use it run again. A git repository is made where there is none around it.
 
     Raises:
-        ConfigError: the folder holds something, lies in another project, or the preset is unknown.
+        ConfigError: the folder holds something, lies in another project, or there is no such preset.
     """
     folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         held = first_few(sorted(each.name for each in folder.iterdir())) if folder.is_dir() else "it is a file"
         raise ConfigError(f"{folder}: not an empty folder ({held}); name a new one", reason="not-empty")
     source = template()
-    parameters = render(in_use(compose(preset, root=source)), preset)
+    word, *overrides = shlex.split(preset) or [""]
+    name = choose(word, overrides, source).name
+    parameters = render(in_use(compose(word, overrides, root=source), overrides), name)
     folder.mkdir(parents=True, exist_ok=True)
     for part in _PARTS:
         _copy(source / part, folder / part)

@@ -92,14 +92,16 @@ def rows_of(content: bytes, where: str, columns: Sequence[str]) -> list[dict[str
     return rows
 
 
-def records_of(content: bytes, where: str, file: str, key: str = "") -> list[Any]:
+def records_of(content: bytes, where: str, file: str, key: str = "", unread: Sequence[str] = ()) -> list[Any]:
     """The list that a JSON text is, or has under `key`; `file` is its name, `where` says where it lies.
+
+    Keys that are `unread` are left out, wherever they stand.
 
     Raises:
         DataError: it is not JSON, or of another form.
     """
     try:
-        values = parse_json(content, where, largest=LARGEST)
+        values = parse_json(content, where, largest=LARGEST, unread=unread)
     except DataError as error:
         begins = shown(content.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")[:24])
         raise DataError(f"{error}; it begins with {begins}: {_AGAIN}", reason=error.reason) from None
@@ -126,6 +128,8 @@ def raise_wrong(wrong: Sequence[str], where: str, what: str) -> None:
 
 
 SPLITS = ("train", "restval", "val", "test")
+_UNREAD = ("tokens", "sentids")
+"""Words of the captions, two thirds of what Karpathy's JSON would take in memory, and ids that sentences have too."""
 
 
 def karpathy_records(
@@ -140,7 +144,7 @@ def karpathy_records(
     Raises:
         DataError: it is not of this form; such images are counted.
     """
-    records = records_of(content, where, file, "images")
+    records = records_of(content, where, file, "images", unread=_UNREAD)
     faults = ((row, _fault(record, numbered, whole)) for row, record in enumerate(records, start=1))
     wrong = [f"image {row}: {fault}" for row, fault in faults if fault]
     if wrong:

@@ -34,6 +34,9 @@ MAXIMUM_BYTES = 256 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What is decoded. Few on purpose: Pillow starts programs for some others (EPS)."""
 
+_HEIC = ": HEIC, for which Pillow has no reader of its own: save it as JPEG"
+_BRANDS = {b"heic": _HEIC, b"heix": _HEIC, b"mif1": _HEIC, b"avif": ": damaged, or AVIF, which needs Pillow 11.3"}
+
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 """How names of such files end."""
 
@@ -117,8 +120,9 @@ def _open(content: bytes) -> Any:
     except Image.DecompressionBombError:
         raise DataError(_many("the photo has far"), reason="too-many-pixels") from None
     except Exception:  # Pillow's plug-ins raise many kinds
+        hint = _BRANDS.get(content[8:12], "") if content[4:8] == b"ftyp" else ""
         raise DataError(
-            f"this is no photo that can be read; known formats: {', '.join(_formats())}", reason="not-an-image"
+            f"this is no photo that can be read{hint}; known formats: {', '.join(_formats())}", reason="not-an-image"
         ) from None
     width, height = image.size
     if width * height > MAXIMUM_PIXELS:
@@ -228,6 +232,8 @@ def _upright(content: bytes) -> Image:
         image: Any = _open(content)
         if image.format == "JPEG":
             _turbo(content, at_least=1, factor=8.0)  # as small as can be: it only asks whether the file is whole
+        elif image.format == "PNG":
+            _open(content).verify()  # checksums of all chunks: of those with pixels Pillow looks at none by itself
         image.load()
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):

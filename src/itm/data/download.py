@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from itm.data.archives import told, zip_fault
 from itm.data.catalogue import CATALOGUE, Contents, Copy, SourceFile
-from itm.data.files import mirror_folder, read_json, write_json
+from itm.data.files import mirror_folder, read_json, sha256_of, write_json
 from itm.data.http import Cut, Policy, Refused, discard, receive
 from itm.errors import DataError
 
@@ -126,12 +126,6 @@ def verify(name: str, file: str, entry: SourceFile, path: Path, record_path: Pat
             reason="checksum",
         )
     return digest
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file as 64 hexadecimal digits, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _known(name: str, file: str, entry: SourceFile, record_path: Path | None) -> list[Contents]:

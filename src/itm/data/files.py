@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,6 +17,9 @@ from typing import Any
 from itm.errors import DataError, ProjectError, first_few, printable
 from itm.faults import WRITING
 from itm.parse import beginning, parse_json
+
+PARQUET: Mapping[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+"""How tables are written: with a checksum of each page, which readers compare (`page_checksum_verification`)."""
 
 _WAITING: ContextVar[dict[Path, Path] | None] = ContextVar("waiting", default=None)
 """Whole files of a block of `together` under temporary names, by the names that they will have."""
@@ -62,16 +66,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         left.unlink(missing_ok=True)
     temporary = _temporary(path)
     try:
-        yield temporary
-        if (waiting := _WAITING.get()) is None:
-            temporary.replace(path)
-        else:
-            if (earlier := waiting.get(path.absolute())) is not None:
-                earlier.unlink()
-            waiting[path.absolute()] = temporary.resolve(strict=True)
-    except BaseException as error:
+        with writing(path):
+            yield temporary
+            if (waiting := _WAITING.get()) is None:
+                temporary.replace(path)
+            else:
+                if (earlier := waiting.get(path.absolute())) is not None:
+                    earlier.unlink()
+                waiting[path.absolute()] = temporary.resolve(strict=True)
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        error.add_note(f"{WRITING}{path}")  # a full disk, and most libraries, do not say which file it was
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that writes a file: a full disk, and most libraries, do not say which one it was."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"{WRITING}{path}")
         raise
 
 
@@ -201,6 +215,23 @@ def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) 
 
     with readable(path, remedy), np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in (stored.files if names is None else names) if name in stored.files}
+
+
+def read_npy(path: str | Path) -> Any:
+    """The array of a .npy file, which stays in the file until it is looked at; nothing else that numpy would open.
+
+    Raises:
+        ValueError: it is a pickle, an archive, cut, or no .npy file at all.
+    """
+    import numpy as np
+
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file as 64 hexadecimal digits, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: str | Path) -> Any:

@@ -74,7 +74,9 @@ def read_table(path: Path, columns: list[str] | None = None, stage: str = "clean
     import pyarrow.parquet as pq
 
     with readable(path, f"run `dvc repro {stage}`"):
-        table: pd.DataFrame = pq.read_table(path, columns=columns, use_threads=False, partitioning=None).to_pandas()
+        table: pd.DataFrame = pq.read_table(
+            path, columns=columns, use_threads=False, partitioning=None, page_checksum_verification=True
+        ).to_pandas()
     check_columns(path, table.columns.tolist(), _NEEDED.get((stage, path.name), ()) if columns is None else columns)
     return table
 

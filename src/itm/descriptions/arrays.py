@@ -21,7 +21,7 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
-from itm.data.files import atomic_path, readable, write_json
+from itm.data.files import atomic_path, read_npy, readable, write_json
 from itm.data.layout import DESCRIPTIONS, SPLITS
 from itm.descriptions.records import Description, write_descriptions
 from itm.errors import DataError, first_few
@@ -119,7 +119,7 @@ def _array(folder: Path, pattern: str, variant: str, rows: int) -> Floats:
             reason="ambiguous" if found else "missing-file",
         )
     with readable(found[0], "give the authors' array of numbers"):
-        values = np.load(found[0], allow_pickle=False)
+        values = read_npy(found[0])
         values = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
     if values.ndim != 2 or len(values) != rows:
         raise DataError(f"{found[0]}: {values.shape} for {rows} captions, one row each", reason="rows")

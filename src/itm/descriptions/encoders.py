@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.config.describe import DescribeParameters
+from itm.data.files import read_npy
 from itm.errors import ModelError
 from itm.features import text_batches
 
@@ -198,7 +199,7 @@ def read_vectors(path: Path) -> tuple[Floats, list[Any]]:
 
     ids_path = path.with_suffix(".ids.json")
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = np.array(read_npy(path))
         ids = list(json.loads(ids_path.read_text(encoding="utf-8")))
     except Exception as error:  # numpy raises what it happens to meet in damaged bytes
         raise ModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from itm.descriptions.questions import Picture
 from itm.descriptions.records import Description
-from itm.descriptions.space import Floats, fold_of, place_images
+from itm.descriptions.space import Floats, fitted_maps, fold_of, place_images
 
 _BLOCK = 512
 
@@ -73,39 +74,76 @@ def likely_words(
     """For each picture the words that stand out: how much likelier it makes them than training images are on average.
 
     z = place / deviation of a word's indicator over training images; words in fewer than `least` training images and
-    English stop words are left out.
+    English stop words are left out. Memory: of images x words only a block at a time.
     """
+    from scipy import sparse
     from sklearn.feature_extraction.text import CountVectorizer
 
     by_image = captions.groupby("image_id", sort=False)["text"].agg(" ".join)
-    counter = CountVectorizer(binary=True, stop_words="english", min_df=min(least, len(by_image)))
-    present = counter.fit_transform(by_image).toarray().astype(np.float32)
+    counter = CountVectorizer(binary=True, stop_words="english", min_df=min(least, len(by_image)), dtype=np.float32)
+    present = counter.fit_transform(by_image)
     names = counter.get_feature_names_out()
-    places = _places(pictures, features, pd.Series(by_image.index), present, ridge, folds)
-    places /= np.maximum(present.std(0), 1e-3)
-    best = np.argsort(-places, axis=1, kind="stable")[:, :words]
+    share = np.asarray(present.mean(0, dtype=np.float64)).ravel()
+    spread = np.maximum(np.sqrt(share * (1 - share)), 1e-3).astype(np.float32)
+    here, rows = _rows_of(pictures, pd.Series(by_image.index))
+    ones: Any = np.ones(len(here), np.float32), (rows, here)
+    chosen = sparse.csr_array(ones, shape=(len(pictures), present.shape[0]))
+    train, fold = _training(pictures, np.bincount(rows, minlength=len(pictures)), folds)
+    best = np.zeros((len(pictures), min(words, len(names))), np.int64)
+    for placed, place in fitted_maps(features, sparse.csr_array(chosen @ present), train, fold, ridge):
+        for start in range(0, len(placed), _BLOCK):
+            some = placed[start : start + _BLOCK]
+            best[some] = [_largest(row, words) for row in place(features[some]).astype(np.float32) / spread]
     return [
         _description(picture, 0, f"A picture of {', '.join(names[row])}.", "tags")
         for picture, row in zip(pictures, best, strict=True)
     ]
 
 
+def _largest(values: Floats, count: int) -> NDArray[np.int64]:
+    """The places of the `count` largest values, the largest first; of equal ones the first.
+
+    >>> _largest(np.array([1, 3, 2, 3, 3], np.float32), 2).tolist()
+    [1, 3]
+    """
+    if count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        chosen = np.flatnonzero(values >= least)
+    else:
+        chosen = np.arange(len(values))
+    return chosen[np.lexsort((chosen, -values[chosen]))[:count]]
+
+
+def _rows_of(pictures: Sequence[Picture], owner: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the owners are pictures here, and the pictures' rows."""
+    row = pd.Series({picture.image_id: place for place, picture in enumerate(pictures)}, dtype=np.int64)
+    rows = row.reindex(owner.to_numpy()).to_numpy()
+    here = np.flatnonzero(~np.isnan(rows))
+    return here, rows[here].astype(np.int64)
+
+
+def _training(
+    pictures: Sequence[Picture], captions: NDArray[Any], folds: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which pictures maps are fitted on, and their folds.
+
+    A training picture without captions is placed by all others, as an evaluation picture is.
+    """
+    train = np.array([picture.split == "train" for picture in pictures]) & (captions > 0)
+    return train, fold_of(np.array([picture.sha256 for picture in pictures]), folds)
+
+
 def _places(
     pictures: Sequence[Picture], features: Floats, owner: pd.Series, vectors: Floats, ridge: float, folds: int
 ) -> Floats:
     """The pictures' places; the target of a training picture is the mean of the vectors that it owns."""
-    row = pd.Series({picture.image_id: place for place, picture in enumerate(pictures)}, dtype=np.int64)
-    rows = row.reindex(owner.to_numpy()).to_numpy()
-    here = ~np.isnan(rows)
+    here, rows = _rows_of(pictures, owner)
     targets = np.zeros((len(pictures), vectors.shape[1]), np.float32)
     counts = np.zeros(len(pictures), np.float32)
-    np.add.at(targets, rows[here].astype(np.int64), vectors[here])
-    np.add.at(counts, rows[here].astype(np.int64), 1)
+    np.add.at(targets, rows, vectors[here])
+    np.add.at(counts, rows, 1)
     targets /= np.maximum(counts, 1)[:, None]
-    train = np.array([picture.split == "train" for picture in pictures]) & (counts > 0)
-    fold = fold_of(np.array([picture.sha256 for picture in pictures]), folds)
-    # a training picture without captions is placed by all others, as an evaluation picture is
-    return place_images(features, targets, train, fold, ridge)
+    return place_images(features, targets, *_training(pictures, counts, folds), ridge)
 
 
 def _only_of(of_caption: NDArray[np.intp], owner: NDArray[np.object_], texts: int) -> dict[str, list[int]]:

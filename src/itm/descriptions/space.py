@@ -8,9 +8,10 @@ training and evaluation images are placed equally well.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from itm.data.images import ImageStore
 from itm.data.layout import IMAGE_FEATURES
 from itm.errors import DataError
 from itm.features import read_features
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Floats = NDArray[np.float32]
 Report = Callable[[int, int], None]
@@ -103,28 +107,41 @@ def fold_of(contents: NDArray[Any], folds: int) -> NDArray[np.int64]:
     return np.array([int(hashlib.sha256(str(name).encode()).hexdigest()[:8], 16) % folds for name in contents])
 
 
-def place_images(
-    features: Floats, targets: Floats, train: NDArray[np.bool_], fold: NDArray[np.int64], ridge: float
-) -> Floats:
-    """Every image's place among the targets (images, target width), from a map fitted on training images.
+@dataclass(frozen=True)
+class LinearMap:
+    """From features to places, as far as W = (Z'Z / n + ridge I)^-1 Z'(Y - mean Y) / n, Z the standardised features."""
 
-    W = (Z'Z / n + ridge I)^-1 Z'(Y - mean Y) / n with standardised features Z; the place is Z W, so that 0 is the mean
-    target. Images that are not of the training split use the map of all training images.
+    mean: Floats
+    deviation: Floats
+    weights: NDArray[np.float64]
+
+    def __call__(self, features: Floats) -> NDArray[np.float64]:
+        """The places Z W (rows, target width), so that 0 is the mean target."""
+        places: NDArray[np.float64] = ((features - self.mean) / self.deviation) @ self.weights
+        return places
+
+
+def fitted_maps(
+    features: Floats, targets: Floats | csr_array, train: NDArray[np.bool_], fold: NDArray[np.int64], ridge: float
+) -> Iterator[tuple[NDArray[np.int64], LinearMap]]:
+    """The rows that each map places, every row once, and the map, which was fitted without them.
+
+    Images that are not of the training split are placed by the map of all training images. Memory: about five times
+    the features; of sparse targets, no matrix of images x target width is made.
 
     Args:
         features: (images, width) float.
-        targets: (images, target width) float; only training rows are read.
+        targets: (images, target width) float, dense or sparse; only training rows are read.
         train: (images,) bool.
         fold: (images,) int64; a training image is placed by the images of the other folds.
 
     Raises:
         DataError: the training images are too few to leave any fold out.
     """
-    result = np.zeros((len(features), targets.shape[1]), np.float32)
     for left_out in [-1, *np.unique(fold[train]).tolist()]:
         fitted = train & (fold != left_out)
-        wanted = ~train if left_out == -1 else train & (fold == left_out)
-        if not wanted.any():
+        placed = np.flatnonzero(~train if left_out == -1 else train & (fold == left_out))
+        if not len(placed):
             continue
         if fitted.sum() < 2:
             raise DataError(
@@ -134,9 +151,26 @@ def place_images(
             )
         mean, deviation = features[fitted].mean(0), features[fitted].std(0) + 1e-6
         rows = ((features[fitted] - mean) / deviation).astype(np.float64)
-        goal = targets[fitted].astype(np.float64)
         gram = rows.T @ rows / len(rows)
         gram[np.diag_indices_from(gram)] += ridge
-        weights = np.linalg.solve(gram, rows.T @ (goal - goal.mean(0)) / len(rows))
-        result[wanted] = ((features[wanted] - mean) / deviation) @ weights
+        yield placed, LinearMap(mean, deviation, np.linalg.solve(gram, _products(rows, targets[fitted]) / len(rows)))
+
+
+def _products(rows: NDArray[np.float64], goal: Floats | csr_array) -> NDArray[np.float64]:
+    """Z'(Y - mean Y)."""
+    if isinstance(goal, np.ndarray):
+        wide = goal.astype(np.float64)
+        found: NDArray[np.float64] = rows.T @ (wide - wide.mean(0))
+        return found
+    mean = np.asarray(goal.sum(0, dtype=np.float64)) / len(rows)
+    return np.asarray((goal.T.astype(np.float64) @ rows).T) - np.outer(rows.sum(0), mean)
+
+
+def place_images(
+    features: Floats, targets: Floats, train: NDArray[np.bool_], fold: NDArray[np.int64], ridge: float
+) -> Floats:
+    """Every image's place among the targets (images, target width); arguments and errors as `fitted_maps`."""
+    result = np.zeros((len(features), targets.shape[1]), np.float32)
+    for rows, place in fitted_maps(features, targets, train, fold, ridge):
+        result[rows] = place(features[rows])
     return result

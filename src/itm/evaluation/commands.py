@@ -34,11 +34,18 @@ def evaluate(
     keep: Annotated[
         Path | None, typer.Option(help="Folder where a model's embeddings are kept. Default: .itm/embeddings")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where a model computes: cpu, cuda, mps.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Where a model computes, or embeddings are multiplied: cpu, cuda, mps.")
+    ] = "cpu",
     items: Annotated[
         bool, typer.Option("--items", help="Only list ids, photos and texts of the benchmarks, in order, as CSV.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write metrics.json here.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write metrics.json here; with --protocol mteb MTEB's result files too, in NAME-mteb beside."
+        ),
+    ] = None,
     ranks: Annotated[
         Path | None, typer.Option(help="Write per-query values (Parquet) here, for `itm compare`.")
     ] = None,
@@ -60,8 +67,12 @@ def evaluate(
     grade: Annotated[Path | None, typer.Option(help="Rank by the grades of this calibrator (`itm grade fit`).")] = None,
     captions: Annotated[Path | None, typer.Option(help="With --grade: CSV with the columns caption_id, text.")] = None,
     specificity: Annotated[
-        float, typer.Option(help="With --grade: 0 = what is true; 1 = what says most about the image.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="0 = what is true; 1 = what says most about the image. Of --grade (0 where it is not given), or by a "
+            "trained model's own grade."
+        ),
+    ] = None,
 ) -> None:
     """Evaluate any model, or its embeddings, on published benchmarks.
 
@@ -74,6 +85,7 @@ def evaluate(
     from itm.errors import ConfigError
     from itm.evaluation.keys import metric_lines
     from itm.evaluation.published import BENCHMARKS, AssumedWarning, evaluate_file, evaluate_model, evaluate_vectors
+    from itm.evaluation.published.mteb import result_files
 
     names = [name for given in benchmark for name in given.split(",") if name]
     if names == ["list"]:
@@ -86,17 +98,22 @@ def evaluate(
         return
     if (embeddings is None) == (model is None):
         raise ConfigError("--embeddings FILE or --model NAME is needed, one of them", reason="missing-option")
-    if model is None and (images, keep, device) != (None, None, "cpu"):
-        raise ConfigError("--images, --keep and --device are for --model", reason="missing-option")
-    check_outputs(out, ranks)
+    if model is None and (images, keep) != (None, None):
+        raise ConfigError("--images and --keep are for --model", reason="missing-option")
+    also = result_files(out, names).values() if out is not None and "mteb" in (protocol or ()) else ()
+    check_outputs(out, ranks, *also)
     if annotations is None:
         mirror_folder()  # one that cannot be read is said before the work
     options: dict[str, Any] = {"normalize": normalize, "annotations": annotations, "seed": seed}
     options["protocols"] = protocol or ()
+    if specificity is not None and grade is None and model is None:
+        raise ConfigError("--specificity needs --grade FILE, or a trained model's folder", reason="missing-option")
     if grade is not None and (embeddings is None or captions is None):
         raise ConfigError(
             "--grade needs --embeddings FILE and --captions FILE: grades depend on the texts", reason="missing-option"
         )
+    if grade is not None and device != "cpu":
+        raise ConfigError("--device is for similarities; grades of all pairs are computed on the CPU: leave it out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumedWarning)  # told below, a line each
         if grade is not None:
@@ -104,17 +121,19 @@ def evaluate(
 
             assert embeddings is not None
             assert captions is not None
-            graded = graded_vectors(embeddings, captions, grade, specificity, normalize)
+            graded = graded_vectors(embeddings, captions, grade, specificity or 0.0, normalize)
             report = evaluate_vectors(lambda _: graded, names, **{**options, "normalize": False})
-            report.protocol["grade"] = {"file": grade.name, "specificity": specificity}
+            report.protocol["grade"] = {"file": grade.name, "specificity": specificity or 0.0}
         elif embeddings is not None:
-            report = evaluate_file(embeddings, names, **options)
+            report = evaluate_file(embeddings, names, device=device, **options)
         else:
-            report = evaluate_model(model, names, images=images, keep=keep, device=device, **options)
+            report = evaluate_model(
+                model, names, images=images, keep=keep, device=device, specificity=specificity, **options
+            )
     console().print(*metric_lines(report.metrics), sep="\n")
     for name, lines in report.protocol.get("other_protocols", {}).items():
         console().print(f"{name} differs in", *lines, sep="\n  ")
-    for sentence in (*report.protocol.get("assumed", ()), *report.left_out):
+    for sentence in (*report.protocol.get("assumed", ()), *report.left_out, *report.notes):
         typer.echo(f"note: {sentence}", err=True)
     report.write(out, ranks)
     if trec is not None:
@@ -239,4 +258,8 @@ def _quoted_table() -> Table:
         ]
         numbers = "\n".join(lines)
         rows.append((row.benchmark, row.model, numbers, f"quoted: {row.source}"))
-    return table(("benchmark", "model", "numbers as printed", "source"), rows, title="quoted, not measured here")
+    return table(
+        ("benchmark", "model", "numbers as printed", "source"),
+        rows,
+        title="to compare with; quoted, but for untrained towers",
+    )

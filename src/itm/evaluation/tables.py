@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from itm.data.files import read_npz, readable
 from itm.data.layout import CAPTIONS, EMBEDDINGS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
 from itm.errors import DataError, first_few
-from itm.metrics.scorer import DotProduct, Matrix
+from itm.metrics.scorer import DotProduct, Matrix, Multiply, multiply
 
 Columns = dict[str, NDArray[Any]]
 Floats = NDArray[np.floating]
@@ -126,11 +126,12 @@ class Embeddings:
     scored_texts: NDArray[np.int64] | None = None
     grade: Path | None = None
     """The file with the model's calibrator, where it has one."""
+    multiply: Multiply = multiply
 
     def scorer(self, image_ids: NDArray[Any], text_ids: NDArray[Any]) -> DotProduct | Matrix:
         """The similarities of the images and texts named, images as rows."""
         if self.scores is None or self.scored_images is None or self.scored_texts is None:
-            return DotProduct(self.images(image_ids), self.texts(text_ids))
+            return DotProduct(self.images(image_ids), self.texts(text_ids), self.multiply)
         rows = positions(self.scored_images, image_ids, "images' scores", EMBEDDINGS)
         columns = positions(self.scored_texts, text_ids, "texts' scores", EMBEDDINGS)
         return Matrix(self.scores[np.ix_(rows, columns)])
@@ -220,7 +221,7 @@ def read_columns(path: Path, names: tuple[str, ...], split: str | None = None) -
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with readable(path), pq.ParquetFile(path) as file:
+    with readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         absent = [name for name in names if name not in file.schema_arrow.names]
         present = [name for name in names if name not in absent]
         rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))

@@ -30,7 +30,7 @@ def explore(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 8765,
     threads: Annotated[int | None, typer.Option(help="Threads; without it all cores.", min=1)] = None,
     backend: Annotated[
-        str, typer.Option(help="Who computes frozen towers: torch, or onnxruntime (faster on a CPU).")
+        str, typer.Option(help="Who computes frozen towers: torch, torch-bfloat16, onnxruntime.")
     ] = "torch",
 ) -> None:
     """Look at graded matches in the browser: texts, photos, the walk from generic to specific, two models.

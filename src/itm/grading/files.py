@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,7 +89,18 @@ def graded_vectors(embeddings: Path, captions: Path, grade: Path, specificity: f
     name = found.calibrator.model.rpartition(": ")[0]
     scorer, identity = similarities(vectors, ids, normalize, name)
     found.calibrator.check(identity, found.calibrator.idf, str(grade))
-    graded = Graded(scorer, found.calibrator, describe(texts, found.idf), specificity)
+    return _with_grades(vectors, scorer, texts, found, specificity)
+
+
+def graded_by(grade: Grade, vectors: Vectors, texts: Mapping[int, str], specificity: float) -> Vectors:
+    """The same of embeddings that the calibrator's own model made, with the texts of its captions by id."""
+    ids = vectors.ids("caption")
+    scorer, _ = similarities(vectors, ids, False, "")
+    return _with_grades(vectors, scorer, [texts[one] for one in ids.tolist()], grade, specificity)
+
+
+def _with_grades(vectors: Vectors, scorer: Scorer, texts: list[str], grade: Grade, specificity: float) -> Vectors:
+    graded = Graded(scorer, grade.calibrator, describe(texts, grade.idf), specificity)
     arrays = {key: values for key, values in vectors.arrays.items() if key.endswith("_ids")}
     arrays[SCORES] = graded.block(slice(None), slice(None), np.float64)
     return Vectors(vectors.path, arrays, vectors.assumed)

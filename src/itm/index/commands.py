@@ -23,7 +23,7 @@ def index(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; without it all cores.", min=1)] = None,
     backend: Annotated[
-        str, typer.Option(help="Who computes frozen towers: torch, or onnxruntime (faster on a CPU).")
+        str, typer.Option(help="Who computes frozen towers: torch, torch-bfloat16, onnxruntime.")
     ] = "torch",
 ) -> None:
     """Embed images with a trained model and write an index that `itm search` searches.
@@ -68,7 +68,7 @@ def search(
         typer.Option(help="Print grades: 0 = is the text true of it? 1 = how much does it say of it? docs/grade.md."),
     ] = None,
     backend: Annotated[
-        str, typer.Option(help="Who computes frozen towers: torch, or onnxruntime (faster on a CPU).")
+        str, typer.Option(help="Who computes frozen towers: torch, torch-bfloat16, onnxruntime.")
     ] = "torch",
 ) -> None:
     """Print the images that match a text best: rank, similarity (inner product), name.

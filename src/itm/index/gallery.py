@@ -110,12 +110,13 @@ def counts_text(counts: Mapping[str, int]) -> str:
     """Counts by reason in words, the most frequent first.
 
     >>> counts_text({"unreadable folder": 1, ".heic": 2})
-    '2 .heic, 1 unreadable folder'
+    '2 .heic (save them as JPEG), 1 unreadable folder'
     """
     ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     plural = ("folder", "file", "link", "device")
     words = [f"{count:,} {reason[:40]}{'s' * (count > 1 and reason.endswith(plural))}" for reason, count in ordered]
-    return printable(first_few(words, limit=9))
+    told = [f"{word} (save them as JPEG)" if word.endswith((" .heic", " .heif")) else word for word in words]
+    return printable(first_few(told, limit=9))
 
 
 class TableGallery:

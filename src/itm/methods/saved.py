@@ -16,14 +16,13 @@ from safetensors.torch import save_file
 import itm
 from itm.config.methods import MethodParameters, has_old_form
 from itm.config.model import EmbeddingParameters, TowersParameters
-from itm.data.files import atomic_path, read_json, write_json
+from itm.data.files import atomic_path, read_json, sha256_of, write_json
 from itm.data.layout import MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import ModelError, first_few
 from itm.methods.build import build_method
 from itm.methods.method import Method, Widths
 from itm.towers.base import Towers
-from itm.towers.build import build_towers, check_same
-from itm.towers.graphs import by_backend
+from itm.towers.build import build_towers, by_backend, check_same
 
 CARD_KEYS = ("name", "seed", "method", "embedding", "towers", "towers_description", "widths")
 """What a card must say for its model to be built again."""
@@ -53,6 +52,7 @@ def save_model(
         tensors |= {f"towers.{key}": value for key, value in towers.state_dict().items()}
     with atomic_path(folder / MODEL_WEIGHTS) as temporary:
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+        digest = sha256_of(temporary)
     card = {
         "graded_itm": itm.__version__,
         "name": name,
@@ -63,6 +63,7 @@ def save_model(
         "towers": towers_parameters.model_dump(),
         "towers_description": towers_description,
         "widths": asdict(widths),
+        "weights": digest,
         "training": training,
     }
     write_json(folder / MODEL_CARD, card)
@@ -79,8 +80,8 @@ def load_model(
     of training: they are the same but for their last digits.
 
     Raises:
-        ModelError: the weights do not fit the card, the towers built now differ from those of training, or they were
-            trained and `backend` is not "torch" (reason "trained-towers").
+        ModelError: the weights are damaged or do not fit the card, the towers built now differ from those of training,
+            or they were trained and `backend` is not "torch" (reason "trained-towers").
         ConfigError: there is no such backend.
         DataError: a file is missing.
     """
@@ -95,6 +96,12 @@ def load_model(
     # built without memory first: a card may ask for sizes that no machine has
     with torch.device("meta"):
         _check_shapes(build_method(*parts), folder)
+    if card.get("weights") not in (None, sha256_of(folder / MODEL_WEIGHTS)):  # older cards do not know it
+        raise ModelError(
+            f"{folder / MODEL_WEIGHTS}: its bytes are not those that {MODEL_CARD} tells of: a damaged file, or one of "
+            "another training; take both from one, or train again",
+            reason="weights-mismatch",
+        )
     method = build_method(*parts)
     towers = None
     if with_towers or not towers_parameters.frozen:

@@ -20,6 +20,16 @@ _PAIRS = 4096  # pairs scored at once in float64: 32 MB of rows at dimension 512
 _TINY = 2.0**-126  # smallest normal float32: products below it may be flushed to zero
 
 
+Multiply = Callable[[Floats, Floats, slice, slice], Floats]
+"""[rows, columns] products of some rows of two float32 arrays, within the bound of `DotProduct.error`."""
+
+
+def multiply(left: Floats, right: Floats, rows: slice, columns: slice) -> Floats:
+    """[rows, columns] products by numpy."""
+    product: Floats = left[rows] @ right[columns].T
+    return product
+
+
 class Scorer(Protocol):
     """What ranking needs to know about a similarity. `shape` is (rows, columns).
 
@@ -94,6 +104,7 @@ class DotProduct:
     Args:
         rows: [rows, D] float; used as given (scale to unit length first for cosine similarity).
         columns: [columns, D] float; left out, the rows are compared with each other.
+        multiply: who computes the products in float32, which decide nothing that is close.
 
     Raises:
         MetricError: not two-dimensional, dimensions differ, or a value is not finite.
@@ -102,7 +113,7 @@ class DotProduct:
     [[3.0], [4.0]]
     """
 
-    def __init__(self, rows: ArrayLike, columns: ArrayLike | None = None) -> None:
+    def __init__(self, rows: ArrayLike, columns: ArrayLike | None = None, multiply: Multiply = multiply) -> None:
         left = check_embeddings(rows, "row embeddings")
         right = left if columns is None else check_embeddings(columns, "column embeddings")
         if left.shape[1] != right.shape[1]:
@@ -114,7 +125,7 @@ class DotProduct:
         self.shape = (len(left), len(right))
         with np.errstate(over="ignore"):  # such embeddings are scored in float64
             self._float32 = (left.astype(np.float32, copy=False), right.astype(np.float32, copy=False))
-        self._given = (left, right)
+        self._given, self._multiply = (left, right), multiply
         self._norms = (_norms(left), _norms(right))
         self._beyond_float32 = max(float(norms.max(initial=0)) for norms in self._norms) > 1e15
 
@@ -122,13 +133,15 @@ class DotProduct:
         """[rows, columns] products, by the fast matrix product in the precision asked for."""
         if self._beyond_float32:
             dtype = np.float64
-        left, right = self._float32 if dtype is np.float32 else self._given
+        if dtype is np.float32:
+            return self._multiply(*self._float32, rows, columns)
+        left, right = self._given
         product: Floats = left[rows].astype(dtype, copy=False) @ right[columns].astype(dtype, copy=False).T
-        if dtype is not np.float32:  # the matrix product may round equal columns differently by their place
-            first = self._classes[1][columns]
-            repeated = np.flatnonzero(first != np.arange(*columns.indices(self.shape[1])))
-            _, leader, back = np.unique(first, return_index=True, return_inverse=True)
-            product[:, repeated] = product[:, leader[back[repeated]]]
+        # the matrix product may round equal columns differently by their place
+        first = self._classes[1][columns]
+        repeated = np.flatnonzero(first != np.arange(*columns.indices(self.shape[1])))
+        _, leader, back = np.unique(first, return_index=True, return_inverse=True)
+        product[:, repeated] = product[:, leader[back[repeated]]]
         return product
 
     def exact(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -164,7 +177,7 @@ class DotProduct:
 
     def transposed(self) -> DotProduct:
         """The same products with the columns as rows."""
-        return DotProduct(self._given[1], self._given[0])
+        return DotProduct(self._given[1], self._given[0], self._multiply)
 
     @cached_property
     def _classes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from itm.data.layout import HIERARCHIES
 from itm.errors import DataError
+from itm.evaluation.tables import read_columns
 from itm.report.plots import Series
 from itm.report.results import Results, Summary, summarise
 
@@ -119,13 +120,10 @@ def path_examples(results: Results, clean: Path, featured: str, count: int) -> l
     """Good and bad paths of `featured` (half each), with those of the other methods; empty without HierarCaps."""
     if BENCHMARK not in results.benchmarks or count < 1:
         return []
-    from pyarrow.parquet import read_table
-
     seed = results.seeds[0]
     arrays = {method: results.arrays(method, seed, BENCHMARK) for method in results.methods}
-    columns = ["image_id", "level", "text", "text_id"]
-    table = read_table(clean / HIERARCHIES, columns=columns, use_threads=False)
-    image_of, level, text, text_id = (table[name].to_pylist() for name in columns)
+    columns = read_columns(clean / HIERARCHIES, ("image_id", "level", "text", "text_id")).values()
+    image_of, level, text, text_id = (column.tolist() for column in columns)
     text_of = dict(zip(text_id, text, strict=True))
     chains: dict[str, list[str]] = {}
     for _, image, each in sorted(zip(range(len(level)), image_of, text, strict=True)):

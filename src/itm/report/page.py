@@ -21,7 +21,7 @@ from itm.report.order import PathExample, path_examples
 from itm.report.pictures import Pictures
 from itm.report.relaxed import Relaxed, relaxed_pairs
 from itm.report.results import Results, Summary, aggregate
-from itm.report.tables import Table, full_table, quoted_rows, results_table
+from itm.report.tables import Table, control_rows, full_table, quoted_rows, results_table
 from itm.report.training import Cost, Run, costs
 from itm.report.words import ABOUT, TITLES, leaves, spoken
 
@@ -95,8 +95,9 @@ def build_page(results: Results, parameters: Parameters, clean: Path, scored: Pa
         keys, title = results.keys(benchmark), TITLES.get(benchmark, benchmark)
         chosen = [(benchmark, each) for each in columns(benchmark, keys)]
         leading += [(benchmark, each) for each in headline_columns(benchmark, keys)]
-        quoted = quoted_rows(data.name, benchmark, [each for _, each in chosen], results.protocol(benchmark))
-        table = results_table(title, chosen, results.methods, summaries, chance, verdicts, quoted)
+        shown, protocol = [each for _, each in chosen], results.protocol(benchmark)
+        below = control_rows(shown, protocol) + quoted_rows(data.name, benchmark, shown, protocol)
+        table = results_table(title, chosen, results.methods, summaries, chance, verdicts, below)
         everything = full_table(title, benchmark, [column(key) for key in keys], results.methods, summaries, chance)
         parts.append(
             BenchmarkPart(

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from itm.data.decode import picture
 from itm.data.layout import IMAGES
 from itm.errors import DataError
+from itm.evaluation.tables import read_columns
 
 SIDE = 96
 """Longest side of a stored picture in pixels."""
@@ -71,12 +72,9 @@ class Pictures:
 
     def _place(self, image_id: str) -> tuple[str, int, int]:
         if self._places is None:
-            from pyarrow.parquet import read_table
-
-            names = ["image_id", "shard", "offset", "size"]
-            table = read_table(self.clean / IMAGES, columns=names, use_threads=False)
-            columns = [table[name].to_pylist() for name in names]
-            self._places = {name: (shard, offset, size) for name, shard, offset, size in zip(*columns, strict=True)}
+            columns = read_columns(self.clean / IMAGES, ("image_id", "shard", "offset", "size")).values()
+            rows = zip(*(column.tolist() for column in columns), strict=True)
+            self._places = {name: (shard, offset, size) for name, shard, offset, size in rows}
         if image_id not in self._places:
             raise DataError(f"{self.clean / IMAGES}: has no image {image_id}; run `dvc repro clean`", reason="no-image")
         return self._places[image_id]

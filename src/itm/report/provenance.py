@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +10,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from itm.config import Parameters
+from itm.data.files import sha256_of
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, RATINGS, TRUTH
 from itm.errors import DataError
 from itm.parse import beginning, parse_keys
@@ -53,7 +53,7 @@ def data_hashes(lock: Path, data_name: str) -> dict[str, str]:
 def facts(parameters: Parameters, clean: Path, scored: Path, root: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     """The sections of the provenance list: versions, tables with their SHA-256, source files with their MD5."""
     tables = [clean / CAPTIONS, clean / IMAGES, clean / HIERARCHIES, clean / RATINGS, clean / TRUTH, scored / CAPTIONS]
-    hashes = [(path.as_posix(), sha256(path)) for path in tables if path.is_file()]
+    hashes = [(path.as_posix(), sha256_of(path)) for path in tables if path.is_file()]
     sources = data_hashes(root / "dvc.lock", parameters.data.name)
     found = [("Versions", list(versions().items())), ("Tables (SHA-256; images.parquet names each image's)", hashes)]
     return [*found, ("Source files (MD5, from dvc.lock)", list(sources.items()))] if sources else found
@@ -61,7 +61,7 @@ def facts(parameters: Parameters, clean: Path, scored: Path, root: Path) -> list
 
 def parameters_text(parameters: Parameters) -> str:
     """The parameters in effect as YAML: entries of methods and data sets that do not run are left out."""
-    values = parameters.model_dump(mode="json", exclude={"device"})
+    values = parameters.model_dump(mode="json", exclude={"device", "logger"})
     values["method"] = {name: values["method"][name] for name in parameters.methods}
     values["datasets"] = {parameters.data.name: values["datasets"][parameters.data.name]}
     text = io.StringIO()
@@ -69,9 +69,3 @@ def parameters_text(parameters: Parameters) -> str:
     writer.default_flow_style = None
     writer.dump(values, text)
     return text.getvalue()
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from itm.config.losses import DitmParameters
 from itm.config.methods import MethodParameters
+from itm.data.files import readable
 from itm.data.layout import CAPTIONS, IMAGES, KEYWORDS
 from itm.errors import DataError
+from itm.evaluation.tables import read_columns
 from itm.metrics.calibration import threshold_curve
 from itm.report.dataset import Dataset
 from itm.report.plots import Series
@@ -98,13 +100,13 @@ class _Part:
 
     def __init__(self, data: Dataset, scored: Path) -> None:
         import scipy.sparse
-        from pyarrow.parquet import read_table
 
-        table = read_table(scored / CAPTIONS, columns=["caption_id", "words"], use_threads=False)
-        ids = table["caption_id"].to_numpy()
+        table = read_columns(scored / CAPTIONS, ("caption_id", "words"))
+        ids = table["caption_id"]
         order = np.argsort(ids, kind="stable")
         rows = order[np.searchsorted(ids[order], data.captions.ids)]
-        keywords = scipy.sparse.csr_array(scipy.sparse.load_npz(scored / KEYWORDS))
+        with readable(scored / KEYWORDS, "run `dvc repro score`"):
+            keywords = scipy.sparse.csr_array(scipy.sparse.load_npz(scored / KEYWORDS))
         if keywords.shape[0] != len(ids):
             raise DataError(
                 f"{scored / KEYWORDS}: {keywords.shape[0]} captions, {CAPTIONS} has {len(ids)}; run `dvc repro score`",
@@ -116,16 +118,13 @@ class _Part:
         self.owner = data.captions.owner[self.captions]
         self.keywords = keywords[rows[self.captions]]
         self.normalised = data.captions.normalised.astype(np.float64)
-        self.words = table["words"].to_numpy()[rows].astype(np.float64)
+        self.words = table["words"][rows].astype(np.float64)
         self.content = _contents(data)[: self.images]
 
 
 def _contents(data: Dataset) -> NDArray[np.intp]:
     """Equal numbers for images of the split that are the same file."""
-    from pyarrow.parquet import read_table
-
-    table = read_table(data.clean / IMAGES, columns=["image_id", "sha256"], use_threads=False)
-    hashes = dict(zip(table["image_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+    hashes = dict(zip(*read_columns(data.clean / IMAGES, ("image_id", "sha256")).values(), strict=True))
     return np.unique([hashes[image] for image in data.image_ids], return_inverse=True)[1]
 
 

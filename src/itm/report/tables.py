@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from itm.evaluation.benchmarks.hierarcaps import WORD_COUNT
 from itm.report.columns import Column
 from itm.report.compare import Verdict
 from itm.report.results import Summary, best
@@ -29,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table; `kind` is method, chance or quoted."""
+    """A line of a table; `kind` is method, chance (also of other controls) or quoted."""
 
     name: str
     cells: list[Cell]
@@ -60,9 +61,10 @@ def results_table(
     summaries: Summaries,
     chance: Chance,
     verdicts: Mapping[tuple[str, str, str], Verdict],
-    quoted: Sequence[Row] = (),
+    below: Sequence[Row] = (),
 ) -> Table:
-    """Methods x columns, chance level below; `chosen` lists (benchmark, column) with equal benchmarks together."""
+    """Methods x columns, then the chance level and the rows `below`; `chosen` lists (benchmark, column), equal
+    benchmarks together."""
     columns = [
         [summaries[method][benchmark].get(column.key, Summary(math.nan, None)) for method in methods]
         for benchmark, column in chosen
@@ -92,7 +94,7 @@ def results_table(
         else:
             groups.append((benchmark, 1))
     heads = [(column.label, column.higher) for _, column in chosen]
-    return Table(title, groups, heads, [*rows, *quoted])
+    return Table(title, groups, heads, [*rows, *below])
 
 
 def full_table(
@@ -165,6 +167,14 @@ def quoted_rows(data_name: str, benchmark: str, columns: Sequence[Column], proto
         for each in QUOTED
         if each.benchmark == name and any(key in each.values for key in keys)
     ]
+
+
+def control_rows(columns: Sequence[Column], protocol: Mapping[str, Any]) -> list[Row]:
+    """What figures are without any model, other than by chance: tau_d of HierarCaps by the number of words."""
+    if WORD_COUNT not in protocol:
+        return []
+    cells = [Cell(column.show(protocol[WORD_COUNT] if column.key == "tau_d" else None)) for column in columns]
+    return [Row("word count", cells, "chance")]
 
 
 def _quoted_key(key: str, names: Mapping[str, str]) -> str:

@@ -21,7 +21,8 @@ ABOUT = {
     "cxc": "Graded ratings of caption pairs (STS), image pairs (SIS) and image-caption pairs (SITS): Spearman "
     "correlation with the similarities, and retrieval whose right answers are the highly rated pairs.",
     "hierarcaps": "A walk from the empty caption outwards should meet an image's texts from generic to specific: "
-    "precision and recall of the texts met, and the rank correlation τd of distance from the empty caption with level.",
+    "precision and recall of the texts met, and the rank correlation τd of distance from the empty caption with level. "
+    "Longer texts lie farther out in untrained towers too: hold τd against the rows below it.",
     "judgements": "Agreement of the similarity with human judgements of Flickr8k's image-caption pairs: Expert (three "
     "judges, 1 to 4; pairs of an image with its own caption left out) and CrowdFlower (share of yes).",
     "false_negatives": "The exact relation, every true pair being a right answer: how well a query's true items come "

@@ -42,8 +42,9 @@ def runs(
 ) -> None:
     """All runs in one table: of the workspace, of branches, tags and commits, of DVC experiments.
 
-    Beside each: the parameters that differ within its method, and the command that brings it back. Queued and failed
-    experiments have no results: see `dvc queue status`.
+    Beside each: the parameters that differ within its method, the command that brings it back, and the figure that its
+    paper has published, where it has the paper's setting. Queued and failed experiments have no results: see `dvc queue
+    status`.
     """
     from itm.config.presets import project_root
     from itm.errors import ConfigError, nearest
@@ -166,13 +167,28 @@ def gc(
 
 @export_app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="Folder of a trained model, models/METHOD/seedN.")],
-    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a trained model, models/METHOD/seedN; for vectors embeddings/METHOD/seedN, an index of "
+            "`itm index`, or a file that `itm evaluate --embeddings` reads."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make; for vectors a file that ends in .parquet.")],
 ) -> None:
     """Write a trained model as two ONNX graphs, photos to vectors and token ids to vectors, checked in onnxruntime.
 
-    The inner product of two vectors is the similarity; export.json beside them says what goes in.
+    The inner product of two vectors is the similarity; export.json beside them says what goes in. Or vectors that are
+    there as Parquet (kind, id, embedding), which `itm evaluate --embeddings` reads again.
     """
+    if out.suffix == ".parquet":
+        from itm.data.files import check_outputs
+        from itm.runs.vectors import export_vectors
+
+        check_outputs(out)
+        counts = export_vectors(model, out)
+        typer.echo(f"{out}: {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}")
+        return
     from itm.runs.export import export_onnx
 
     for name, difference in export_onnx(model, out).items():
@@ -181,7 +197,7 @@ def export(
 
 @plan_app.command()
 def plan(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A preset; `itm list presets` lists them.")],
+    preset: Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="As for `itm preset`, which lists them.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for `itm preset`.")
     ] = None,
@@ -190,10 +206,11 @@ def plan(
     """What a preset would run, fetch and take, before anything does. Writes nothing."""
     from itm.config.presets import compose
     from itm.config.project import definitions
+    from itm.config.recipes import choose
     from itm.runs.plan import make_plan
 
     root = definitions()
-    made = make_plan(root, preset, compose(preset, overrides or [], root=root))
+    made = make_plan(root, choose(preset, overrides or [], root).name, compose(preset, overrides or [], root=root))
     if as_json:
         typer.echo(json.dumps(made.as_dict(), indent=2))
         return
@@ -203,34 +220,46 @@ def plan(
         out.print(table(("", "", ""), [(f"  {line.name}", line.shown, line.basis) for line in lines], right=(1,)))
 
 
+def _columns(records: list[dict[str, Any]], metrics: list[str]) -> list[tuple[str, str, str]]:
+    """The columns of figures: head, section of a record, key. A published figure stands behind the run's own."""
+    quoted = {key for record in records for key in record["published"]}
+    found = []
+    for key in metrics:
+        found += [(key, "metrics", key), *([(f"published {key}", "published", key)] if key in quoted else [])]
+    return found
+
+
 def _runs_table(records: list[dict[str, Any]], metrics: list[str]) -> Table:
-    columns = ("where", "method", "seed", *metrics, "parameters", "files", "restore")
+    figures = _columns(records, metrics)
+    columns = ("where", "method", "seed", *(head for head, _, _ in figures), "parameters", "files", "restore")
     rows = [
         (
             ", ".join(record["where"]),
             record["method"],
             str(record["seed"]),
-            *(_figure(record["metrics"][key]) for key in metrics),
+            *(_figure(record[section].get(key)) for _, section, key in figures),
             ", ".join(f"{key}={value}" for key, value in record["parameters"].items()),
             record["state"],
             record["restore"],
         )
         for record in records
     ]
-    return table(columns, rows, right=range(2, 3 + len(metrics)))
+    return table(columns, rows, right=range(2, 3 + len(figures)))
 
 
 def _csv(records: list[dict[str, Any]], metrics: list[str]) -> str:
     keys = list(dict.fromkeys(key for record in records for key in record["parameters"]))
+    figures = _columns(records, metrics)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["where", "commit", "method", "seed", *metrics, *keys, "files", "restore"])
+    heads = (head for head, _, _ in figures)
+    writer.writerow(["where", "commit", "method", "seed", *heads, *keys, "files", "restore"])
     for record in records:
         writer.writerow(
             [
                 " ".join(record["where"]),
                 *(record[key] for key in ("commit", "method", "seed")),
-                *("" if record["metrics"][key] is None else record["metrics"][key] for key in metrics),
+                *("" if (value := record[part].get(key)) is None else value for _, part, key in figures),
                 *(record["parameters"].get(key, "") for key in keys),
                 record["state"],
                 record["restore"],

@@ -38,6 +38,7 @@ def evaluate(
     from itm.evaluation.benchmarks import measure
     from itm.evaluation.result import Result, write_result
     from itm.evaluation.tables import Tables, read_embeddings
+    from itm.pipeline.products import products
 
     found = read_embeddings(embeddings)
     split = parameters.encode.split
@@ -47,8 +48,9 @@ def evaluate(
             " run `dvc repro encode`",
             reason="split",
         )
-    found = replace(found, grade=grade)
-    result = measure(benchmark, Tables(clean, scored, split), found, parameters.evaluate)
+    with products(parameters.device) as multiply:
+        found = replace(found, grade=grade, multiply=multiply)
+        result = measure(benchmark, Tables(clean, scored, split), found, parameters.evaluate)
     protocol = {
         **result.protocol,
         "dataset": parameters.data.name,

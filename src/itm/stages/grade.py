@@ -38,6 +38,7 @@ def grade(
     from itm.vectors.model import model_hash
 
     found, tables = read_embeddings(embeddings, DEV_EMBEDDINGS), Tables(clean, scored, "dev")
+    idf = idf_hash(read_idf(scored / IDF))
     fitted, why = None, "encode.shortlist leaves most pairs without a score; set it to 0 and run `dvc repro grade`"
     if "shortlist" not in found.protocol:
         try:
@@ -46,7 +47,7 @@ def grade(
                 tables.owners,
                 tables.descriptiveness,
                 model=model_hash(model),
-                idf=idf_hash(read_idf(scored / IDF)),
+                idf=idf,
                 anchor=parameters.grade.anchor,
             )
         except DataError as error:

@@ -35,16 +35,17 @@ def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK
     """The captions of parquet files in order, chunk by chunk; a chunk never spans two files.
 
     Column `text` is needed. Where there is a column `split`, document frequencies come from its train rows. With
-    `by_image` the column `image_id` is needed too, and a chunk ends where an image ends.
+    `by_image` and a column `image_id` a chunk ends where an image ends; a caption of a file without stands for itself.
 
     Raises:
         DataError: a file is missing, is not parquet, or lacks a column.
     """
     for path in paths:
         with readable(path, "give a Parquet file"):
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(path, page_checksum_verification=True)
         held = file.schema_arrow.names
-        columns = ["text"] + ["image_id"] * by_image + ["split"] * ("split" in held)
+        whole_images = by_image and "image_id" in held
+        columns = ["text"] + ["image_id"] * whole_images + ["split"] * ("split" in held)
         check_columns(path, held, columns)
         rest: pa.Table | None = None
         batches = file.iter_batches(size, columns=columns)
@@ -56,7 +57,7 @@ def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK
             table = pa.Table.from_batches([batch])
             if missing := [f"{name} ({table[name].null_count})" for name in columns[1:] if table[name].null_count]:
                 raise DataError(f"{path}: missing values in {first_few(missing)}; fill them", reason="missing-value")
-            if by_image:
+            if whole_images:
                 table = pa.concat_tables([rest, table]).combine_chunks() if rest is not None else table
                 cut = _last_image(table["image_id"])
                 table, rest = table.slice(0, cut), table.slice(cut)

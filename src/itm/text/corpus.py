@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.data.files import atomic_path
+from itm.data.files import PARQUET, atomic_path
 from itm.data.layout import CAPTIONS, IDF, KEYWORDS
 from itm.errors import DataError
 from itm.text.counts import WordCounts, count_words, document_frequencies, select
@@ -130,7 +130,7 @@ def write_scored(folder: Path, corpus: Corpus, scored: Scored) -> None:
     The columns of keywords.npz are the rows of idf.parquet.
     """
     with atomic_path(folder / CAPTIONS) as temporary:
-        pq.write_table(scored_table(corpus, scored), temporary, compression="zstd")
+        pq.write_table(scored_table(corpus, scored), temporary, **PARQUET)
     columns = write_idf(folder / IDF, scored.idf, corpus.counts.words)
     data, indices, indptr = keyword_matrix(corpus.counts, scored.idf, columns)
     write_sparse(folder / KEYWORDS, data, indices, indptr, (len(corpus), len(columns)))

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.data.files import atomic_path, readable
+from itm.data.files import PARQUET, atomic_path, readable
 from itm.errors import DataError
 from itm.text.chunks import count_chunk, read_chunks
 from itm.text.counts import DocumentFrequencies, merge
@@ -41,9 +41,7 @@ def count_shard(shard: Path, out: Path, parameters: ScoreParameters) -> None:
     found = total.total()
     table = pa.table({"word": found.words, "document_frequency": pa.array(found.counts)})
     with atomic_path(out) as temporary:
-        pq.write_table(
-            table.replace_schema_metadata({"documents": str(found.documents)}), temporary, compression="zstd"
-        )
+        pq.write_table(table.replace_schema_metadata({"documents": str(found.documents)}), temporary, **PARQUET)
 
 
 def merge_counts(counted: Sequence[Path], out: Path, parameters: ScoreParameters) -> None:
@@ -64,7 +62,7 @@ def score_shard(shard: Path, idf: Path, out: Path) -> None:
             ("training", pa.bool_()),
         ]
     )
-    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, schema, **PARQUET) as writer:
         for chunk in read_chunks([shard], by_image=table.parameters.document == "image"):
             found = descriptiveness(count_chunk(chunk)[0], known)
             training = np.ones(len(chunk.texts), dtype=bool) if chunk.training is None else chunk.training

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.data.files import atomic_path
+from itm.data.files import PARQUET, atomic_path
 from itm.errors import ConfigError
 from itm.text.chunks import CHUNK, Chunk, count_chunk, read_chunks
 from itm.text.counts import DocumentFrequencies, WordCounts, merge
@@ -149,7 +149,7 @@ def write_scores(path: Path, parts: Iterable[Scores], normaliser: Normaliser) ->
             ("keywords", pa.int32()),
         ]
     )
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["words", "keywords"]) as writer:
+    with pq.ParquetWriter(path, schema, **PARQUET, use_dictionary=["words", "keywords"]) as writer:
         for part in parts:
             columns = [part.descriptiveness, normaliser(part.descriptiveness), part.words, part.keywords]
             writer.write_table(pa.table([pa.array(column) for column in columns], schema=schema))

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from itm.errors import ModelError
 
+_PART = 8192
+"""Texts that are tokenized at a time."""
+
 
 @dataclass
 class Features:
@@ -75,6 +78,14 @@ class Towers(nn.Module):
     def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Token ids (texts, context length) int64 of raw texts; 0 where a position is empty."""
 
+    def token_ids(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.integer]]:
+        """The ids of any number of texts, as `tokenize` gives them, part by part and in few bytes (`small_ids`).
+
+        Tokenizers keep some kilobytes a text until all are done.
+        """
+        parts = [small_ids(self.tokenize(texts[start : start + _PART])) for start in range(0, len(texts), _PART)]
+        return np.concatenate(parts) if parts else small_ids(self.tokenize(texts))
+
     @abstractmethod
     def image(self, pixels: Tensor) -> Features:
         """Features of preprocessed images."""
@@ -104,6 +115,48 @@ class Towers(nn.Module):
             "by train.chunk_images",
             reason="no-gradient-checkpointing",
         )
+
+
+def small_ids(ids: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.integer]]:
+    """Token ids in two bytes each where they fit, else in four; `wide_ids` turns some of them back.
+
+    >>> small_ids(np.array([1, 30521])).dtype, small_ids(np.array([65536])).dtype
+    (dtype('uint16'), dtype('int32'))
+    """
+    return ids.astype(np.uint16 if ids.max(initial=0) < 2**16 else np.int32)
+
+
+def wide_ids(ids: np.ndarray[Any, np.dtype[np.integer]]) -> Tensor:
+    """Token ids as towers take them."""
+    return torch.from_numpy(ids.astype(np.int64))
+
+
+class Computed(Towers):
+    """Towers that another backend computes; what prepares images and texts is the towers' own.
+
+    backend: its name in params.yaml.
+    """
+
+    backend: str
+
+    def __init__(self, towers: Towers) -> None:
+        super().__init__()
+        self.towers = towers
+        self.image_width, self.text_width = towers.image_width, towers.text_width
+        self.image_token_width, self.text_token_width = towers.image_token_width, towers.text_token_width
+        self.image_size, self.token_grid, self.short_texts = towers.image_size, towers.token_grid, towers.short_texts
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """As the towers themselves."""
+        return self.towers.preprocess(images)
+
+    def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """As the towers themselves."""
+        return self.towers.tokenize(texts)
+
+    def describe(self) -> dict[str, Any]:
+        """What the towers say, and who computes them."""
+        return {**self.towers.describe(), "backend": self.backend}
 
 
 def grid_tokens(grid: Tensor, cells: int) -> Tensor:

@@ -1,12 +1,12 @@
-"""Towers from parameters, and from the card of a saved model."""
+"""Towers from parameters, and from the card of a saved model, as one backend or another computes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from itm.config.model import TowersParameters
-from itm.errors import ModelError
+from itm.config.model import Backend, TowersParameters
+from itm.errors import ConfigError, ModelError, nearest
 from itm.towers.base import Towers
 
 
@@ -51,6 +51,28 @@ def build_towers(
         context_length=parameters.context_length,
         tokens=parameters.tokens,
         token_grid=parameters.token_grid,
+    )
+
+
+def by_backend(towers: Towers, backend: str) -> Towers:
+    """Frozen towers, in evaluation mode, as a backend computes them; "torch" leaves them as they are.
+
+    Raises:
+        ConfigError: there is no such backend (reason "unknown-backend").
+        ModuleNotFoundError, ModelError: as `GraphTowers`.
+    """
+    if backend == "torch":
+        return towers
+    if backend == "torch-bfloat16":
+        from itm.towers.bfloat16 import BFloat16Towers
+
+        return BFloat16Towers(towers)
+    if backend == "onnxruntime":
+        from itm.towers.graphs import GraphTowers
+
+        return GraphTowers(towers)
+    raise ConfigError(
+        f"backend: '{backend}' is unknown; {nearest(backend, get_args(Backend))}", reason="unknown-backend"
     )
 
 

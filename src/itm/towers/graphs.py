@@ -8,16 +8,15 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from itm.config.model import Backend
 from itm.data.files import atomic_path
-from itm.errors import ConfigError, ModelError, nearest
-from itm.towers.base import Features, Towers
+from itm.errors import ModelError
+from itm.towers.base import Computed, Features, Towers
 
 log = logging.getLogger(__name__)
 
@@ -26,34 +25,21 @@ TOLERANCE = 1e-4
 """The largest length of a row's difference from PyTorch's features, as a part of that row's length."""
 
 
-def by_backend(towers: Towers, backend: str) -> Towers:
-    """Frozen towers, in evaluation mode, as a backend computes them; "torch" leaves them as they are.
-
-    Raises:
-        ConfigError: there is no such backend (reason "unknown-backend").
-        ModuleNotFoundError: a library of the backend is not installed.
-        ModelError: a tower cannot be exported ("no-graph"), or its graph computes something else ("graph-differs").
-    """
-    if backend not in get_args(Backend):
-        raise ConfigError(
-            f"backend: '{backend}' is unknown; {nearest(backend, get_args(Backend))}", reason="unknown-backend"
-        )
-    return towers if backend == "torch" else GraphTowers(towers)
-
-
-class GraphTowers(Towers):
-    """Towers whose features onnxruntime computes; what prepares images and texts is the towers' own.
+class GraphTowers(Computed):
+    """Towers whose features onnxruntime computes.
 
     It computes with as many threads as torch does when they are made, and gives the same bits in each run. Features are
     on the device of their inputs.
+
+    Raises:
+        ModuleNotFoundError: onnxruntime, or what exports to it, is not installed.
+        ModelError: a tower cannot be exported ("no-graph"), or its graph computes something else ("graph-differs").
     """
 
+    backend = "onnxruntime"
+
     def __init__(self, towers: Towers, folder: Path = FOLDER) -> None:
-        super().__init__()
-        self.towers = towers
-        self.image_width, self.text_width = towers.image_width, towers.text_width
-        self.image_token_width, self.text_token_width = towers.image_token_width, towers.text_token_width
-        self.image_size, self.token_grid, self.short_texts = towers.image_size, towers.token_grid, towers.short_texts
+        super().__init__(towers)
         key = _key(towers)
         pixels, ids = samples(towers)
         given = {"image": towers.preprocess(pixels), "text": ids}
@@ -105,14 +91,6 @@ class GraphTowers(Towers):
         found = self._sessions[part].run(None, {"input": values.cpu().contiguous().numpy()})
         return [torch.from_numpy(each).to(values.device) for each in found]
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        """As the towers themselves."""
-        return self.towers.preprocess(images)
-
-    def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """As the towers themselves."""
-        return self.towers.tokenize(texts)
-
     def image(self, pixels: Tensor) -> Features:
         """Features of preprocessed images."""
         pooled, *rest = self._run("image", pixels)
@@ -127,10 +105,6 @@ class GraphTowers(Towers):
         mask = mask[:, :longest]
         pooled, *rest = self._run("text", ids[:, :longest] if self.short_texts else ids)
         return Features(pooled, rest[0][:, :longest], mask) if rest else Features(pooled)
-
-    def describe(self) -> dict[str, Any]:
-        """What the towers say, and who computes them."""
-        return {**self.towers.describe(), "backend": "onnxruntime"}
 
 
 class _Part(nn.Module):

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from itm.errors import ModelError
 
-Ids = np.ndarray[Any, np.dtype[np.int64]]
+Small = np.ndarray[Any, np.dtype[np.integer]]
+_PART = 8192
+"""Texts that are tokenized at a time: a tokenizer keeps some kilobytes of each until all are done."""
 _Found = TypeVar("_Found")
 
 
@@ -62,8 +64,8 @@ class TextEncoder(nn.Module):
         return states, mask
 
 
-def tokenize(model: str, texts: Sequence[str], length: int) -> tuple[Ids, Ids, int, int]:
-    """Ids and words (texts, length), the id of a mask, and how many ids there are.
+def tokenize(model: str, texts: Sequence[str], length: int) -> tuple[Small, Small, int, int]:
+    """Ids int32 and words int16 (texts, length), the id of a mask, and how many ids there are.
 
     A word's pieces have its number, from 0; what opens, closes and fills up a text has -1.
     """
@@ -76,15 +78,15 @@ def tokenize(model: str, texts: Sequence[str], length: int) -> tuple[Ids, Ids, i
             "encoder such as bert-base-uncased",
             reason="no-mask-token",
         )
-    found = tokenizer(list(texts), padding="max_length", truncation=True, max_length=length)
-    words = [[-1 if word is None else word for word in found.word_ids(row)] for row in range(len(texts))]
-    shape = len(texts), length
-    return (
-        np.asarray(found["input_ids"], np.int64).reshape(shape),
-        np.asarray(words, np.int64).reshape(shape),
-        int(tokenizer.mask_token_id),
-        len(tokenizer),
-    )
+    ids, words = np.zeros((len(texts), length), np.int32), np.full((len(texts), length), -1, np.int16)
+    for start in range(0, len(texts), _PART):
+        some = texts[start : start + _PART]
+        found = tokenizer(list(some), padding="max_length", truncation=True, max_length=length)
+        ids[start : start + _PART] = found["input_ids"]
+        words[start : start + _PART] = [
+            [-1 if word is None else word for word in found.word_ids(row)] for row in range(len(some))
+        ]
+    return ids, words, int(tokenizer.mask_token_id), len(tokenizer)
 
 
 def _fetched(model: str, fetch: Callable[[], _Found]) -> _Found:

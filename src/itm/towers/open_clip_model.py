@@ -76,9 +76,11 @@ class OpenClipTowers(Towers):
                 "model, or methods that take pooled features",
                 reason="no-tokens",
             )
+        self.model.eval()  # in training a look at one image would move the statistics of batch norms
         with torch.no_grad():
             image = self.image(torch.zeros(1, 3, image_size, image_size))
             text = self.text(self._tokenizer([""]))
+        self.model.train()
         self.image_width, self.text_width = image.pooled.shape[-1], text.pooled.shape[-1]
         # without tokens nothing is built for them; the pooled widths stand in
         self.image_token_width = (image.pooled if image.tokens is None else image.tokens).shape[-1]
@@ -93,7 +95,7 @@ class OpenClipTowers(Towers):
 
     def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Ids of the model's own tokenizer."""
-        ids: np.ndarray[Any, np.dtype[np.int64]] = self._tokenizer(list(texts)).numpy().astype(np.int64)
+        ids: np.ndarray[Any, np.dtype[np.int64]] = self._tokenizer(list(texts)).numpy().astype(np.int64, copy=False)
         return ids
 
     def image(self, pixels: Tensor) -> Features:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from itm.config.additions import WordsParameters
-from itm.towers.hugging_face import Ids, config_of, tokenize
+from itm.towers.hugging_face import Small, config_of, tokenize
 
 
 @dataclass
@@ -31,20 +32,20 @@ class WordIds:
     that neither a resumed run nor the cut of a batch changes them.
     """
 
-    ids: Ids
-    words: Ids
+    ids: Small
+    words: Small
     pad: int
     changes: Changes | None = None
     epoch: int = 0
 
-    def rows(self, rows: Ids) -> Ids:
+    def rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The ids of some texts, as they are in this epoch."""
         if self.changes is None:
-            return self.ids[rows]
+            return self.ids[rows].astype(np.int64)
         return np.stack([self._changed(int(row), self.changes) for row in rows])
 
-    def _changed(self, row: int, changes: Changes) -> Ids:
-        ids, words = self.ids[row].copy(), self.words[row]
+    def _changed(self, row: int, changes: Changes) -> NDArray[np.int64]:
+        ids, words = self.ids[row].astype(np.int64), self.words[row]
         count = int(words.max(initial=-1)) + 1
         generator = np.random.default_rng([changes.seed, self.epoch, row])
         draw = generator.random(count + 1)

@@ -16,6 +16,7 @@ from torch import Tensor
 from itm.config.additions import WordsParameters
 from itm.config.methods import MethodParameters
 from itm.config.model import TowersParameters, TrainParameters
+from itm.data.files import readable
 from itm.data.images import ImageStore
 from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
 from itm.data.loader import Augment
@@ -239,7 +240,7 @@ class _Source:
             return _from_cache(self.cached[1], rows)
         assert self.towers is not None
         assert self.text_list is not None
-        return Inputs(raw=self.towers.tokenize([self.text_list[row] for row in rows]))
+        return Inputs(raw=self.towers.token_ids([self.text_list[row] for row in rows]))
 
 
 def _rows(captions: pd.DataFrame, images: pd.DataFrame, split: str) -> tuple[Rows, Rows, Rows]:
@@ -275,7 +276,8 @@ def _relations(
     image_rows, caption_rows, owner = _rows(captions, images, split)
     _, same = np.unique(images["sha256"].to_numpy()[image_rows], return_inverse=True)
     train = scores.iloc[caption_rows]
-    keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]
+    with readable(scored / KEYWORDS, "run `dvc repro score`"):
+        keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]
     score = caption_scores(
         getattr(method.loss, "score", "tfidf"),
         train["normalised"].to_numpy(np.float64),

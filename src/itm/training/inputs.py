@@ -13,7 +13,7 @@ from torch import Tensor
 from itm.errors import TrainingError
 from itm.features import TokenRows
 from itm.methods.method import Embedded, Method
-from itm.towers.base import Features, Towers
+from itm.towers.base import Features, Towers, wide_ids
 from itm.towers.word_ids import WordIds
 from itm.training.batches import Rows
 from itm.training.photos import Photos
@@ -31,7 +31,7 @@ class Raw:
 class Inputs:
     """Images or texts as rows. Either `features` (rows, width) float32 from frozen towers, and their `tokens` if a
     method needs them; row i of the inputs has those of row `token_rows[i]`. Or `raw`: pixels (rows, size, size, 3)
-    uint8 for images, token ids (rows, context length) int64 for texts; or `photos`, which are decoded batch by batch.
+    uint8 for images, token ids (rows, context length) for texts (`small_ids`); or `photos`, decoded batch by batch.
     `description_vectors`: (rows, width) of the "description" or "caption"; `redraw` gives them anew for an epoch.
     `words`: token ids for the addition `words`.
     """
@@ -80,7 +80,8 @@ class Inputs:
         if self.photos is not None:
             return torch.from_numpy(self.photos.read(rows)).to(device, non_blocking=True)
         assert self.raw is not None
-        return torch.from_numpy(self.raw[rows]).to(device)
+        values = self.raw[rows]
+        return (torch.from_numpy(values) if values.dtype == np.uint8 else wide_ids(values)).to(device)
 
 
 @dataclass

@@ -15,7 +15,7 @@ import pandas as pd
 
 from itm.config.describe import DescribeParameters, DescriptionsParameters
 from itm.config.model import TowersParameters
-from itm.data.files import atomic_path
+from itm.data.files import PARQUET, atomic_path
 from itm.data.layout import CAPTIONS, DESCRIPTION_VECTORS, IMAGE_FEATURES, IMAGES, SPLITS, TEXT_FEATURES, TEXTS
 from itm.data.tables import read_captions, read_images, read_texts
 from itm.descriptions.run import Report, Tables, describe_images, vectors_of
@@ -145,7 +145,7 @@ class Part:
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in ((IMAGES, self.images), (CAPTIONS, self.captions), (TEXTS, self.texts)):
             with atomic_path(folder / name) as temporary:
-                table.to_parquet(temporary, index=False)
+                table.to_parquet(temporary, index=False, **PARQUET)
 
 
 def training_part(clean: Path) -> Part:

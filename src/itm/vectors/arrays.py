@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from itm.errors import DataError, first_few
 from itm.metrics import DotProduct
-from itm.metrics.scorer import Matrix, Scorer
-from itm.vectors.files import Arrays, read_arrays
+from itm.metrics.scorer import Matrix, Multiply, Scorer, multiply
+from itm.vectors.files import read_arrays
 from itm.vectors.gallery import Gallery
 from itm.vectors.ids import Ids, check_ids
+from itm.vectors.parquet import Arrays
 
 Floats = NDArray[np.floating]
 SCORES = "scores"
@@ -24,12 +25,13 @@ SCORES = "scores"
 class Vectors:
     """The arrays of one file or model; each is checked when it is asked for.
 
-    assumed: what was not said and had to be assumed, as sentences.
+    assumed: what was not said and had to be assumed, as sentences. multiply: as of `DotProduct`.
     """
 
     path: Path
     arrays: Arrays
     assumed: list[str] = field(default_factory=list)
+    multiply: Multiply = multiply
 
     def has(self, kind: str) -> bool:
         """Whether there are embeddings of "image" or "caption"."""
@@ -165,13 +167,13 @@ def _guess(ids: Ids, wanted: Ids) -> str:
     return ""
 
 
-def read_vectors(path: Path) -> Vectors:
+def read_vectors(path: Path, multiply: Multiply = multiply) -> Vectors:
     """The arrays of a file, or of a folder of .npy files.
 
     Raises:
         DataError: as `read_arrays`.
     """
-    return Vectors(Path(path), read_arrays(Path(path)))
+    return Vectors(Path(path), read_arrays(Path(path)), multiply=multiply)
 
 
 Part = slice | NDArray[np.int64]
@@ -189,6 +191,7 @@ class Similarity:
     image: Floats | None = None
     text: Floats | None = None
     scores: NDArray[Any] | None = None
+    multiply: Multiply = multiply
 
     @property
     def paired(self) -> bool:
@@ -201,7 +204,7 @@ class Similarity:
             return Matrix(self.scores[images][:, captions])
         assert self.image is not None
         assert self.text is not None
-        return DotProduct(self.image[images], self.text[captions])
+        return DotProduct(self.image[images], self.text[captions], self.multiply)
 
     def queries(self, task: str, asked: NDArray[np.int64]) -> Scorer:
         """Scorer of some queries (rows) and the whole gallery (columns) of task "i2t" or "t2i"."""
@@ -224,7 +227,7 @@ def read_similarity(vectors: Vectors, gallery: Gallery, normalize: bool) -> Simi
         )
         if not kinds:
             vectors.count("image")  # says what is missing
-        return Similarity(image, text)
+        return Similarity(image, text, multiply=vectors.multiply)
     if kinds or normalize:
         what = (
             f"holds {SCORES} and {kinds[0]}_embeddings; which is meant?"

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from itm.data.files import readable
+from itm.data.files import read_npy, readable
 from itm.data.layout import CAPTIONS
-from itm.errors import DataError, first_few
+from itm.errors import DataError
+from itm.vectors.parquet import Arrays, read_parquet
 
-Arrays = dict[str, NDArray[Any]]
 NAMES = (
     *(f"{kind}_{what}" for kind in ("image", "caption") for what in ("embeddings", "ids")),
     *("caption_image_ids", "text_embeddings", "root_embedding", "scores"),
 )
-_STARTS = {b"\x80": "a pickle", b"PK": "a zip archive (torch.save or .npz?)", b"\x93N": "a .npy file"}
+_STARTS = {
+    b"\x80": "a pickle, which is never opened, for it may run anything: save its arrays with safetensors",
+    b"PK": "a zip archive: an .npz needs that suffix, tensors of torch.save are to be saved with safetensors",
+    b"\x93N": "a .npy file: give it that suffix and the name of the array that it holds",
+    b"PA": "Parquet: give it the suffix .parquet",
+    b"\x89H": "HDF5: save its arrays with numpy.savez",
+}
+"""How files begin that may be given without the suffix of their form."""
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -42,7 +47,8 @@ def read_arrays(path: Path) -> Arrays:
 
 def _read(path: Path) -> Arrays:
     try:
-        start = path.open("rb").read(2)
+        with path.open("rb") as file:
+            start = file.read(2)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", reason="missing-file") from None
     if not start:
@@ -50,12 +56,12 @@ def _read(path: Path) -> Arrays:
     form = path.suffix if path.suffix in (".npz", ".npy", ".parquet") else "safetensors"
     try:
         if form == ".npy":
-            return {path.stem: np.load(path, allow_pickle=False)}
+            return {path.stem: np.array(read_npy(path))}
         if form == ".npz":
             with np.load(path, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         if form == ".parquet":
-            return _parquet(path)
+            return read_parquet(path)
         from safetensors import safe_open
 
         with safe_open(path, framework="np") as stored:
@@ -72,41 +78,6 @@ def _read(path: Path) -> Arrays:
         ) from None
 
 
-def _parquet(path: Path) -> Arrays:
-    """Columns `kind` ("image", "caption", "text", "root"), `id` (may be missing) and `embedding` (lists of floats)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    if not {"kind", "embedding"} <= set(table.column_names):
-        raise DataError(
-            f"{path}: columns are {', '.join(table.column_names[:9])}; expected kind, id, embedding",
-            reason="missing-column",
-        )
-    arrays: Arrays = {}
-    for kind in pc.unique(table["kind"]).to_pylist():
-        part = table.filter(pc.equal(table["kind"], pa.scalar(kind))).combine_chunks()
-        widths = pc.unique(pc.list_value_length(part["embedding"])).to_pylist()
-        values = pc.list_flatten(part["embedding"])
-        if len(widths) != 1 or widths[0] is None or values.null_count:
-            raise DataError(
-                f"{path}: embeddings of kind {kind} have lengths {first_few(widths)}, and {values.null_count} values "
-                "are missing; expected one length",
-                reason="shape",
-            )
-        vectors = values.to_numpy().reshape(len(part), widths[0])
-        if kind == "root":
-            arrays["root_embedding"] = vectors.reshape(-1)
-            continue
-        arrays[f"{kind}_embeddings"] = vectors
-        if "id" in table.column_names and kind != "text":
-            if part["id"].null_count:
-                raise DataError(f"{path}: {part['id'].null_count} ids of kind {kind} are missing", reason="ids")
-            arrays[f"{kind}_ids"] = part["id"].to_numpy()
-    return arrays
-
-
 def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
     """embeddings.npz of a pipeline: captions get the ids PHOTO#NUMBER that the clean table beside it tells."""
     import pyarrow.parquet as pq
@@ -120,7 +91,7 @@ def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
             reason="missing-file",
         )
     with readable(clean):
-        rows = pq.read_table(clean, columns=["image_id", "position"]).to_pylist()
+        rows = pq.read_table(clean, columns=["image_id", "position"], page_checksum_verification=True).to_pylist()
     names = np.array([f"{row['image_id']}#{row['position']}" for row in rows])
     if "scores" in arrays:
         images, texts = arrays["scored_images"], arrays["scored_texts"]

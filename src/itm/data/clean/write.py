@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.files import atomic_path, write_npz
+from itm.data.files import PARQUET, atomic_path, write_npz
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS
 from itm.data.tables import as_list
 from itm.errors import DataError
@@ -87,7 +87,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
     arrays = [_array(table[name], kind) for name, kind in COLUMNS[path.name].items()]
     with atomic_path(path) as temporary:
-        pq.write_table(pa.table(arrays, names=list(COLUMNS[path.name])), temporary, compression="zstd")
+        pq.write_table(pa.table(arrays, names=list(COLUMNS[path.name])), temporary, **PARQUET)
 
 
 def _array(column: pd.Series, kind: str) -> pa.Array:

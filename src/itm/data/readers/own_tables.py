@@ -102,7 +102,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     try:
         names = pq.read_schema(path).names
         wanted = [name for name in _columns(path, names) if name]
-        records = pq.read_table(path, columns=wanted).to_pylist()
+        records = pq.read_table(path, columns=wanted, page_checksum_verification=True).to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path}: not a whole parquet file ({first[:200]})", reason="form") from None

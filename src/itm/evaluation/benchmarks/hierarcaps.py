@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from itm.evaluation.tables import Columns, Embeddings, Tables, among
 from itm.metrics import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
 
 LEVELS = 4
+WORD_COUNT = "tau_d_of_word_count"
+"""Under this name protocols hold what `word_count_tau_d` gives."""
 
 
 def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParameters) -> Result:
@@ -27,10 +30,12 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     image = unit(embeddings.images(distinct))
     text, root = unit(embeddings.texts(text_ids)), unit(embeddings.texts(np.array([tables.root])))[0]
     metrics, per_query, path = traverse(image, text, root, chains, owners, parameters.hierarcaps_levels)
+    text_of = dict(zip(tables.hierarchies["text_id"].tolist(), tables.hierarchies["text"].tolist(), strict=True))
     protocol = {
         "images": len(image),
         "chains": len(chains),
         "texts": len(text_ids),
+        WORD_COUNT: word_count_tau_d([text_of[each] for each in text_ids.tolist()], chains),
         "levels": parameters.hierarcaps_levels,
         "root": "embedding of the empty caption",
         "unit_length": True,
@@ -64,6 +69,16 @@ def traverse(
     per_query["tau_d"] = tau_d(radii(text, root)[chains])
     metrics["tau_d"] = float(per_query["tau_d"].mean())
     return metrics, per_query, paths["radius_levels"]
+
+
+def word_count_tau_d(texts: Sequence[str], chains: NDArray[np.int64]) -> float:
+    """tau_d with the number of words for the radius, to four decimals: what length alone gives, without any model.
+
+    >>> word_count_tau_d(["a", "a dog", "dogs"], np.array([[0, 1], [0, 2]]))
+    0.5
+    """
+    words = np.array([len(text.split()) for text in texts])
+    return round(float(tau_d(words[chains]).mean()), 4)
 
 
 def distinct_chains(

@@ -96,7 +96,12 @@ def evaluate(
 def _among_items(similarity: Similarity, rated: cxc.CxcAnswers) -> dict[str, HitRanks]:
     """Ranks of text-to-text and image-to-image retrieval, of what has embeddings."""
     given = {"t2t": (similarity.text, rated.t2t), "i2i": (similarity.image, rated.i2i)}
-    return cxc.rank_items({task: (DotProduct(own), right) for task, (own, right) in given.items() if own is not None})
+    scorers = {
+        task: (DotProduct(own, multiply=similarity.multiply), right)
+        for task, (own, right) in given.items()
+        if own is not None
+    }
+    return cxc.rank_items(scorers)
 
 
 def _coco(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.errors import ConfigError, DataError, nearest
-from itm.evaluation.published import coco_files, hierarcaps, pairs
+from itm.evaluation.published import coco_files, hierarcaps, himo_docci, pairs, sugarcrepe
+from itm.vectors import Gallery
 
 GALLERIES = {
     "coco": "coco",
@@ -23,8 +24,15 @@ GALLERIES = {
     "flickr8k-expert": "flickr8k",
     "flickr8k-crowdflower": "flickr8k",
     "hierarcaps": "hierarcaps",
+    "sugarcrepe": "sugarcrepe",
+    "himo-docci": "himo-docci",
 }
 """The gallery of each benchmark: those on one gallery share its embeddings."""
+
+_OWN: dict[str, Callable[[Path | None], Gallery]] = {
+    "sugarcrepe": lambda folder: sugarcrepe.read_foils(folder).gallery,
+    "himo-docci": lambda folder: himo_docci.read_chains(folder).gallery,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +84,10 @@ def read_items(benchmark: str, folder: Path | None = None) -> Items:
     if name == "hierarcaps":
         _, texts, photos = hierarcaps.read_chains(hierarcaps.find_chains(folder))
         return Items(name, np.arange(len(photos)), photos, np.arange(len(texts) + 1), [*texts, ""])
-    gallery = coco_files.read_gallery(folder) if name == "coco" else pairs.read_gallery(name, folder)
+    if name in _OWN:
+        gallery = _OWN[name](folder)
+    else:
+        gallery = coco_files.read_gallery(folder) if name == "coco" else pairs.read_gallery(name, folder)
     if len(gallery.texts) != len(gallery.caption_ids):
         raise DataError(
             f"{name}: the captions' texts are not at hand; name the folder of karpathy_captions.csv with --annotations,"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,15 @@ from itm.metrics import Positives, hit_rates, rank_all, rsum, warn_if_collapsed
 from itm.vectors import Gallery, Vectors, check_ids, left_out, read_similarity
 
 RECALL_AT = (1, 5, 10)
+BY_QUERY = ("rank", "optimistic", "pessimistic", "answerable")
 SIZES = {"flickr30k": (1000, 5000), "flickr8k": (1000, 5000)}
 
 
 def evaluate(vectors: Vectors, name: str, folder: Path | None, *, normalize: bool) -> Report:
-    """Hit rates both ways. The image of each caption is the data set's, or `caption_image_ids` of the file."""
+    """Hit rates both ways. The image of each caption is the data set's, or `caption_image_ids` of the file.
+
+    An image of one's own without a caption asks nothing of the captions, and stays in the gallery of theirs.
+    """
     own = name == "pairs" or (name == "flickr30k" and "caption_image_ids" in vectors.arrays)
     gallery = _own(vectors) if own else read_gallery(name, folder)
     _check_size(gallery, name, vectors.path)
@@ -41,7 +46,12 @@ def evaluate(vectors: Vectors, name: str, folder: Path | None, *, normalize: boo
         ("t2i", t2i, caption_ids, image_ids[owners]),
     ):
         warn_if_collapsed(ranks, f"{name} {task}")
-        rates[task] = hit_rates(ranks, RECALL_AT)
+        rates[task] = hit_rates(ranks, RECALL_AT, answerable_only=True)
+        if not (asked := ranks.answerable).all():
+            without = f"{np.count_nonzero(~asked)} of {len(asked)} queries have no right answer"
+            report.left_out.append(f"{name} {task}: {without} and are left out, as MTEB does")
+            ranks = replace(ranks, **{each: getattr(ranks, each)[asked] for each in BY_QUERY})
+            ids, groups = ids[asked], groups[asked]
         report.ranks(name, task, ranks, ids, groups)
     report.metrics[name] = {**rates, "rsum": rsum(*rates.values())}
     report.protocol |= {

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import atomic_path, together, write_json
+from itm.data.files import PARQUET, atomic_path, together, write_json
 from itm.errors import DataError
 from itm.evaluation.keys import flat_metrics
+from itm.evaluation.published import mteb
 from itm.evaluation.published.trec import Retrieval
 from itm.evaluation.result import Metrics
 from itm.metrics import HitRanks
@@ -22,14 +23,15 @@ from itm.vectors import Ids
 class Report:
     """Metrics of several benchmarks, the protocol they followed, and the per-query values behind them.
 
-    left_out: what could not be measured, and why, as sentences. retrievals: the tasks behind hit rates, for
-    `write_trec`.
+    left_out: what could not be measured, and why, as sentences. notes: sentences on what to hold figures against.
+    retrievals: the tasks behind hit rates, for `write_trec`.
     """
 
     metrics: Metrics = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     columns: list[tuple[str, str, str, Ids, Ids, NDArray[np.float64]]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     retrievals: list[Retrieval] = field(default_factory=list)
 
     def ranks(self, benchmark: str, task: str, ranks: HitRanks, queries: Ids, groups: Ids) -> None:
@@ -66,6 +68,7 @@ class Report:
         self.retrievals += part.retrievals
         self.columns += part.columns
         self.left_out += part.left_out
+        self.notes += part.notes
 
     def write_trec(self, folder: Path) -> None:
         """Write a run and its judgements for each retrieval task (`Retrieval.write`).
@@ -80,9 +83,15 @@ class Report:
 
     @together()
     def write(self, metrics: Path | None, ranks: Path | None = None) -> None:
-        """Write metrics.json and ranks.parquet, where a path is given: both, or neither where one cannot be."""
+        """Write metrics.json and ranks.parquet, where a path is given: both, or neither where one cannot be.
+
+        Figures under the protocol "mteb" go into MTEB's own result files too (`mteb.result_files`).
+        """
         if metrics is not None:
             write_json(metrics, self.to_json())
+            found = self.metrics.get("mteb", {})
+            for (name, direction), path in mteb.result_files(metrics, found).items():
+                write_json(path, mteb.task_result(name, direction, found[name][direction]))
         if ranks is not None:
             import pyarrow as pa
             import pyarrow.parquet as pq
@@ -98,4 +107,4 @@ class Report:
                     columns = [values.astype(str) for values in columns]
                 table[name] = pa.array(np.concatenate(columns))
             with atomic_path(ranks) as temporary:
-                pq.write_table(pa.table(table), temporary, compression="zstd")
+                pq.write_table(pa.table(table), temporary, **PARQUET)

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from itm import __version__
+from itm.data.layout import GRADE, MODEL_CARD
 from itm.errors import ConfigError, DataError, nearest
-from itm.evaluation.published import coco, hierarcaps, judgements, pairs
+from itm.evaluation.published import coco, hierarcaps, himo_docci, judgements, pairs, sugarcrepe
 from itm.evaluation.published import protocols as others
 from itm.evaluation.published.encoding import Encoder
 from itm.evaluation.published.items import GALLERIES, read_items
 from itm.evaluation.published.report import Report
+from itm.grading.files import Grade, grade_of, graded_by
+from itm.metrics.scorer import multiply
+from itm.pipeline.products import DeviceProducts
 from itm.vectors import SCORES, Vectors, read_vectors
+from itm.vectors.model import model_hash
 
 BENCHMARKS = {
     "coco": "COCO Karpathy test, 5K and 1K (mean of five folds): R@1/5/10 both ways, RSUM",
@@ -26,10 +31,14 @@ BENCHMARKS = {
     "flickr8k-expert": "Flickr8k Expert, agreement with human judgements: tau-c, tau-b, Spearman, nDCG",
     "flickr8k-crowdflower": "Flickr8k CrowdFlower, agreement with human judgements: tau-b, tau-c, Spearman, nDCG",
     "hierarcaps": "HierarCaps test: precision, recall, order-aware recall of both traversals, tau_d",
+    "sugarcrepe": "SugarCrepe: share of true captions above the same with a wrong detail, for each of its files",
+    "himo-docci": "HiMo-Docci: whether scores rise with true detail, strictly and as a correlation (HiMo@K)",
     "pairs": "your own pairs: R@1/5/10 both ways; the file says each caption's image in `caption_image_ids`",
 }
 _BY_NAME: dict[str, Callable[..., Report]] = {
     "hierarcaps": hierarcaps.evaluate,
+    "sugarcrepe": sugarcrepe.evaluate,
+    "himo-docci": himo_docci.evaluate,
     **{name: partial(judgements.evaluate, name=name) for name in judgements.FILES},
 }
 VectorsOf = Callable[[str], Vectors]
@@ -40,16 +49,18 @@ class AssumedWarning(UserWarning):
     """What a file did not say was assumed, or a benchmark could be measured only in part."""
 
 
-def evaluate_file(path: Path, benchmarks: Sequence[str], **options: Any) -> Report:
+def evaluate_file(path: Path, benchmarks: Sequence[str], *, device: str = "cpu", **options: Any) -> Report:
     """The metrics of one or several benchmarks for a file of embeddings; docs/metrics.md says which arrays.
 
-    `options` are those of `evaluate_vectors`.
+    `device` is torch's name of where embeddings are multiplied; "cpu" leaves it to numpy, and figures are the same to
+    the last digit. Other `options` are those of `evaluate_vectors`.
 
     Raises:
         ConfigError, DataError: as `evaluate_vectors`; the file is missing or damaged.
+        MetricError: torch cannot compute there. ModuleNotFoundError: it is not installed.
     """
     _check(benchmarks)
-    vectors = read_vectors(path)
+    vectors = read_vectors(path, multiply if device == "cpu" else DeviceProducts(device))
     return evaluate_vectors(lambda _: vectors, benchmarks, **options)
 
 
@@ -62,27 +73,54 @@ def evaluate_model(
     device: str = "cpu",
     batch_size: int = 64,
     annotations: Path | None = None,
+    specificity: float | None = None,
     **options: Any,
 ) -> Report:
     """The metrics of benchmarks for a model, `Encoder` says which; other `options` as `evaluate_vectors`.
 
+    With `specificity` pairs are ranked by the grades of a trained model's own calibrator (docs/grade.md).
+
     Raises:
-        ConfigError, DataError: as `evaluate_vectors`; photos are missing or damaged.
-        ModelError: the model is unknown, or gives arrays of other shapes. InstallError: its library is not installed.
+        ConfigError, DataError: as `evaluate_vectors`; photos are missing or damaged; grades of what has none.
+        ModelError: the model is unknown, gives arrays of other shapes, or has no grade. InstallError: its library is
+            not installed.
     """
     _check(benchmarks, options.get("protocols", ()))
+    grade = None if specificity is None else _own_grade(model, benchmarks, options.get("normalize", False))
     encoder = Encoder(model, images, keep, device, batch_size)
     items = {name: read_items(name, annotations) for name in benchmarks}
     once: dict[str, Vectors] = {}
 
     def vectors_of(name: str) -> Vectors:
-        if items[name].gallery not in once:
-            once[items[name].gallery] = encoder.vectors(items[name])
-        return once[items[name].gallery]
+        own = items[name]
+        if own.gallery not in once:
+            found = encoder.vectors(own)
+            if grade is not None and specificity is not None:
+                texts = dict(zip(own.caption_ids.tolist(), own.texts, strict=True))
+                found = graded_by(grade, found, texts, specificity)
+            once[own.gallery] = found
+        return once[own.gallery]
 
     report = evaluate_vectors(vectors_of, benchmarks, annotations=annotations, **options)
     report.protocol["model"] = encoder.name
+    if specificity is not None:
+        report.protocol["grade"] = {"file": GRADE, "specificity": specificity}
     return report
+
+
+def _own_grade(model: Any, benchmarks: Sequence[str], normalize: bool) -> Grade:
+    """The calibrator of a trained model, which says nothing of scaled vectors or of walks through them."""
+    folder = Path(str(getattr(model, "folder", model)))
+    if not (folder / MODEL_CARD).is_file():
+        raise ConfigError(
+            f"--specificity: {folder} is no trained model's folder; of other models' embeddings `itm grade fit` fits a"
+            " calibrator for --embeddings and --grade",
+            reason="missing-option",
+        )
+    if normalize or "hierarcaps" in benchmarks:
+        what = "--normalize" if normalize else "the benchmark hierarcaps, which walks through embeddings,"
+        raise ConfigError(f"--specificity: {what} has no grades; leave one of the two out", reason="missing-option")
+    return grade_of(folder, model_hash(folder))
 
 
 def evaluate_vectors(

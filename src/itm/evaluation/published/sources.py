@@ -11,7 +11,7 @@ from itm.data.files import mirror_folder
 from itm.errors import DataError
 from itm.parse import parse_json
 
-_FOLDERS = ("", "coco", "cxc", "hierarcaps", "flickr8k", "flickr8k-224", "flickr30k")
+_FOLDERS = ("", "coco", "cxc", "hierarcaps", "flickr8k", "flickr8k-224", "flickr30k", "sugarcrepe", "himo-docci")
 
 
 def find(names: tuple[str, ...], folder: Path | None) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from itm.config import Parameters
@@ -88,13 +88,15 @@ def split_sizes(parameters: Parameters) -> dict[str, int] | None:
 CAPTIONS_AN_IMAGE = 5
 
 
-def disk(parameters: Parameters, models: Models, images: int | None, downloads: list[Line]) -> Iterator[Line]:
-    """What the pipeline leaves on disk, folder by folder."""
+def disk(
+    parameters: Parameters, models: Models, images: int | None, downloads: list[Line], tables: Iterable[Line]
+) -> Iterator[Line]:
+    """What the pipeline leaves on disk, folder by folder; `tables`: the folders of clean and score."""
     runs = len(parameters.methods) * len(parameters.seeds)
     lines = [*_arrays(parameters, models, images, runs)]
     raw = next(line for line in downloads if line.name == "still to fetch")
     yield Line("data/raw", raw.value, "the downloads, and what is in data/raw or the mirror already")
-    yield Line("data/clean", None, "the photos once more, in tars: about the size of their archives")
+    yield from tables
     yield from lines
     yield Line("evaluations, logs", None, "per-query values: small beside the embeddings")
     yield Line(
@@ -107,25 +109,8 @@ def disk(parameters: Parameters, models: Models, images: int | None, downloads: 
 
 def _arrays(parameters: Parameters, models: Models, images: int | None, runs: int) -> Iterator[Line]:
     sizes = split_sizes(parameters)
-    if not parameters.towers.frozen:
-        yield Line("data/features", 0, "towers are trained: nothing is cached")
-    elif images is None or models.widths is None:
-        yield Line("data/features", None, models.error or "the number of images is unknown")
-    else:
-        image, text, image_token, text_token = models.widths
-        texts = images * CAPTIONS_AN_IMAGE
-        size = 4 * (images * image + texts * text)
-        basis = f"{images:,} images x {image} and about {texts:,} texts x {text}, float32"
-        if parameters.towers.tokens:
-            tokens = REGIONS if parameters.regions.use else models.image_tokens
-            width = REGION_WIDTH if parameters.regions.use else image_token
-            longest = parameters.towers.context_length
-            if tokens is None:
-                yield Line("data/features", None, "the number of an image's tokens is unknown")
-                return
-            size += 2 * (images * tokens * width + texts * longest * text_token)
-            basis += f"; tokens {tokens} x {width} and at most {longest} x {text_token}, float16"
-        yield Line("data/features", size, basis)
+    texts = None if images is None else images * CAPTIONS_AN_IMAGE
+    yield Line("data/features", *features_size(parameters, models, images, texts))
     if models.towers is None:
         yield Line("models", None, models.error)
     else:
@@ -150,6 +135,29 @@ def _arrays(parameters: Parameters, models: Models, images: int | None, runs: in
         size += 4 * pairs * len(pairwise) * len(parameters.seeds)
         basis += f"; scores of {pairs:,} pairs for {', '.join(pairwise)}"
     yield Line("embeddings", size, basis)
+
+
+def features_size(
+    parameters: Parameters, models: Models, images: int | None, texts: int | None
+) -> tuple[int | None, str]:
+    """Bytes of the cached features, None where they cannot be known, and how the figure was come by."""
+    if not parameters.towers.frozen:
+        return 0, "towers are trained: nothing is cached"
+    if images is None or texts is None or models.widths is None:
+        return None, models.error or "the number of images is unknown"
+    image, text, image_token, text_token = models.widths
+    size = 4 * (images * image + texts * text)
+    basis = f"{images:,} images x {image} and about {texts:,} texts x {text}, float32"
+    if parameters.towers.tokens:
+        tokens = REGIONS if parameters.regions.use else models.image_tokens
+        width = REGION_WIDTH if parameters.regions.use else image_token
+        longest = parameters.towers.context_length
+        if tokens is None:
+            return None, "the number of an image's tokens is unknown"
+        size += 2 * (images * tokens * width + texts * longest * text_token)
+        basis += f"; tokens {tokens} x {width} and at most {longest} x {text_token}, float16"
+        basis += " (twice that while the stage runs)"
+    return size, basis
 
 
 def host_memory(parameters: Parameters, models: Models, images: int | None) -> Iterator[Line]:

@@ -2,8 +2,9 @@
 
 Counts come from dvc.yaml, sizes of downloads from data/catalogue.yaml, numbers of images from the published splits,
 sizes of arrays from their shapes, numbers of parameters from models that are built (with random weights) and thrown
-away. Nothing is known beforehand of the memory that activations take and of the time a step takes on a GPU: times are
-told only where this machine has run such stages before.
+away. What the stages before training take comes from formulas that benchmarks/scale.py checks. Nothing is known
+beforehand of the memory that activations take and of the time a step takes on a GPU: times of a training and of what
+follows it are told only where this machine has run such stages before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from itm.runs.plan.data import CAPTIONS_AN_IMAGE, all_images, disk, downloads_of
 from itm.runs.plan.lines import Line, Plan
 from itm.runs.plan.models import count_parameters, memory
 from itm.runs.plan.published import published
+from itm.runs.plan.stages import Counts, needs, stage_lines
 
 
 def make_plan(root: Path, preset: str, parameters: Parameters) -> Plan:
@@ -25,15 +27,16 @@ def make_plan(root: Path, preset: str, parameters: Parameters) -> Plan:
     models = count_parameters(parameters)
     images = all_images(parameters)
     downloads = list(downloads_of(root, parameters))
+    needed = needs(parameters, models, Counts.of(root, parameters))
     return Plan(
         preset,
         {
             "Stages": list(_stages(root, parameters)),
             "Downloads": downloads,
-            "Disk": list(disk(parameters, models, images, downloads)),
+            "Disk": list(disk(parameters, models, images, downloads, stage_lines(needed, "disk"))),
             "Memory of the GPU, or of the CPU without one": list(memory(parameters, models)),
-            "Memory of the host": list(host_memory(parameters, models, images)),
-            "Time": list(_time(root, parameters)),
+            "Memory of the host": [*stage_lines(needed, "memory"), *host_memory(parameters, models, images)],
+            "Time": [*stage_lines(needed, "seconds"), *_time(root, parameters)],
             "Published figures to compare with (RSUM)": list(published(parameters)),
         },
     )

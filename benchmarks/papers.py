@@ -149,11 +149,11 @@ def page(found: dict[str, tuple[Measured, Measured | None]], options: argparse.N
         "# A step of the papers' settings",
         "",
         f"Methods of `itm preset regions data=coco` on one core, batches of 1 / {options.part} of its: seconds of a "
-        f"training step and the most memory of its process, beside the trained text encoder alone (BERT-base, {options.layers} "
-        f"layers, random weights: forward, backward, AdamW on the same captions). {REGIONS} regions of 2,048 numbers, "
-        f"captions of 8 to {WORDS} tokens, all aids on. Images' towers are frozen and take no time in a step; so do "
-        f"those of texts in an entry without an encoder. Medians of {options.steps} steps. What a GPU takes at the "
-        "whole batch is not measured.",
+        f"training step and the most memory of its process, beside the trained text encoder alone (BERT-base, "
+        f"{options.layers} layers, random weights: forward, backward, AdamW on the same captions). {REGIONS} regions "
+        f"of 2,048 numbers, captions of 8 to {WORDS} tokens, all aids on. Images' towers are frozen and take no time "
+        f"in a step; so do those of texts in an entry without an encoder. Medians of {options.steps} steps. What a GPU "
+        "takes at the whole batch is not measured.",
         "",
         f"Made at commit {commit()} on {machine()}, {options.threads} thread, by `python benchmarks/papers.py --page`.",
         "",

@@ -187,10 +187,13 @@ def main() -> None:
     bert = write_bert(smoke.scratch() / "bert", options.layers)
     whole = compose("regions", ["data=coco"], root=ROOT)
     found: dict[str, tuple[Measured, Measured | None]] = {}
+    encoders: dict[int, Measured] = {}  # by captions in a batch: it knows of nothing else
     for name in options.entries or whole.methods:
-        step = in_its_own_process(name, False, bert, options)
-        has_words = whole.entry(name).add.words is not None
-        alone = in_its_own_process(name, True, bert, options) if has_words else None
+        step, alone = in_its_own_process(name, False, bert, options), None
+        if whole.entry(name).add.words is not None:
+            if step.captions not in encoders:
+                encoders[step.captions] = in_its_own_process(name, True, bert, options)
+            alone = encoders[step.captions]
         found[name] = step, alone
         beside = f"; encoder alone {alone.seconds:.2f} s, {alone.gigabytes:.1f} GB" if alone else ""
         print(f"{name:20} {step.images} images {step.seconds:6.2f} s, {step.gigabytes:.1f} GB{beside}", flush=True)

@@ -97,7 +97,8 @@ def measured(folder: Path, module: str, *arguments: str) -> Run:
         child.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - before
     if child.returncode:
-        sys.exit(f"{module} {' '.join(arguments)} failed:\n{(folder / 'log.txt').read_text(encoding='utf-8')}")
+        log_text = (folder / "log.txt").read_text(encoding="utf-8")
+        sys.exit(f"{module} {' '.join(arguments)} ended with status {child.returncode}:\n{log_text}")
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 

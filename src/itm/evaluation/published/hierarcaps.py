@@ -57,8 +57,8 @@ def evaluate(vectors: Vectors, folder: Path | None, *, normalize: bool) -> Repor
     words = word_count_tau_d(texts, chains)
     report.protocol[WORD_COUNT] = words
     report.notes.append(
-        f"hierarcaps: tau_d by the number of words alone is {words:.3f}; an untrained ViT-S-32-alt has 0.82 (docs/"
-        "metrics.md)"
+        f"hierarcaps: tau_d by the number of words alone is {words:.3f}, "
+        "of an untrained ViT-S-32-alt 0.82 (docs/metrics.md)"
     )
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
     report.protocol |= {"images": len(images), "texts": len(texts), "text_hash": digest, "levels": STEPS}

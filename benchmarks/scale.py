@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -234,7 +234,8 @@ def main() -> None:
     given = smoke.read(parser(), "--images 300 --captions 1500 --parts 3 1 --page {scratch}/page.md")
     if given.do:
         prepared = partial(prepare, given.images, given.captions, tuple(given.size))
-        {"prepare": prepared, "draw": draw, "tags": tags, "index": index}[given.do]()
+        work: dict[str, Callable[[], None]] = {"prepare": prepared, "draw": draw, "tags": tags, "index": index}
+        work[given.do]()
         return
     lines: list[tuple[str, str]] = []
     wrong: list[str] = []

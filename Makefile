@@ -1,7 +1,7 @@
 # `make help` lists the targets. The pipeline itself is dvc.yaml; this file makes the environment and gives names
 # to the commands that people and CI run.
 .DEFAULT_GOAL := help
-.PHONY: help environment repro real test long fast mutants lint lock docs docs-site pictures licences clean
+.PHONY: help environment repro real paper test long fast mutants lint lock docs docs-site pictures licences clean
 SHELL := /bin/bash
 
 JOBS ?= auto
@@ -59,6 +59,13 @@ real: environment ## Run the pipeline on real photos (Flickr8k, HierarCaps)
 	fi
 	$(BIN)/itm preset flickr8k
 	$(BIN)/dvc repro
+
+paper: environment ## Train METHOD of the recipe regions on DATA, with the changes WITH; print its figures beside the paper's
+	@test -n "$(DATA)" -a -n "$(METHOD)" || { echo 'name both: make paper DATA=coco METHOD=esl-token'; exit 1; }
+	$(BIN)/itm plan regions data=$(DATA) 'methods=[$(METHOD)]' $(WITH)
+	$(BIN)/itm preset regions data=$(DATA) 'methods=[$(METHOD)]' $(WITH)
+	$(BIN)/dvc repro
+	$(BIN)/itm runs --method $(METHOD) --metric retrieval
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup
 

@@ -15,7 +15,6 @@ GPU is done. --page writes docs/results/aahr-step.md.
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,19 +22,13 @@ import numpy as np
 import smoke
 import torch
 from results_page import commit, machine
-from training_step import DEVICE, PARAMETERS, _timed, relations, train_parameters
+from training_step import DEVICE, PARAMETERS, engine, one_layer, timed, train_parameters
 
 from itm.config.methods import MethodParameters
-from itm.config.model import EmbeddingParameters
 from itm.features import TokenRows
-from itm.methods.build import build_method
-from itm.methods.method import Context, Widths
-from itm.training.batches import Sampler
-from itm.training.distributed import Group
-from itm.training.inputs import Encoder, Inputs, Split
+from itm.methods.method import Widths
+from itm.training.inputs import Inputs, Split
 from itm.training.loop import seed_everything
-from itm.training.schedule import optimiser
-from itm.training.steps import Stepper
 
 PAGE = Path(__file__).parents[1] / "docs/results/aahr-step.md"
 SMALLEST = "--images 8 --steps 1 --dimension 16 --regions 4 --words 9 --page {scratch}/page.md"
@@ -57,40 +50,26 @@ def entries(name: str) -> dict[str, MethodParameters]:
     return {"base": with_aids(), **{f"+ {aid}": with_aids(aid) for aid in AIDS}, "all": with_aids(*AIDS)}
 
 
-def data(images: int, regions: int, words: int) -> Split:
+def data(images: int, regions: int, words: int, widths: Widths = WIDTHS, captions: int = CAPTIONS) -> Split:
     """Random features; captions have 8 to `words` words."""
     generator = np.random.default_rng(0)
-    owner = np.repeat(np.arange(images), CAPTIONS)
+    owner = np.repeat(np.arange(images), captions)
 
-    def inputs(rows: int, width: int, lengths: np.ndarray) -> Inputs:
-        tokens = TokenRows.join([generator.normal(size=(n, width)).astype(np.float16) for n in lengths], width)
+    def inputs(rows: int, width: int, token_width: int, lengths: np.ndarray) -> Inputs:
+        tokens = (generator.normal(size=(n, token_width)).astype(np.float16) for n in lengths)
         pooled = torch.from_numpy(generator.normal(size=(rows, width)).astype(np.float32))
-        return Inputs(pooled, tokens=tokens, token_rows=np.arange(rows))
+        return Inputs(pooled, tokens=TokenRows.join(tokens, token_width), token_rows=np.arange(rows))
 
+    image = inputs(images, widths.image, widths.image_tokens, np.full(images, regions))
     lengths = generator.integers(8, words + 1, len(owner))
-    image = inputs(images, WIDTHS.image, np.full(images, regions))
-    return Split(image, inputs(len(owner), WIDTHS.text, lengths), owner, inputs(1, WIDTHS.text, np.array([2])))
+    text, root = (inputs(len(each), widths.text, widths.text_tokens, each) for each in (lengths, np.array([2])))
+    return Split(image, text, owner, root)
 
 
 def stepping(parameters: MethodParameters, split: Split, images: int, dimension: int) -> Callable[[], None]:
     """One training step of a method."""
-    torch.manual_seed(0)
-    embedding = EmbeddingParameters(dimension=dimension, layers=1, hidden=dimension, dropout=0.0)
-    method = build_method(parameters, embedding, WIDTHS).to(DEVICE)
-    encoder = Encoder(method, None, DEVICE)
-    encoder.train()
-    train = train_parameters(images, "float32").model_copy(update={"captions_per_image": 1})
-    known = relations(int(split.owner.max()) + 1)
-    known.owner = split.owner
-    stepper = Stepper(encoder, split, known, optimiser(method, None, train), {"method": method}, train, 0, Group())
-    sampler = Sampler(split.owner, images, 1, 0)
-    batches = itertools.chain.from_iterable(sampler.epoch(epoch) for epoch in itertools.count())
-    counter = itertools.count()
-
-    def step() -> None:
-        stepper.take(next(batches), Context(epoch=50, step=next(counter)))
-
-    return step
+    train = train_parameters(images, "float32", captions=1)
+    return engine(parameters, None, split, WIDTHS, one_layer(dimension), train)[0]
 
 
 def compare(images: int, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
@@ -100,7 +79,7 @@ def compare(images: int, options: argparse.Namespace) -> dict[str, tuple[float, 
         name: stepping(parameters, split, images, options.dimension)
         for name, parameters in entries(options.method).items()
     }
-    seconds = np.array([[_timed(step) for step in sides.values()] for _ in range(options.steps + 2)])[2:]
+    seconds = np.array([[timed(step) for step in sides.values()] for _ in range(options.steps + 2)])[2:]
     ratios = np.median(seconds / seconds[:, :1], 0)
     return {
         name: (float(value), float(ratio))

@@ -25,7 +25,17 @@ import smoke
 import torch
 from results_page import ROOT, commit, machine
 from torch.utils.flop_counter import FlopCounterMode
-from training_step import DEVICE, Step, bare, build_towers, engine, pixels_and_ids, train_parameters
+from training_step import (
+    DEVICE,
+    PARAMETERS,
+    Step,
+    bare,
+    build_towers,
+    engine,
+    one_layer,
+    pixels_and_ids,
+    train_parameters,
+)
 
 from itm.training.dataset import tower_widths
 from itm.training.loop import seed_everything
@@ -146,7 +156,9 @@ def main() -> None:
     towers = build_towers(given.model).to(DEVICE)
     data = pixels_and_ids(towers, 2 * given.images)
     parameters = train_parameters(given.images, given.precision, captions=1)
-    ours, encoder, batches = engine("clip", towers, data, tower_widths(towers), 512, parameters)
+    ours, encoder, batches = engine(
+        PARAMETERS.method["clip"], towers, data, tower_widths(towers), one_layer(512), parameters
+    )
     plain = bare(encoder, data, next(batches))
     sides = {
         "bare loop": repeated(plain, given.steps),

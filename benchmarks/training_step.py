@@ -29,6 +29,7 @@ import smoke
 import torch
 from scipy import sparse
 
+from itm.config.methods import MethodParameters
 from itm.config.model import EmbeddingParameters, TrainParameters
 from itm.config.presets import compose
 from itm.methods.build import build_method
@@ -57,15 +58,14 @@ def train_parameters(images: int, precision: str, captions: int = 2) -> TrainPar
     return TrainParameters.model_validate({**PARAMETERS.train.model_dump(), **given})
 
 
-def relations(images: int) -> Relations:
-    """Random captions with about as many keywords as real ones."""
+def relations(owner: np.ndarray[Any, Any]) -> Relations:
+    """Of random captions with about as many keywords as real ones; owner: (captions,) image."""
     generator = np.random.default_rng(0)
-    owner = np.repeat(np.arange(images), CAPTIONS)
     words = (VOCABULARY * generator.random((len(owner), KEYWORDS)) ** 3).astype(int)  # some are frequent
     rows = np.repeat(np.arange(len(owner)), KEYWORDS)
     held = sparse.csr_array((np.ones(len(rows)), (rows, words.ravel())), shape=(len(owner), VOCABULARY))
     held.data[:] = generator.uniform(3, 9, len(held.data))
-    return Relations(owner, np.arange(images), generator.random(len(owner)), "paired", held)
+    return Relations(owner, np.arange(owner.max() + 1), generator.random(len(owner)), "paired", held)
 
 
 def pixels_and_ids(towers: Towers, images: int) -> Split:
@@ -98,27 +98,38 @@ def build_towers(model: str) -> Towers:
 
 
 def engine(
-    name: str, towers: Towers | None, data: Split, widths: Widths, dimension: int, parameters: TrainParameters
+    options: MethodParameters,
+    towers: Towers | None,
+    data: Split,
+    widths: Widths,
+    embedding: EmbeddingParameters,
+    parameters: TrainParameters,
 ) -> tuple[Step, Encoder, Iterator[Any]]:
     """One step of ours, its encoder, and its batches."""
     torch.manual_seed(0)
-    embedding = EmbeddingParameters(dimension=dimension, layers=1, hidden=dimension, dropout=0.0)
-    method = build_method(PARAMETERS.method[name], embedding, widths).to(DEVICE)
+    method = build_method(options, embedding, widths).to(DEVICE)
     encoder = Encoder(method, towers, DEVICE, parameters.precision)
     encoder.train()
-    known = relations(int(data.owner.max()) + 1)
+    if (below := towers or method.words) is not None:
+        for addition in method.added.values():
+            addition.watch(below)
     made = optimiser(method, towers, parameters)
     modules: dict[str, torch.nn.Module] = {"method": method, **({"towers": towers} if towers else {})}
-    stepper = Stepper(encoder, data, known, made, modules, parameters, 0, Group())
+    stepper = Stepper(encoder, data, relations(data.owner), made, modules, parameters, 0, Group())
     sampler = Sampler(data.owner, parameters.batch_images, parameters.captions_per_image, 0)
     batches = itertools.chain.from_iterable(sampler.epoch(epoch) for epoch in itertools.count())
-    figures = EpochFigures(every=50 if DEVICE.type == "cuda" else 1)
+    figures, counter = EpochFigures(every=50 if DEVICE.type == "cuda" else 1), itertools.count()
 
     def step() -> None:
-        taken = stepper.take(next(batches), Context(epoch=50))
+        taken = stepper.take(next(batches), Context(epoch=50, step=next(counter)))
         figures.add(0, taken.losses, taken.total, taken.gradient_norm)
 
     return step, encoder, batches
+
+
+def one_layer(dimension: int) -> EmbeddingParameters:
+    """Heads of one layer."""
+    return EmbeddingParameters(dimension=dimension, layers=1, hidden=dimension, dropout=0.0)
 
 
 def bare(encoder: Encoder, data: Split, rows: Any) -> Step:
@@ -149,11 +160,12 @@ def bare(encoder: Encoder, data: Split, rows: Any) -> Step:
 
 def compare(first: Step, second: Step, steps: int) -> tuple[float, float, float]:
     """Median seconds of the two, and the median of the ratios of neighbouring steps."""
-    seconds = np.array([[_timed(first), _timed(second)] for _ in range(steps + 3)])[3:]
+    seconds = np.array([[timed(first), timed(second)] for _ in range(steps + 3)])[3:]
     return *np.median(seconds, 0), float(np.median(seconds[:, 1] / seconds[:, 0]))
 
 
-def _timed(step: Step) -> float:
+def timed(step: Step) -> float:
+    """Seconds of a step: of this process; on a GPU by the clock."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
         started = time.perf_counter()
@@ -193,7 +205,7 @@ def main() -> None:
     data = pixels_and_ids(towers, 2 * options.images)
     widths = tower_widths(towers)
     parameters = train_parameters(options.images, options.precision)
-    ours, encoder, batches = engine("clip", towers, data, widths, 128, parameters)
+    ours, encoder, batches = engine(PARAMETERS.method["clip"], towers, data, widths, one_layer(128), parameters)
     plain = bare(encoder, data, next(batches))
     first, second, ratio = compare(plain, ours, options.steps)
     kind = options.model or "small towers"
@@ -220,8 +232,10 @@ def compare_losses(
     profiled: bool,
 ) -> None:
     """A step of `clip` against one of `ditm` on the same towers."""
-    clip, _, _ = engine("clip", towers, data, widths, 512, parameters)
-    ditm, _, _ = engine("ditm", towers, data, widths, 512, parameters)
+    clip, ditm = (
+        engine(PARAMETERS.method[name], towers, data, widths, one_layer(512), parameters)[0]
+        for name in ("clip", "ditm")
+    )
     first, second, ratio = compare(clip, ditm, steps)
     print(f"{kind}, {parameters.batch_images} images x 2 captions, {parameters.precision}, {DEVICE.type}")
     print(f"  clip {first * 1e3:.1f} ms, ditm {second * 1e3:.1f} ms: x {ratio:.3f} (goal 1.05)")

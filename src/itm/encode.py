@@ -20,7 +20,7 @@ from itm.data.layout import DESCRIPTION_VECTORS, IMAGE_FEATURES, TEXT_FEATURES
 from itm.data.tables import read_captions, read_images, read_texts
 from itm.descriptions.vectors import read_description_vectors
 from itm.errors import ModelError
-from itm.features import FeatureRows, TokenRows, read_features, text_batches
+from itm.features import FeatureRows, Spool, TokenRows, read_features, text_batches
 from itm.methods.method import Embedded, Method
 from itm.methods.saved import load_model, method_parameters
 from itm.methods.scoring import Scores, all_scores, shortlist_scores
@@ -61,11 +61,13 @@ def compute_features(
     batch_size: int,
     threads: int,
     device: str,
+    scratch: Path,
     progress: Report | None = None,
 ) -> tuple[FeatureRows, FeatureRows]:
     """Features of all images and of all texts of the clean tables; with tokens if `parameters.tokens`.
 
-    `progress` is told how many rows of how many are done, and of what.
+    Tokens lie in nameless files of the folder `scratch`. `progress` is told how many rows of how many are done, and of
+    what.
 
     Raises:
         ModelError: the towers cannot be built, or not be computed by `parameters.backend`.
@@ -77,9 +79,9 @@ def compute_features(
     every = np.arange(len(images))
     with torch.inference_mode():
         of_images = _image_batches(ImageStore(clean, images), every, towers, batch_size, device, progress)
-        found_images = _collect(of_images, len(images), parameters.tokens, towers)
+        found_images = _collect(of_images, len(images), parameters.tokens, towers, scratch)
         of_texts = _text_batches(texts, towers, batch_size, device, progress)
-        found_texts = _collect(of_texts, len(texts), parameters.tokens, towers)
+        found_texts = _collect(of_texts, len(texts), parameters.tokens, towers, scratch)
     return found_images, found_texts
 
 
@@ -267,21 +269,26 @@ def _text_batches(
             progress(done, len(texts), note="texts")
 
 
-def _collect(batches: Batches, rows: int, tokens: bool, towers: Towers) -> FeatureRows:
-    """The features of all batches, row by row."""
+def _collect(batches: Batches, rows: int, tokens: bool, towers: Towers, scratch: Path) -> FeatureRows:
+    """The features of all batches, row by row; tokens are kept in files of the folder `scratch`."""
     pooled = None
-    parts: list[np.ndarray[Any, Any]] = [np.zeros((0, 0), np.float16)] * rows
-    width = 0
-    for places, features in batches:
-        if pooled is None:
-            pooled = np.zeros((rows, features.pooled.shape[1]), np.float32)
-        pooled[places] = features.pooled.float().cpu().numpy()
-        if tokens:
-            assert features.tokens is not None
-            assert features.mask is not None
-            values, mask = features.tokens.half().cpu().numpy(), features.mask.cpu().numpy()
-            width = values.shape[2]
-            for place, value, real in zip(places, values, mask, strict=True):
-                parts[place] = value[real]
-    joined = TokenRows.join(parts, width) if tokens else None
+    first, length = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    with Spool(scratch) as spool:
+        width = done = 0
+        for places, features in batches:
+            if pooled is None:
+                pooled = np.zeros((rows, features.pooled.shape[1]), np.float32)
+            pooled[places] = features.pooled.float().cpu().numpy()
+            if tokens:
+                assert features.tokens is not None
+                assert features.mask is not None
+                values, mask = features.tokens.half().cpu().numpy(), features.mask.cpu().numpy()
+                width = values.shape[2]
+                length[places] = mask.sum(1)
+                first[places] = done + np.cumsum(length[places]) - length[places]
+                done = spool.add(values[mask])
+        kept = spool.values(width)
+    # texts come by their length, and their tokens are wanted in the order of the rows
+    parts = (kept[start : start + count] for start, count in zip(first, length, strict=True))
+    joined = TokenRows.join(parts, width, scratch) if tokens else None
     return FeatureRows(np.zeros((0, 0), np.float32) if pooled is None else pooled, joined, towers.describe())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from itm.data.files import atomic_path
+from itm.data.files import atomic_path, writing
 from itm.errors import DataError
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -44,13 +45,43 @@ class TokenRows:
         return found, mask
 
     @classmethod
-    def join(cls, parts: Sequence[np.ndarray[Any, Any]], width: int) -> TokenRows:
-        """Rows from one array (positions, width) each."""
-        first = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-        values = np.empty((int(first[-1]), width), np.float16)
-        for row, part in enumerate(parts):
-            values[first[row] : first[row + 1]] = part
-        return cls(values, first)
+    def join(cls, parts: Iterable[np.ndarray[Any, Any]], width: int, folder: Path | None = None) -> TokenRows:
+        """Rows from one array (positions, width) each, looked at one by one; the tokens then lie in a `Spool`."""
+        with Spool(folder) as spool:
+            first = [0, *(spool.add(part) for part in parts)]
+            return cls(spool.values(width), np.array(first, np.int64))
+
+
+class Spool:
+    """Tokens in a nameless file of `folder` (by default that for temporary files), one array after the other.
+
+    What is put there leaves memory, and is mapped when it is looked at again. The file is gone with the last look.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder, self._rows = folder or Path(tempfile.gettempdir()), 0
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed at the end of this one's block
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with writing(self._folder):
+            self._file.close()
+
+    def add(self, tokens: np.ndarray[Any, Any]) -> int:
+        """Put tokens (positions, width) behind the others; how many positions there are then."""
+        with writing(self._folder):
+            self._file.write(np.ascontiguousarray(tokens, np.float16).data)
+        self._rows += len(tokens)
+        return self._rows
+
+    def values(self, width: int) -> np.ndarray[Any, np.dtype[np.float16]]:
+        """All that was put there (positions, width), mapped."""
+        with writing(self._folder):
+            self._file.flush()
+        return _mapped(self._file, (self._rows, width))
 
 
 @dataclass
@@ -90,12 +121,12 @@ def read_features(path: Path, tokens: bool = False) -> FeatureRows | None:
         with safe_open(path, "numpy") as file:
             names = set(file.keys())
             towers = json.loads((file.metadata() or {}).get("towers", "null"))
-            if "pooled" not in names or towers is None:
+            if towers is None:
                 return None
             pooled = file.get_tensor("pooled")
             rows = None
             if tokens and {"tokens", "first"} <= names:
-                rows = TokenRows(_mapped(path, "tokens"), file.get_tensor("first"))
+                rows = TokenRows(_tensor(path, "tokens"), file.get_tensor("first"))
     except (OSError, ValueError, LookupError, SafetensorError) as error:
         raise DataError(f"{path}: cannot be read ({error}); run `dvc repro features`", reason="bad-features") from None
     if tokens and rows is None:
@@ -103,17 +134,20 @@ def read_features(path: Path, tokens: bool = False) -> FeatureRows | None:
     return FeatureRows(pooled, rows, towers)
 
 
-def _mapped(path: Path, name: str) -> np.ndarray[Any, np.dtype[np.float16]]:
+def _tensor(path: Path, name: str) -> np.ndarray[Any, np.dtype[np.float16]]:
     """A float16 tensor of a safetensors file, whose values stay in the file until they are looked at."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         entry = json.loads(file.read(length))[name]
-    shape = tuple(entry["shape"])
-    if entry["dtype"] != "F16":
-        raise ValueError(f"{name} are {entry['dtype']}, not F16")
+        if entry["dtype"] != "F16":
+            raise ValueError(f"{name} are {entry['dtype']}, not F16")
+        return _mapped(file, tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
+
+
+def _mapped(file: IO[bytes], shape: tuple[int, ...], offset: int = 0) -> np.ndarray[Any, np.dtype[np.float16]]:
     if not all(shape):  # nothing can be mapped
         return np.zeros(shape, np.float16)
-    return np.memmap(path, np.float16, "r", offset=8 + length + entry["data_offsets"][0], shape=shape)
+    return np.memmap(file, np.float16, "r", offset=offset, shape=shape)
 
 
 def text_batches(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:

@@ -52,6 +52,11 @@ class Photo:
     def chain(self) -> str:
         return f"object => {self.thing} => {self.colour} {self.thing} => {self.captions[0]}"
 
+    @property
+    def regions(self) -> np.ndarray:
+        """36 regions of 12 numbers."""
+        return np.random.default_rng(self.number).normal(size=(36, 12)).astype(np.float32)
+
     def jpeg(self) -> bytes:
         rng = np.random.default_rng(self.number)
         width, height = (80, 60) if self.number % 3 else (60, 80)
@@ -161,6 +166,24 @@ def write_flickr30k(folder: Path) -> None:
         record = karpathy_record(photo, split, photo.captions, [5 * place + i for i in range(5)])
         records.append({**record, "filename": f"{1000000 + photo.number}.jpg"})
     write_splits(folder, "flickr30k", records)
+
+
+def write_regions(folder: Path, name: str, raw: Path) -> None:
+    """SCAN's region files: training images once, others five times; Flickr30K's images by number, COCO's by id."""
+    folder.mkdir(exist_ok=True)
+    photos = coco_photos()
+    restval = photos.pop("restval")
+    if name == "coco":
+        photos["train"] += restval
+    else:
+        with zipfile.ZipFile(raw / "caption_datasets.zip") as archive:
+            archive.extract("dataset_flickr30k.json", folder)
+    for split, own in photos.items():
+        rows = [photo for photo in own for _ in range(1 if split == "train" else 5)]
+        file = "dev" if split == "val" else split
+        np.save(folder / f"{file}_ims.npy", np.stack([photo.regions for photo in rows]))
+        ids = (coco_id(photo) if name == "coco" else photo.number for photo in rows)
+        (folder / f"{file}_ids.txt").write_text("".join(f"{each}\n" for each in ids))
 
 
 def write_hierarcaps(folder: Path) -> None:

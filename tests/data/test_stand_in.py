@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from tiny_bert import tiny_bert
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are no package
 import stand_in
@@ -125,10 +130,9 @@ def pipeline_of_data() -> dict[str, Any]:
     return pipeline
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["coco", "flickr30k"])
-def test_preset_runs_from_download_to_report(name, tmp_path):
-    """`dvc repro` with the preset: files come from 127.0.0.1, three training steps, all benchmarks, the report."""
+@contextmanager
+def served_project(name: str, tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A project whose source files come from 127.0.0.1, and the environment for its commands."""
     served, project = tmp_path / "served", tmp_path / "project"
     served.mkdir()
     project.mkdir()
@@ -138,21 +142,29 @@ def test_preset_runs_from_download_to_report(name, tmp_path):
     (project / ".dvc").mkdir()
     (project / ".dvc/config").write_text("[core]\n    no_scm = True\n")
     (project / "dvc.yaml").write_text(json.dumps(pipeline_of_data()))
-    (project / "data").mkdir()
-    for part in ("catalogue.yaml", "subsets", "regions"):
+    (project / "data/regions").mkdir(parents=True)
+    for part in ("catalogue.yaml", "subsets"):
         (project / "data" / part).symlink_to(ROOT / "data" / part)
-    chosen = in_use(parameters(name))
-    (project / "params.yaml").write_text(render(chosen, name), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "ITM_MIRROR"}
     environment |= {
         "PATH": os.pathsep.join([warm.commands(), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": "src",
         "ITM_CATALOGUE": str(tmp_path / "override.json"),
         "DVC_SITE_CACHE_DIR": str(tmp_path / "site"),
         "DVC_NO_ANALYTICS": "1",
     }
-
     with stand_in.serve_folder(served) as url:
         stand_in.override(name, served, url, tmp_path / "override.json")
+        yield project, environment
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["coco", "flickr30k"])
+def test_preset_runs_from_download_to_report(name, tmp_path):
+    """`dvc repro` with the preset: three training steps, all benchmarks, the report."""
+    chosen = in_use(parameters(name))
+    with served_project(name, tmp_path) as (project, environment):
+        (project / "params.yaml").write_text(render(chosen, name), encoding="utf-8")
         done = subprocess.run(["dvc", "repro"], cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     history = (project / "results/runs/clip/seed0/history.csv").read_text().splitlines()
@@ -163,3 +175,41 @@ def test_preset_runs_from_download_to_report(name, tmp_path):
     record = json.loads((project / "data/catalogue.lock.json").read_text())
     assert 0 < len(record) < len(chosen.data.files)
     assert all(key.startswith(f"{name}/") for key in record)
+
+
+PAPER = {
+    "datasets.flickr30k.check_protocol": "false",
+    "towers.kind": "offline",  # in the place of CLIP, whose weights are on a hub
+    "towers.image_size": "32",
+    "towers.context_length": "16",
+    "score.minimum_document_frequency": "1",
+    "embedding.dimension": "32",
+    "train.batch_images": "20",
+    "train.epochs": "1",
+    "train.threads": "1",
+    "train.decay_epochs": "[]",
+    "method.vse-inf.recipe.batch_images": "20",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make on this machine")
+def test_make_paper_trains_a_method_and_shows_its_figure_beside_the_papers(tmp_path):
+    with served_project("flickr30k", tmp_path) as (project, environment):
+        stand_in.write_regions(project / "data/regions", "flickr30k", tmp_path / "served")
+        bert = tiny_bert(
+            tmp_path / "bert", [text for photo in map(stand_in.Photo, range(88)) for text in photo.captions]
+        )
+        shutil.copy(ROOT / "Makefile", project)
+        (project / ".venv").mkdir()
+        for name in ("requirements.lock", "pyproject.toml", ".venv/.synced"):
+            (project / name).touch()
+        changes = [f"{key}={value}" for key, value in (PAPER | {"method.vse-inf.add.words.model": bert}).items()]
+        words = ["DATA=flickr30k", "METHOD=vse-inf", f"WITH={shlex.join(changes)}", f"BIN={warm.commands()}"]
+        done = subprocess.run(["make", "paper", *words], cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "513.5" in done.stdout  # what itm plan expects
+    assert "embedding.dimension 32, there 1024" in done.stdout
+    figure = json.loads((project / "results/runs/vse-inf/seed0/retrieval.json").read_text())["rsum"]
+    last = done.stdout.splitlines()[-3:]
+    assert any(f"{figure:g}" in line for line in last), last

@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
             again = {"Retry-After": "0"} if fault == "429" else {}
             self._send(int(fault), again, json.dumps({"error": {"message": f"no {fault}"}}).encode())
         else:
-            text = json.dumps({"choices": [{"message": {"content": f"image {name}"}}], "usage": usage})
+            text = json.dumps({"choices": [{"message": {"content": self.server.say(name)}}], "usage": usage})
             self._send(200, {}, text.encode())
             with self.server.lock:
                 self.server.answered[name] += 1
@@ -75,14 +75,19 @@ class Handler(BaseHTTPRequestHandler):
 class ChatStub(ThreadingHTTPServer):
     """See module docstring. asked, answered: requests and answers by the first 8 digits of the image's hash.
 
-    `before` is called before each answer, and may hold it back.
+    `before` is called before each answer, and may hold it back. `say` gives the answer for these digits.
     """
 
     daemon_threads = True
 
-    def __init__(self, script: list = (), before: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        script: list = (),
+        before: Callable[[], object] = lambda: None,
+        say: Callable[[str], str] = "image {}".format,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.script, self.before = list(script), before
+        self.script, self.before, self.say = list(script), before, say
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.prompts: list[str] = []

@@ -76,6 +76,21 @@ def test_real_photos_use_their_preset(fresh):
     assert lines.index("itm preset flickr8k") < lines.index("dvc repro")
 
 
+def test_one_method_of_a_paper_is_planned_trained_and_compared(fresh):
+    (fresh / ".venv").mkdir()
+    (fresh / ".venv/.synced").touch()
+    lines = plan("paper", fresh, "DATA=coco METHOD=vse-inf WITH=seeds=[0,1]").splitlines()[1:]
+    assert [line.removeprefix(".venv/bin/") for line in lines] == [
+        "itm plan regions data=coco 'methods=[vse-inf]' seeds=[0,1]",
+        "itm preset regions data=coco 'methods=[vse-inf]' seeds=[0,1]",
+        "dvc repro",
+        "itm runs --method vse-inf --metric retrieval",
+    ]
+    done = run("make", "paper", folder=fresh, MAKEFLAGS="")
+    assert done.returncode != 0
+    assert "name both: make paper DATA=coco METHOD=esl-token" in done.stdout
+
+
 def test_the_ci_script_parses_and_refuses_an_unknown_step():
     assert run("bash", "-n", ".ci/run").returncode == 0
     done = run(".ci/run", "lints")

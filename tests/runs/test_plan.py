@@ -1,5 +1,7 @@
 """`itm plan`: counts that can be checked by hand, and "unknown" where nothing is known."""
 
+import csv
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -12,10 +14,12 @@ from typer.testing import CliRunner
 from itm import cli
 from itm.errors import size_text
 from itm.methods.method import step_of
+from itm.runs.commands import _csv
 from itm.runs.plan import Line, make, make_plan
 from itm.runs.plan.models import Models, count_parameters
-from itm.runs.plan.published import differences, expected, setting
+from itm.runs.plan.published import differences, expected, published_of, setting
 from itm.runs.plan.stages import DISK, LIBRARIES, MEMORY, SECONDS, TEXT, Counts, Formula
+from itm.runs.table import Run, as_records
 from itm.towers.build import build_towers
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +166,43 @@ def test_published_figures_are_those_of_the_same_setting_only() -> None:
         assert named == (regions if name.endswith("butd") else {"clip", "vsd"})
         assert all(row.benchmark == parameters.data.name for row in rows.values() if row is not None)
     assert set(expected(preset("flickr8k")).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "found"),
+    [
+        ("coco-butd", {}, {"esl-token": 446.9, "aahr-faithful": 463.4}),
+        ("flickr30k-butd", {}, {"esl-token": 523.7, "aahr-faithful": 548.1}),
+        ("flickr30k-butd", {"datasets.flickr30k.check_protocol": False}, {}),
+        ("flickr30k-butd", {"datasets.flickr30k.captions": "all"}, {}),
+        ("flickr30k-butd", {"encode.split": "dev"}, {}),
+        ("flickr30k-butd", {"seeds": []}, {}),  # no params.yaml of this version
+        ("scenes", {}, {}),
+    ],
+)
+def test_a_runs_figures_stand_beside_the_papers(name: str, changes: dict, found: dict) -> None:
+    stated = preset(name).model_dump()
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        place = stated
+        for section in sections:
+            place = place[section]
+        place[last] = value
+    published = published_of(stated)
+    assert "ditm" not in published
+    assert {method: published[method]["retrieval/rsum"] for method in found} == found
+    assert bool(published) == bool(found)
+    if found:
+        keys = ["retrieval/rsum", "retrieval/medr"]
+        metrics = dict.fromkeys(keys, 400.0)
+        given = [
+            Run(("workspace",), "", method, 0, metrics, {}, "here", "", published=published.get(method, {}))
+            for method in ("esl-token", "ditm")
+        ]
+        rows = list(csv.DictReader(io.StringIO(_csv(as_records(given, keys), keys))))
+        quoted = "published retrieval/rsum"
+        assert [key for key in rows[0] if "retrieval" in key] == ["retrieval/rsum", quoted, "retrieval/medr"]
+        assert [row[quoted] for row in rows] == [f"{found['esl-token']}", ""]
 
 
 def test_presets_of_the_papers_run_every_kind_of_method() -> None:

@@ -159,7 +159,7 @@ def test_features_and_models_are_computed_by_the_backend_that_is_asked_for(
     fast = frozen.model_copy(update={"backend": "onnxruntime"})
     texts = pd.DataFrame({"text": ["a dog", "red", ""]})
     monkeypatch.setattr("itm.encode.read_texts", lambda _: texts)
-    one, other = (compute_features(small.clean, each, 5, 1, "cpu") for each in (frozen, fast))
+    one, other = (compute_features(small.clean, each, 5, 1, "cpu", Path()) for each in (frozen, fast))
     for theirs, ours in zip(one, other, strict=True):
         assert "backend" not in theirs.towers
         assert ours.towers == {**theirs.towers, "backend": "onnxruntime"}

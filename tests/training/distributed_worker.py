@@ -1,4 +1,7 @@
-"""What each of the processes of test_distributed.py runs: a short training, and the gradients of every method."""
+"""What each of the processes of test_distributed.py runs: a short training, and the gradients of every method.
+
+Of some with a trained text encoder, too: the tiny BERT in the folder `bert`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from itm.training.distributed import Group, join
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
+import words
 from small import CUT, METHODS, gradients, trainer
 
 KINDS = ("features", "norms")
@@ -39,7 +43,8 @@ def compare(group: Group) -> dict[str, Any]:
 
 def main(out: Path) -> None:
     with join(torch.device("cpu")) as group:
-        torch.save(compare(group) | train(group, out), out / f"rank{group.rank}.pt")
+        spoken = {name: words.gradients(name, str(out / "bert"), group) for name in words.METHODS}
+        torch.save(compare(group) | train(group, out) | {"words": spoken}, out / f"rank{group.rank}.pt")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 import warm
+from tiny_bert import tiny_bert
 
 from itm.errors import TrainingError
 from itm.training.distributed import Group, check_devices
 
 sys.path.insert(0, str(Path(__file__).parent))
+import words
 from distributed_worker import KINDS
 from small import CUT, METHODS, assert_same, gradients, of_whole_batch, trainer
 
@@ -26,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]  # the g
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What two processes that torchrun started have found."""
     out = tmp_path_factory.mktemp("ranks")
+    tiny_bert(out / "bert", words.TEXTS)
     python = f"{warm.commands()}/python"
     launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", python]
     done = subprocess.run(
@@ -38,7 +41,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / "0/run/state.pt").is_file()
     assert not (out / "1").exists()  # only the first process writes
-    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return [torch.load(out / f"rank{rank}.pt", weights_only=True) | {"bert": str(out / "bert")} for rank in (0, 1)]
 
 
 GROWING = (1e-3, 5e-3)
@@ -52,6 +55,14 @@ def test_loss_and_gradients_are_those_of_one_process(ranks: list[dict[str, Any]]
     expected = of_whole_batch(name, kind)
     for rank in ranks:
         assert_same(rank["gradients"][f"{name} {kind}"], expected)
+
+
+@pytest.mark.parametrize("name", words.METHODS)
+def test_a_text_encoder_beside_cached_features_too(ranks: list[dict[str, Any]], name: str) -> None:
+    expected = words.gradients(name, ranks[0]["bert"])
+    assert sum(key.startswith("additions.words.encoder.model") for key in expected) > 20
+    for rank in ranks:
+        assert_same(rank["words"][name], expected)
 
 
 @pytest.mark.parametrize("name", CUT)

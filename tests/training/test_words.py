@@ -14,30 +14,18 @@ import torch
 from presets import preset
 from tiny_bert import tiny_bert
 
-from itm.config.methods import MethodParameters
-from itm.config.model import EmbeddingParameters
 from itm.encode import encode_split
 from itm.errors import ConfigError
 from itm.features import FeatureRows, write_features
-from itm.methods.build import build_method
-from itm.methods.method import Context, Method, Widths
 from itm.methods.saved import load_model, save_model
-from itm.towers.word_ids import word_ids
 from itm.training.checkpoint import Checkpoint
 from itm.training.figures import dev_figures
-from itm.training.inputs import Encoder, Split
+from itm.training.inputs import Encoder
 from itm.training.loop import Trainer, seed_everything
-from itm.training.schedule import optimiser
-from itm.training.steps import Stepper
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import OWNER, PARAMETERS, Stop, fill_queues, reduced, relations, split, train_parameters
-from small import Sampler as Batches
-
-TEXTS = [f"word{i} " * (1 + i % 5) + f"thing{i // 3}" for i in range(len(OWNER))]
-EMBEDDING = EmbeddingParameters(dimension=8, layers=1, hidden=8, dropout=0.0)
-WIDTHS = Widths(12, 9, 12, 16, description_width=3, prototypes=4)
-METHODS = ("aahr", "esl-token", "vse-inf")
+from small import OWNER, Stop, assert_same, relations, train_parameters
+from words import EMBEDDING, METHODS, TEXTS, WIDTHS, entry, gradients, made
 
 
 @pytest.fixture(scope="module")
@@ -45,56 +33,12 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny_bert(tmp_path_factory.mktemp("bert"), TEXTS)
 
 
-def entry(name: str, bert: str, changed: float = 0.0) -> MethodParameters:
-    words = {"model": bert, "length": 8, "rate": 0.1, "masked": changed, "replaced": changed / 5, "dropped": changed}
-    options = reduced(PARAMETERS.method[name], 0.0).model_dump()
-    options["add"]["words"] = words
-    return MethodParameters.model_validate(options)
-
-
-def made(name: str, bert: str, changed: float = 0.0) -> tuple[Method, Split]:
-    seed_everything(0, 1)
-    options = entry(name, bert, changed)
-    method, data = build_method(options, EMBEDDING, WIDTHS), split(None)
-    method.words.start({})  # type: ignore[union-attr]
-    assert options.add.words is not None
-    data.texts.tokens = data.root.tokens = None
-    data.texts.words = word_ids(options.add.words, TEXTS, 5 if changed else None)
-    data.root.words = word_ids(options.add.words, [""])
-    return method, data
-
-
-def gradients(name: str, bert: str, chunk: int) -> dict[str, torch.Tensor]:
-    method, data = made(name, bert)
-    parameters = train_parameters(chunk_images=chunk)
-    encoder = Encoder(method, None, torch.device("cpu"))
-    encoder.train()
-    for addition in method.added.values():
-        addition.watch(method.words)  # type: ignore[arg-type]
-    fill_queues(method)
-    stepper = Stepper(
-        encoder, data, relations(), optimiser(method, None, parameters), {"method": method}, parameters, 0, _alone()
-    )
-    rows = next(Batches(OWNER, 8, 2, 0).epoch(0))
-    losses, _ = stepper.gradients(rows, Context(epoch=50))
-    found = {key: value.grad for key, value in method.named_parameters() if value.grad is not None}
-    return {**found, **{f"loss {key}": term.value.detach() for key, term in losses.terms.items()}}
-
-
-def _alone() -> Any:
-    from itm.training.distributed import Group
-
-    return Group()
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_gradients_of_chunks_are_those_of_the_batch(name: str, bert: str) -> None:
-    whole, cut = gradients(name, bert, 0), gradients(name, bert, 3)
-    assert whole.keys() == cut.keys()
+    whole, cut = gradients(name, bert), gradients(name, bert, chunk=3)
     reached = [key for key in whole if key.startswith("additions.words.encoder.model")]
     assert len(reached) > 20
-    for key, value in whole.items():
-        torch.testing.assert_close(cut[key], value, rtol=1e-4, atol=1e-5, msg=key)
+    assert_same(cut, whole)
 
 
 def trainer(bert: str, checkpoint: Checkpoint | None = None, progress: Any = None, name: str = "aahr") -> Trainer:

@@ -66,16 +66,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         left.unlink(missing_ok=True)
     temporary = _temporary(path)
     try:
-        yield temporary
-        if (waiting := _WAITING.get()) is None:
-            temporary.replace(path)
-        else:
-            if (earlier := waiting.get(path.absolute())) is not None:
-                earlier.unlink()
-            waiting[path.absolute()] = temporary.resolve(strict=True)
-    except BaseException as error:
+        with writing(path):
+            yield temporary
+            if (waiting := _WAITING.get()) is None:
+                temporary.replace(path)
+            else:
+                if (earlier := waiting.get(path.absolute())) is not None:
+                    earlier.unlink()
+                waiting[path.absolute()] = temporary.resolve(strict=True)
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        error.add_note(f"{WRITING}{path}")  # a full disk, and most libraries, do not say which file it was
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that writes a file: a full disk, and most libraries, do not say which one it was."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"{WRITING}{path}")
         raise
 
 

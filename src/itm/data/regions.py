@@ -22,8 +22,22 @@ Regions = NDArray[Any]
 _COCO = re.compile(r"COCO_(?:train|val|test)\d{4}_(\d{12})")
 
 
-def read_regions(folder: Path, image_ids: Sequence[str]) -> list[Regions]:
-    """The regions of each image, in the order asked for; views of files that are read when they are used.
+class RegionRows(Sequence[Regions]):
+    """Regions of several images: views of mapped files, and files that are read each time they are looked at."""
+
+    def __init__(self, found: Sequence[Regions | Path]) -> None:
+        self._found = found
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __getitem__(self, row: Any) -> Any:
+        each = self._found[row]
+        return _single(each) if isinstance(each, Path) else each
+
+
+def read_regions(folder: Path, image_ids: Sequence[str]) -> RegionRows:
+    """The regions of each image, in the order asked for; read when they are looked at, so that none is held.
 
     Raises:
         DataError: there are no files; a file is damaged, of another form, or not of numbers; arrays differ in their
@@ -31,7 +45,8 @@ def read_regions(folder: Path, image_ids: Sequence[str]) -> list[Regions]:
     """
     names = _names(image_ids)
     numbered = _numbered(folder)
-    found: dict[str, Regions] = {}
+    found: dict[str, Regions | Path] = {}
+    width_of: dict[str, int] = {}
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; put region features there (data/regions/README.md)", reason="form")
     arrays, singles = sorted(folder.glob(f"*{IMAGES}")), sorted(folder.glob("*.npz"))
@@ -44,10 +59,11 @@ def read_regions(folder: Path, image_ids: Sequence[str]) -> list[Regions]:
     for path in arrays:
         for image_id, regions in _scan(path, names, numbered):
             found.setdefault(image_id, regions)
+            width_of.setdefault(image_id, regions.shape[1])
     for path in singles:
         single = names.get(path.stem)
         if single is not None and single not in found:
-            found[single] = _single(path)
+            found[single], width_of[single] = path, _single(path).shape[1]
     missing = [image_id for image_id in image_ids if image_id not in found]
     if missing:
         raise DataError(
@@ -56,15 +72,15 @@ def read_regions(folder: Path, image_ids: Sequence[str]) -> list[Regions]:
             "data/regions/README.md",
             reason="missing-regions",
         )
-    widths = sorted({regions.shape[1] for regions in found.values()})
+    widths = sorted(set(width_of.values()))
     if len(widths) > 1:
-        odd = [name for name, regions in found.items() if regions.shape[1] != widths[-1]]
+        odd = [name for name, width in width_of.items() if width != widths[-1]]
         raise DataError(
             f"{folder}: regions have {len(widths)} widths ({first_few(widths)}); {len(odd)} images are not as wide as "
             f"the others ({first_few(odd)})",
             reason="form",
         )
-    return [found[image_id] for image_id in image_ids]
+    return RegionRows([found[image_id] for image_id in image_ids])
 
 
 def check_finite(regions: Sequence[Regions], image_ids: Sequence[str], limit: float = 65504.0) -> None:

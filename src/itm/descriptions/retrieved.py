@@ -86,8 +86,8 @@ def likely_words(
     share = np.asarray(present.mean(0, dtype=np.float64)).ravel()
     spread = np.maximum(np.sqrt(share * (1 - share)), 1e-3).astype(np.float32)
     here, rows = _rows_of(pictures, pd.Series(by_image.index))
-    entries: Any = np.ones(len(here), np.float32), (rows, here)
-    chosen = sparse.csr_array(entries, shape=(len(pictures), len(by_image)))
+    ones: Any = np.ones(len(here), np.float32), (rows, here)
+    chosen = sparse.csr_array(ones, shape=(len(pictures), present.shape[0]))
     train, fold = _training(pictures, np.bincount(rows, minlength=len(pictures)), folds)
     best = np.zeros((len(pictures), min(words, len(names))), np.int64)
     for placed, place in fitted_maps(features, sparse.csr_array(chosen @ present), train, fold, ridge):

@@ -42,8 +42,9 @@ def runs(
 ) -> None:
     """All runs in one table: of the workspace, of branches, tags and commits, of DVC experiments.
 
-    Beside each: the parameters that differ within its method, and the command that brings it back. Queued and failed
-    experiments have no results: see `dvc queue status`.
+    Beside each: the parameters that differ within its method, the command that brings it back, and the figure that its
+    paper has published, where it has the paper's setting. Queued and failed experiments have no results: see `dvc queue
+    status`.
     """
     from itm.config.presets import project_root
     from itm.errors import ConfigError, nearest
@@ -219,34 +220,46 @@ def plan(
         out.print(table(("", "", ""), [(f"  {line.name}", line.shown, line.basis) for line in lines], right=(1,)))
 
 
+def _columns(records: list[dict[str, Any]], metrics: list[str]) -> list[tuple[str, str, str]]:
+    """The columns of figures: head, section of a record, key. A published figure stands behind the run's own."""
+    quoted = {key for record in records for key in record["published"]}
+    found = []
+    for key in metrics:
+        found += [(key, "metrics", key), *([(f"published {key}", "published", key)] if key in quoted else [])]
+    return found
+
+
 def _runs_table(records: list[dict[str, Any]], metrics: list[str]) -> Table:
-    columns = ("where", "method", "seed", *metrics, "parameters", "files", "restore")
+    figures = _columns(records, metrics)
+    columns = ("where", "method", "seed", *(head for head, _, _ in figures), "parameters", "files", "restore")
     rows = [
         (
             ", ".join(record["where"]),
             record["method"],
             str(record["seed"]),
-            *(_figure(record["metrics"][key]) for key in metrics),
+            *(_figure(record[section].get(key)) for _, section, key in figures),
             ", ".join(f"{key}={value}" for key, value in record["parameters"].items()),
             record["state"],
             record["restore"],
         )
         for record in records
     ]
-    return table(columns, rows, right=range(2, 3 + len(metrics)))
+    return table(columns, rows, right=range(2, 3 + len(figures)))
 
 
 def _csv(records: list[dict[str, Any]], metrics: list[str]) -> str:
     keys = list(dict.fromkeys(key for record in records for key in record["parameters"]))
+    figures = _columns(records, metrics)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["where", "commit", "method", "seed", *metrics, *keys, "files", "restore"])
+    heads = (head for head, _, _ in figures)
+    writer.writerow(["where", "commit", "method", "seed", *heads, *keys, "files", "restore"])
     for record in records:
         writer.writerow(
             [
                 " ".join(record["where"]),
                 *(record[key] for key in ("commit", "method", "seed")),
-                *("" if record["metrics"][key] is None else record["metrics"][key] for key in metrics),
+                *("" if (value := record[part].get(key)) is None else value for _, part, key in figures),
                 *(record["parameters"].get(key, "") for key in keys),
                 record["state"],
                 record["restore"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from itm.pipeline.revisions import (
     read_held,
     resolve,
 )
+from itm.runs.plan.published import published_of
 
 HERE, LOCAL, REMOTE, TRAIN = "here", "cache", "remote", "train"
 STATES = {
@@ -29,7 +30,7 @@ STATES = {
     REMOTE: "files are not in the cache: the command asks the remote for them",
     TRAIN: "files are in no cache here and there is no remote: the command trains anew",
 }
-NOT_COMPARED = ("methods", "seeds", "benchmarks", "device", "report.", "method.", "datasets.")
+NOT_COMPARED = ("methods", "seeds", "benchmarks", "device", "logger", "report.", "method.", "datasets.")
 """Parameters that are no part of what one run is (its own method's and data set's are)."""
 
 
@@ -47,6 +48,7 @@ class Run:
     """One method with one seed at one place; equal results of several places are one run.
 
     parameters: those that differ between the runs of the method. restore: the command that brings the run back.
+    published: the figures of its paper, where the run has that one's setting.
     """
 
     where: tuple[str, ...]
@@ -58,6 +60,7 @@ class Run:
     state: str
     restore: str
     missing: int = 0
+    published: Mapping[str, float] = field(default_factory=dict)
 
 
 def places(root: Path, revisions: Sequence[str], commits: int) -> list[Place]:
@@ -166,6 +169,7 @@ def as_records(runs: Sequence[Run], metrics: Sequence[str]) -> list[dict[str, An
                 "method": run.method,
                 "seed": run.seed,
                 "metrics": {key: None if math.isnan(value) else value for key, value in values.items()},
+                "published": {key: run.published[key] for key in metrics if key in run.published},
                 "parameters": dict(run.parameters),
                 "state": run.state,
                 "missing": run.missing,
@@ -181,12 +185,23 @@ def _runs(root: Path, place: Place, cache: Path | None, remote: bool) -> Iterabl
     found: dict[tuple[str, int], dict[str, float]] = {}
     for (method, seed, name), values in held.metrics(benchmarks).items():
         found.setdefault((method, seed), {}).update(flat_metrics(values, f"{name}/"))
+    published = published_of(held.parameters)
     for (method, number), metrics in found.items():
         state, restore, missing = _restore(
             root, place, _needed(held.outputs, method, number, benchmarks), cache, remote
         )
+        own = _own(held.parameters, method)
         yield Run(
-            (place.name,), place.commit, method, number, metrics, _own(held.parameters, method), state, restore, missing
+            (place.name,),
+            place.commit,
+            method,
+            number,
+            metrics,
+            own,
+            state,
+            restore,
+            missing,
+            published.get(method, {}),
         )
 
 

@@ -43,16 +43,19 @@ def features(
             parameters.encode.batch_size,
             parameters.train.threads,
             device,
+            out,
             progress.update,
         )
     if parameters.regions.use:
-        _use_regions(images, texts, regions, clean, parameters.regions.pooled)
+        _use_regions(images, texts, regions, clean, parameters.regions.pooled, out)
     with outputs():
         write_features(out / IMAGE_FEATURES, images)
         write_features(out / TEXT_FEATURES, texts)
 
 
-def _use_regions(images: FeatureRows, texts: FeatureRows, folder: Path, clean: Path, pooled: str) -> None:
+def _use_regions(
+    images: FeatureRows, texts: FeatureRows, folder: Path, clean: Path, pooled: str, scratch: Path
+) -> None:
     """Put the regions of `folder` in the place of the images' tokens. Both say so, since a model needs both alike."""
     import numpy as np
 
@@ -64,7 +67,7 @@ def _use_regions(images: FeatureRows, texts: FeatureRows, folder: Path, clean: P
     found = read_regions(folder, ids)
     check_finite(found, ids)
     width = found[0].shape[1]
-    images.tokens = TokenRows.join(found, width)
+    images.tokens = TokenRows.join(found, width, scratch)
     if pooled == "mean":
         images.pooled = np.stack([np.asarray(each, np.float32).mean(0) for each in found])
     for each in (images, texts):

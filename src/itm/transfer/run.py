@@ -108,7 +108,7 @@ class Transfer:
         if key not in self._features:
             folder = self.work / f"features-{len(self._features)}"
             encode, threads = self.parameters.encode, self.parameters.train.threads
-            images, texts = compute_features(self.clean, towers, encode.batch_size, threads, self.device)
+            images, texts = compute_features(self.clean, towers, encode.batch_size, threads, self.device, folder)
             check_same(card["towers_description"], images.towers)
             write_features(folder / IMAGE_FEATURES, images)
             write_features(folder / TEXT_FEATURES, texts)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from itm.errors import DataError, first_few
 from itm.metrics import DotProduct
 from itm.metrics.scorer import Matrix, Multiply, Scorer, multiply
-from itm.vectors.files import Arrays, read_arrays
+from itm.vectors.files import read_arrays
 from itm.vectors.gallery import Gallery
 from itm.vectors.ids import Ids, check_ids
+from itm.vectors.parquet import Arrays
 
 Floats = NDArray[np.floating]
 SCORES = "scores"

@@ -156,6 +156,7 @@ def features_size(
             return None, "the number of an image's tokens is unknown"
         size += 2 * (images * tokens * width + texts * longest * text_token)
         basis += f"; tokens {tokens} x {width} and at most {longest} x {text_token}, float16"
+        basis += " (twice that while the stage runs)"
     return size, basis
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from itm.config import Parameters
+from itm.config.parameters import validate
 from itm.config.presets import flatten
+from itm.errors import ConfigError
 from itm.evaluation.published.quoted import QUOTED, Quoted
 from itm.runs.plan.lines import Line
 
@@ -104,6 +106,33 @@ def expected(parameters: Parameters) -> dict[str, Quoted | None]:
     labels = {"regions": REGIONS, "fine-tuned": FINE_TUNED}.get(setting(parameters), {})
     rows = {row.model: row for row in QUOTED if row.benchmark == parameters.data.name}
     return {method: rows.get(labels.get(method, "")) for method in parameters.methods}
+
+
+RETRIEVAL = {"coco": "coco_5k", "flickr30k": "flickr30k"}
+"""How quoted rows call a data set's whole test split."""
+
+
+def published_of(stated: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """By method the published figures, under the keys of its metrics, for what a params.yaml says.
+
+    Only of methods in their paper's setting, on the whole test split (`check_protocol` saw to it).
+    """
+    try:
+        parameters = validate(dict(stated), "params.yaml")
+    except ConfigError:  # of another version
+        return {}
+    if not setting(parameters) or parameters.encode.split != "test":
+        return {}
+    name = parameters.data.name
+    options = getattr(parameters.datasets, name)
+    if not options.check_protocol or options.captions != "five":
+        return {}
+    quoted, ours = f"{RETRIEVAL[name]}/", "retrieval/"
+    return {
+        method: {key.replace(quoted, ours): value for key, value in row.values.items() if key.startswith(quoted)}
+        for method, row in expected(parameters).items()
+        if row is not None
+    }
 
 
 def differences(parameters: Parameters, method: str) -> list[str]:

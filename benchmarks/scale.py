@@ -234,8 +234,8 @@ def main() -> None:
     given = smoke.read(parser(), "--images 300 --captions 1500 --parts 3 1 --page {scratch}/page.md")
     if given.do:
         prepared = partial(prepare, given.images, given.captions, tuple(given.size))
-        jobs: dict[str, Callable[[], object]] = {"prepare": prepared, "draw": draw, "tags": tags, "index": index}
-        jobs[given.do]()
+        work: dict[str, Callable[[], None]] = {"prepare": prepared, "draw": draw, "tags": tags, "index": index}
+        work[given.do]()
         return
     lines: list[tuple[str, str]] = []
     wrong: list[str] = []

@@ -208,7 +208,7 @@ def scale(image: np.ndarray, text: np.ndarray, device: str | None = None) -> Non
     from itm.pipeline.products import DeviceProducts
 
     answers = Positives.from_owners(np.repeat(np.arange(len(image)), 5), len(image))
-    scorer = DotProduct(image, text, DeviceProducts(device) if device else multiply)
+    scorer = DotProduct(image, text, multiply=DeviceProducts(device) if device else multiply)
     rank_all(scorer, rows=[answers[0]], columns=[answers[1]])
 
 

@@ -149,11 +149,11 @@ def page(found: dict[str, tuple[Measured, Measured | None]], options: argparse.N
         "# A step of the papers' settings",
         "",
         f"Methods of `itm preset regions data=coco` on one core, batches of 1 / {options.part} of its: seconds of a "
-        f"training step and the most memory of its process, beside the trained text encoder alone (BERT-base, {options.layers} "
-        f"layers, random weights: forward, backward, AdamW on the same captions). {REGIONS} regions of 2,048 numbers, "
-        f"captions of 8 to {WORDS} tokens, all aids on. Images' towers are frozen and take no time in a step; so do "
-        f"those of texts in an entry without an encoder. Medians of {options.steps} steps. What a GPU takes at the "
-        "whole batch is not measured.",
+        f"training step and the most memory of its process, beside the trained text encoder alone (BERT-base, "
+        f"{options.layers} layers, random weights: forward, backward, AdamW on the same captions). {REGIONS} regions "
+        f"of 2,048 numbers, captions of 8 to {WORDS} tokens, all aids on. Images' towers are frozen and take no time "
+        f"in a step; so do those of texts in an entry without an encoder. Medians of {options.steps} steps. What a GPU "
+        "takes at the whole batch is not measured.",
         "",
         f"Made at commit {commit()} on {machine()}, {options.threads} thread, by `python benchmarks/papers.py --page`.",
         "",
@@ -187,10 +187,13 @@ def main() -> None:
     bert = write_bert(smoke.scratch() / "bert", options.layers)
     whole = compose("regions", ["data=coco"], root=ROOT)
     found: dict[str, tuple[Measured, Measured | None]] = {}
+    encoders: dict[int, Measured] = {}  # by captions in a batch: it knows of nothing else
     for name in options.entries or whole.methods:
-        step = in_its_own_process(name, False, bert, options)
-        has_words = whole.entry(name).add.words is not None
-        alone = in_its_own_process(name, True, bert, options) if has_words else None
+        step, alone = in_its_own_process(name, False, bert, options), None
+        if whole.entry(name).add.words is not None:
+            if step.captions not in encoders:
+                encoders[step.captions] = in_its_own_process(name, True, bert, options)
+            alone = encoders[step.captions]
         found[name] = step, alone
         beside = f"; encoder alone {alone.seconds:.2f} s, {alone.gigabytes:.1f} GB" if alone else ""
         print(f"{name:20} {step.images} images {step.seconds:6.2f} s, {step.gigabytes:.1f} GB{beside}", flush=True)

@@ -329,6 +329,13 @@ READ_ELSEWHERE = {
         "tests/hostile/test_annotations.py",
     ),
     "evaluation/published/judgements.py read_ratings": "tests/evaluation/test_files.py",
+    **dict.fromkeys(
+        (
+            *(f"evaluation/published/sugarcrepe.py {name}" for name in ("_read", "read_foils")),
+            "evaluation/published/himo_docci.py read_chains",
+        ),
+        "tests/evaluation/test_wrong_and_growing.py",
+    ),
     "evaluation/published/pairs.py read_gallery": "calls those of the data sets",
     "evaluation/published/items.py read_items": "as read_gallery",
     "__init__.py load": "opens a model, as `search` does",

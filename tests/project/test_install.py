@@ -386,7 +386,7 @@ def test_a_user_measures_a_model_of_texts(user):
 @pytest.mark.xdist_group("user")
 def test_a_user_s_own_folder_to_a_report_and_out_again(user):
     """`itm new`, photos with a table, `dvc repro`, then graphs and vectors for other programs."""
-    user.itm("new mine --preset scenes-smoke")
+    user.itm("new mine")
     user.folder /= "mine"
     try:
         user.script(PHOTOS)

@@ -27,7 +27,7 @@ def logger(kind: Literal["none", "dvclive"], folder: Path) -> Iterator[Told]:
         yield lambda record: None
         return
     try:
-        from dvclive import Live
+        from dvclive import Live  # type: ignore[attr-defined]
     except ModuleNotFoundError as error:
         if error.name != "dvclive":
             raise

@@ -204,7 +204,7 @@ class Similarity:
             return Matrix(self.scores[images][:, captions])
         assert self.image is not None
         assert self.text is not None
-        return DotProduct(self.image[images], self.text[captions], self.multiply)
+        return DotProduct(self.image[images], self.text[captions], multiply=self.multiply)
 
     def queries(self, task: str, asked: NDArray[np.int64]) -> Scorer:
         """Scorer of some queries (rows) and the whole gallery (columns) of task "i2t" or "t2i"."""

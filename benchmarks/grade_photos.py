@@ -224,7 +224,7 @@ def generic(models: Models, methods: dict[str, Method], chosen: float, known: Kn
 
 
 def page(models: Models, coco: Path | None, opening: str) -> str:
-    split = models.test
+    split, made_by = models.test, models.made_by()
     both = {method: frontier(models, method) for method in (SUBJECT, BASE)}
     chosen, met = choose(both[SUBJECT], both[BASE][-1], models.dev)
     print(f"chosen on dev: {chosen:g} ({'met' if met else 'not met'})", flush=True)
@@ -260,7 +260,7 @@ def page(models: Models, coco: Path | None, opening: str) -> str:
         *([opening, ""] if opening else []),
         f"Made by `python benchmarks/grade_photos.py .{' --coco captions_val2017.json.gz' if coco else ''} --page "
         f"docs/results/grade-flickr8k.md` at {commit()} on {machine()}, where",
-        f"`{models.made_by()}` had run. {len(models.seeds)} seeds, test split, {len(split.images)} images; means and "
+        f"`{made_by}` had run. {len(models.seeds)} seeds, test split, {len(split.images)} images; means and "
         "sample standard deviations over seeds.",
         "",
         f"The single specificity{' ' + rule} Here it is **{chosen:g}** (the rule's condition is "

@@ -16,6 +16,7 @@ which tells nothing of the towers.
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 from collections.abc import Callable
@@ -110,7 +111,7 @@ def main() -> None:
     said = [HEAD]
     for name in given.towers:
         towers = towers_of(name)
-        backends: list[Computed] = [BFloat16Towers(towers)]
+        backends: list[Computed] = [BFloat16Towers(copy.deepcopy(towers))]
         try:
             backends.append(GraphTowers(towers, smoke.scratch() if given.smoke else FOLDER))
         except ModelError as error:

@@ -15,7 +15,7 @@ from itm.metrics import precision_at_r
 ANCHORS, FEWER = (0.5, 0.7, 0.9), (100, 250)
 USUAL, TOLD = "as it is", "told which pairs are true"
 OTHER_SCORES = {
-    "d of tfidf, a document is an image's captions": {"document": "image"},
+    "d of tfidf, a document is one caption": {"document": "caption"},
     "d = number of keywords": {"kind": "keyword_count"},
     "d = expected_fit": {"kind": "expected_fit"},
 }

@@ -50,8 +50,8 @@ class Judged:
     def true(self) -> Doubles:
         """How true people say that each pair is, 0..1."""
         if self.kind.highest is not None:
-            return (self.rating == self.kind.highest).astype(np.float64)
-        return self.rating / self.kind.top
+            return np.asarray(self.rating == self.kind.highest, dtype=np.float64)
+        return np.asarray(self.rating / self.kind.top)
 
     @property
     def base(self) -> float:

@@ -129,7 +129,7 @@ def speed(images: int, captions: int) -> str:
     """Similarities of all pairs in blocks, and their grades."""
     rng = np.random.default_rng(0)
     vectors = [rng.standard_normal((count, 512)).astype(np.float32) / 22 for count in (images, captions)]
-    plain = DotProduct(*vectors)
+    plain = DotProduct(vectors[0], vectors[1])
     d = rng.uniform(0, 5, captions)
     s, owners, known, _ = chance(100, 0)
     calibrator = fit_calibrator(s, owners, known, model="", idf="")

@@ -7,7 +7,7 @@ of COCO's lengths, photos of 64 x 48 random colours, so that what grows with the
 smallest size is run a second time with photos of 640 x 480. Each stage has a process of its own: seconds of the wall
 and of the processor, and the most memory that it held (the kernel's figure), with the libraries that it loads.
 Threads: one, but for the two that clean decodes with. `features` are those of a tiny transformer with random weights
-(64 wide, one layer a tower, 32 px, 32 tokens). `describe` writes tags (`describe.captioner: tags`); `grade` and
+(64 wide, one layer a tower, 32 px, 32 tokens). `tags` are the images' words (`describe.captioner: tags`); `grade` and
 `evaluate` compare drawn vectors of width 512 for the dev and test split; `index` indexes the image features; `bulk
 score` is `python -m itm.text.bulk`, which reads captions chunk by chunk. Planned: what the formulas of `itm plan`
 (src/itm/runs/plan/stages.py) give for these counts and photos, before anything ran.
@@ -23,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import smoke
@@ -38,12 +39,12 @@ TOWER = {
 FILES = ("train2014.zip", "val2014.zip", "caption_datasets.zip")
 OVERRIDES = (
     f"data.files=[{','.join(FILES)}]",
-    *("benchmarks=[retrieval]", "datasets.coco.check_protocol=false", "methods=[vsd]", "device=cpu"),
+    *("benchmarks=[retrieval]", "datasets.coco.check_protocol=false", "methods=[clip]", "device=cpu"),
     *("towers.kind=open_clip", "towers.open_clip_model=tiny", "towers.image_size=32", "towers.context_length=32"),
-    *("describe.captioner=tags", "describe.encoder=tfidf", "train.threads=1", "evaluate.bootstrap_samples=10"),
+    *("describe.captioner=tags", "train.threads=1", "evaluate.bootstrap_samples=10"),
 )
 SMALL, LARGE = (64, 48), (640, 480)
-MODEL = "models/vsd/seed0"
+MODEL = "models/clip/seed0"
 WIDTH = 512
 TABLES = ("--clean", "data/clean")
 STAGES = {
@@ -51,17 +52,14 @@ STAGES = {
     "score": ("itm.stages.score", *TABLES, "--out", "data/scored", "--metrics", "results/score.json"),
     "bulk score": ("itm.text.bulk", "run", "data/clean/captions.parquet", "--out", "bulk.parquet"),
     "features": ("itm.stages.features", *TABLES, "--regions", "data/regions", "--out", "data/features"),
-    "describe": (
-        *("itm.stages.describe", "--method", "vsd", *TABLES, "--features", "data/features"),
-        *("--out", "data/descriptions/vsd"),
-    ),
+    "tags": ("scale", "--do", "tags"),
     "index": ("scale", "--do", "index"),
     "grade": (
-        *("itm.stages.grade", "--method", "vsd", "--seed", "0", "--model", MODEL, *TABLES, "--scored", "data/scored"),
+        *("itm.stages.grade", "--method", "clip", "--seed", "0", "--model", MODEL, *TABLES, "--scored", "data/scored"),
         *("--embeddings", "embeddings", "--out", MODEL),
     ),
     "evaluate": (
-        *("itm.stages.evaluate", "--benchmark", "retrieval", "--method", "vsd", "--seed", "0", *TABLES),
+        *("itm.stages.evaluate", "--benchmark", "retrieval", "--method", "clip", "--seed", "0", *TABLES),
         *("--scored", "data/scored", "--embeddings", "embeddings", "--grade", f"{MODEL}/grade.json"),
         *("--metrics", "results", "--per-query", "evaluations"),
     ),
@@ -99,7 +97,8 @@ def measured(folder: Path, module: str, *arguments: str) -> Run:
         child.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - before
     if child.returncode:
-        sys.exit(f"{module} {' '.join(arguments)} failed:\n{(folder / 'log.txt').read_text(encoding='utf-8')}")
+        log_text = (folder / "log.txt").read_text(encoding="utf-8")
+        sys.exit(f"{module} {' '.join(arguments)} ended with status {child.returncode}:\n{log_text}")
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
@@ -166,12 +165,22 @@ def draw() -> None:
         image = rng.standard_normal((len(ids), WIDTH), np.float32)
         own = np.searchsorted(ids, captions["image_id"].to_numpy()[rows].astype(str))
         text = image[own] + 2 * rng.standard_normal((len(rows), WIDTH), np.float32)
-        protocol = {"method": "vsd", "seed": 0, "split": split, "similarity": "dot", "width": WIDTH}
+        protocol = {"method": "clip", "seed": 0, "split": split, "similarity": "dot", "width": WIDTH}
         arrays = {"image_ids": ids, "image": image, "text_ids": rows, "text": text, "protocol": json.dumps(protocol)}
         write_npz(Path("embeddings") / file, arrays)
     Path(MODEL).mkdir(parents=True)
     for name in (MODEL_CARD, MODEL_WEIGHTS):
         (Path(MODEL) / name).touch()
+
+
+def tags() -> None:
+    """The likeliest words of all images, without vectors of them."""
+    from itm.config import load
+    from itm.descriptions.run import Tables, describe_images
+
+    parameters, tables = load(), Tables.read(Path("data/clean"), Path("data/features"))
+    found, _ = describe_images(tables, parameters.describe, parameters.towers, "cpu")
+    assert len(found) == len(tables.images)
 
 
 def index() -> None:
@@ -216,7 +225,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--parts", type=int, nargs="+", default=[20, 5, 1], help="sizes: the counts divided by these")
     found.add_argument("--folder", type=Path, help="where the stand-ins lie for the time; about 8 GB")
     found.add_argument("--page", type=Path, help="write the section of this Markdown file")
-    found.add_argument("--do", choices=["prepare", "draw", "index"], help=argparse.SUPPRESS)
+    found.add_argument("--do", choices=["prepare", "draw", "tags", "index"], help=argparse.SUPPRESS)
     found.add_argument("--size", type=int, nargs=2, default=SMALL, help=argparse.SUPPRESS)
     return found
 
@@ -224,9 +233,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     given = smoke.read(parser(), "--images 300 --captions 1500 --parts 3 1 --page {scratch}/page.md")
     if given.do:
-        {"prepare": lambda: prepare(given.images, given.captions, tuple(given.size)), "draw": draw, "index": index}[
-            given.do
-        ]()
+        prepared = partial(prepare, given.images, given.captions, tuple(given.size))
+        jobs: dict[str, Callable[[], object]] = {"prepare": prepared, "draw": draw, "tags": tags, "index": index}
+        jobs[given.do]()
         return
     lines: list[tuple[str, str]] = []
     wrong: list[str] = []

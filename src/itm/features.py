@@ -121,7 +121,7 @@ def read_features(path: Path, tokens: bool = False) -> FeatureRows | None:
         with safe_open(path, "numpy") as file:
             names = set(file.keys())
             towers = json.loads((file.metadata() or {}).get("towers", "null"))
-            if "pooled" not in names or towers is None:
+            if towers is None:
                 return None
             pooled = file.get_tensor("pooled")
             rows = None

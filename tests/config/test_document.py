@@ -62,7 +62,7 @@ def test_what_tracks_a_key(key, stages):
     assert stages_of(key, tracked) == stages
 
 
-def test_every_parameter_but_the_device_is_tracked_by_a_stage():
+def test_every_parameter_but_the_device_and_the_logger_is_tracked_by_a_stage():
     tracked = tracking(YAML(typ="safe").load(ROOT / "dvc.yaml"))
     parameters = flatten(preset("scenes").model_dump())
-    assert [key for key in parameters if not stages_of(key, tracked)] == ["device"]
+    assert [key for key in parameters if not stages_of(key, tracked)] == ["device", "logger"]

@@ -138,6 +138,10 @@ def test_the_file_of_vectors_keeps_them(tmp_path):
     found = read_description_vectors(tmp_path / "v.safetensors")
     assert np.array_equal(found.descriptions, vectors.descriptions)
     assert (found.image_rows.tolist(), found.prototypes, found.facts) == ([0, 0, 2], None, {"a": 1})
+    content = (tmp_path / "v.safetensors").read_bytes()
+    (tmp_path / "v.safetensors").write_bytes(content.replace(b"image_rows", b"imagf_rows"))
+    with pytest.raises(DataError, match="holds no descriptions"):
+        read_description_vectors(tmp_path / "v.safetensors")
     write_description_vectors(tmp_path / "v.safetensors", None)
     with pytest.raises(DataError, match="holds no descriptions"):
         read_description_vectors(tmp_path / "v.safetensors")

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from damage import damaged, others
 from presets import preset
 from scipy import sparse
 from typer.testing import CliRunner
@@ -23,7 +22,6 @@ from itm.diagnosis.commands import diagnose_app
 from itm.diagnosis.pairs import Diagnosis, diagnose
 from itm.diagnosis.truth import LogicTruth, StoredTruth
 from itm.errors import ConfigError, DataError
-from itm.faults import message_of
 from itm.methods.method import Requirements
 from itm.stages.clean import clean
 from itm.stages.score import score
@@ -220,25 +218,3 @@ def test_methods_that_relax_nothing_are_refused(project: Path, name: str, messag
             catch_exceptions=False,
             standalone_mode=False,
         )
-
-
-@pytest.mark.parametrize(
-    "name", ["clean/captions.parquet", "clean/images.parquet", "scored/captions.parquet", "clean/truth.npz"]
-)
-def test_damaged_tables_are_one_message(project: Path, name: str) -> None:
-    options = [option for part in ("clean", "scored") for option in (f"--{part}", str(project / part))]
-    words = ["ditm", "--params", str(project / "params.yaml"), "--examples", "0", *options]
-    whole = (project / name).read_bytes()
-    refused = 0
-    try:
-        for content in [*damaged(whole, 15), *others()]:
-            (project / name).write_bytes(content)
-            error = CliRunner().invoke(diagnose_app, words).exception
-            if isinstance(error, Exception):
-                refused += 1
-                if (told := message_of(error)) is None:
-                    raise error
-                assert len(told) < 1000
-    finally:
-        (project / name).write_bytes(whole)
-    assert refused >= len(others())

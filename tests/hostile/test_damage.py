@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any, NamedTuple
 
+import pyarrow.parquet as pq
 import pytest
 import stage_project
 from damage import DAMAGES, Damage, cases, no_hang
@@ -202,8 +203,15 @@ def ask(words: list[str]) -> Answer:
     finally:
         logging.getLogger().removeHandler(handler)
     files = sorted(path for path in out.rglob("*") if path.is_file())
-    written = [(str(path), hashlib.sha256(HASH.sub(b"", path.read_bytes())).hexdigest()) for path in files]
+    written = [(str(path), hashlib.sha256(content(path)).hexdigest()) for path in files]
     return Answer(failed, (("printed", printed.getvalue()), *written), said.getvalue())
+
+
+def content(path: Path) -> bytes:
+    """What a file says: of a table its values, for the stage grade copies one with what nobody reads in it."""
+    if path.suffix == ".parquet":
+        return repr(pq.read_table(path).to_pydict()).encode()
+    return HASH.sub(b"", path.read_bytes())
 
 
 class Files:
@@ -246,6 +254,7 @@ def files(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> F
     return Files(write_files(tmp_path_factory.mktemp("files"), small))
 
 
+@pytest.mark.hypothesis
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("words", "names"), ROWS, ids=[words[:40] for words, _ in ROWS])
 def test_damage_is_told_or_changes_nothing(words: str, names: str, files: Files) -> None:
@@ -257,8 +266,7 @@ def test_damage_is_told_or_changes_nothing(words: str, names: str, files: Files)
     def check(name: str, damage: Damage) -> None:
         path = top / name
         whole = path.read_bytes()
-        content = damage(whole)
-        path.write_bytes(content)
+        path.write_bytes(damage(whole))
         try:
             with files.place(words):
                 found = ask(words.split())
@@ -321,6 +329,13 @@ READ_ELSEWHERE = {
         "tests/hostile/test_annotations.py",
     ),
     "evaluation/published/judgements.py read_ratings": "tests/evaluation/test_files.py",
+    **dict.fromkeys(
+        (
+            *(f"evaluation/published/sugarcrepe.py {name}" for name in ("_read", "read_foils")),
+            "evaluation/published/himo_docci.py read_chains",
+        ),
+        "tests/evaluation/test_wrong_and_growing.py",
+    ),
     "evaluation/published/pairs.py read_gallery": "calls those of the data sets",
     "evaluation/published/items.py read_items": "as read_gallery",
     "__init__.py load": "opens a model, as `search` does",

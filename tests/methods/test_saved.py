@@ -102,6 +102,19 @@ def test_weights_of_another_model_are_refused(saved: tuple[Path, ScratchTowers, 
         load_model(folder)
 
 
+def test_a_flipped_bit_of_the_weights_is_noticed(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:
+    folder = saved[0]
+    content = bytearray((folder / MODEL_WEIGHTS).read_bytes())
+    content[-2] ^= 1
+    (folder / MODEL_WEIGHTS).write_bytes(content)
+    with pytest.raises(ModelError, match=r"its bytes are not those that model\.json tells of"):
+        load_model(folder)
+    card = json.loads((folder / MODEL_CARD).read_text())
+    del card["weights"]  # as models of before have it
+    (folder / MODEL_CARD).write_text(json.dumps(card))
+    load_model(folder)
+
+
 def test_an_opened_model_encodes_photos_and_texts(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:
     folder, towers, method = saved
     model = itm.load(folder)

@@ -1,4 +1,4 @@
-"""A stage of dvc.yaml tracks exactly the parameters that its code reads; `device` alone is read and not tracked."""
+"""A stage of dvc.yaml tracks exactly the parameters that its code reads; `device` and `logger` are read and not."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,10 @@ from itm.config import Parameters
 
 ROOT = Path(__file__).parents[2]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-UNTRACKED = {"device": "where a stage computes is no part of what it computes (docs/reproducing.md)"}
+UNTRACKED = {
+    "device": "where a stage computes is no part of what it computes (docs/reproducing.md)",
+    "logger": "a log beside the results changes none of them (docs/experiments.md)",
+}
 
 
 def code(stage: str) -> Iterator[Path]:

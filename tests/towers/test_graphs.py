@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import sys
@@ -205,7 +206,7 @@ CLIPS = {
     "vit": {"layers": 2, "width": 16, "head_width": 8, "patch_size": 16},
     "resnet": {"layers": [1, 1, 1, 1], "width": 8, "head_width": 16},
     "timm": {
-        "timm_model_name": "vit_tiny_patch16_224",
+        "timm_model_name": "test_vit",
         "timm_model_pretrained": False,
         "timm_pool": "",
         "timm_proj": "",
@@ -259,7 +260,7 @@ def test_a_look_at_the_widths_leaves_batch_norms_as_they_were(clip: Callable[...
 
 def test_bfloat16_rounds_what_torch_computes_and_says_so(clip: Callable[..., OpenClipTowers]) -> None:
     towers = clip("vit", True)
-    half = by_backend(towers, "torch-bfloat16")
+    half = by_backend(copy.deepcopy(towers), "torch-bfloat16")
     assert half.describe() == {**towers.describe(), "backend": "torch-bfloat16"}
     assert tower_widths(half) == tower_widths(towers)
     pixels = half.preprocess(torch.from_numpy(np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)))

@@ -196,9 +196,9 @@ def relations() -> Relations:
 
 
 def trainer(name: str, kind: str = "features", dropout: float = 0.0, **options: Any) -> Trainer:
-    """A trainer; `options` are its keywords (checkpoint, progress, group), `device`, and parameters of `train`."""
+    """A trainer; `options` are its keywords (checkpoint, progress, ...), `device`, and parameters of `train`."""
     device = torch.device(options.pop("device", "cpu"))
-    own = {key: options.pop(key) for key in ("checkpoint", "progress", "group") if key in options}
+    own = {key: options.pop(key) for key in ("checkpoint", "progress", "group", "told") if key in options}
     seed_everything(0, 1)
     towers = small_towers(kind, dropout)
     parameters, method = train_parameters(**options), build(name, towers, dropout).to(device)

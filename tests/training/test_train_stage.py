@@ -110,6 +110,40 @@ def whole(project: Project) -> dict[str, bytes]:
     return project.bytes_of("whole")
 
 
+STAND_IN = """
+from pathlib import Path
+class Live:
+    def __init__(self, folder, **options):
+        self.file = Path(folder) / "seen"
+        self.file.parent.mkdir(parents=True)
+    __enter__ = lambda self: self
+    __exit__ = lambda self, *_: None
+    sync = lambda self: None
+    def log_metric(self, name, value):
+        with self.file.open("a") as file:
+            print(self.step, name, value, file=file)
+"""
+
+
+def test_a_log_beside_the_results_changes_no_byte_of_them(project: Project, whole: dict[str, bytes]) -> None:
+    parameters = project.root / "params.yaml"
+    before = parameters.read_text()
+    (project.root / "dvclive.py").write_text(STAND_IN)
+    try:
+        parameters.write_text(before.replace("logger: none", "logger: dvclive"))
+        project.train(sys.executable, *STAGE, out="logged")
+    finally:
+        parameters.write_text(before)
+        (project.root / "dvclive.py").unlink()
+    assert project.bytes_of("logged") == whole
+    rows = [line.split() for line in (project.root / "logs/dvclive/ditm/seed0/seen").read_text().splitlines()]
+    history = list(csv.DictReader((project.root / "logged/history.csv").open()))
+    assert len(history) == 5
+    told = {(step, name): float(value) for step, name, value in rows}
+    assert told.keys() == {(row["epoch"], name) for row in history for name in row if name != "epoch" and row[name]}
+    assert all(told[row["epoch"], "dev_rsum"] == pytest.approx(float(row["dev_rsum"]), abs=1e-4) for row in history)
+
+
 TAKE, RENAME = "itm.training.steps.Stepper.take", "pathlib.Path.replace"
 MOMENTS = [
     ("at the first step", TAKE, 1, None),

@@ -96,8 +96,9 @@ Older names still work:
 
 The tables below give each parameter's type and range, its value in the preset `scenes`, and the stages that track
 it: those run again when it changes, and then what depends on their results. `train@` means that the list's values
-say which train stages there are: a new value adds stages and runs no old one again. No stage tracks `device`, because
-where a stage computes is no part of what it computes; [reproducing.md](reproducing.md) says what holds elsewhere."""
+say which train stages there are: a new value adds stages and runs no old one again. No stage tracks `device` and
+`logger`: where a stage computes, and who looks on, is no part of what it computes; [reproducing.md](reproducing.md)
+says what holds elsewhere."""
 
 
 def _section(model: type[BaseModel], name: str, values: dict[str, Any], stages: Tracking) -> str:

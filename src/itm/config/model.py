@@ -21,9 +21,9 @@ class TowersParameters(Section):
     )
     frozen: bool = Field(description="true: towers are not trained and their features are computed once and cached")
     backend: Backend = Field(
-        description="who computes frozen towers: torch; torch-bfloat16 (features differ in the third digit; faster "
-        "where the CPU or GPU has bfloat16); onnxruntime (on the CPU, faster; they differ in their last digits). "
-        "Training is torch's alone"
+        description="who computes frozen towers: torch; torch-bfloat16 (features differ by a hundredth of their length "
+        "or more; faster where the CPU or GPU has bfloat16); onnxruntime (on the CPU, faster; they differ in their "
+        "last digits). Training is torch's alone"
     )
     image_size: int = Field(ge=16, le=1024, description="side in pixels of the images given to the image tower")
     context_length: int = Field(ge=4, le=512, description="tokens of a caption given to the text tower")

@@ -48,6 +48,9 @@ class Parameters(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="auto: a free GPU or else the CPU; cuda: stop when there is no GPU; evaluate on one that is free"
     )
+    logger: Literal["none", "dvclive"] = Field(
+        description="dvclive: log each epoch of a training to logs/dvclive, too; changes no result"
+    )
     data: DataParameters
     datasets: DatasetsParameters
     clean: CleanParameters

@@ -86,20 +86,32 @@ def likely_words(
     share = np.asarray(present.mean(0, dtype=np.float64)).ravel()
     spread = np.maximum(np.sqrt(share * (1 - share)), 1e-3).astype(np.float32)
     here, rows = _rows_of(pictures, pd.Series(by_image.index))
-    chosen = sparse.csr_array(
-        (np.ones(len(here), np.float32), (rows, here)), shape=(len(pictures), present.shape[0]), dtype=np.float32
-    )
+    ones: Any = np.ones(len(here), np.float32), (rows, here)
+    chosen = sparse.csr_array(ones, shape=(len(pictures), present.shape[0]))
     train, fold = _training(pictures, np.bincount(rows, minlength=len(pictures)), folds)
     best = np.zeros((len(pictures), min(words, len(names))), np.int64)
     for placed, place in fitted_maps(features, sparse.csr_array(chosen @ present), train, fold, ridge):
         for start in range(0, len(placed), _BLOCK):
             some = placed[start : start + _BLOCK]
-            scores = place(features[some]).astype(np.float32) / spread
-            best[some] = np.argsort(-scores, axis=1, kind="stable")[:, :words]
+            best[some] = [_largest(row, words) for row in place(features[some]).astype(np.float32) / spread]
     return [
         _description(picture, 0, f"A picture of {', '.join(names[row])}.", "tags")
         for picture, row in zip(pictures, best, strict=True)
     ]
+
+
+def _largest(values: Floats, count: int) -> NDArray[np.int64]:
+    """The places of the `count` largest values, the largest first; of equal ones the first.
+
+    >>> _largest(np.array([1, 3, 2, 3, 3], np.float32), 2).tolist()
+    [1, 3]
+    """
+    if count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        chosen = np.flatnonzero(values >= least)
+    else:
+        chosen = np.arange(len(values))
+    return chosen[np.lexsort((chosen, -values[chosen]))[:count]]
 
 
 def _rows_of(pictures: Sequence[Picture], owner: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

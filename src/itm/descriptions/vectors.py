@@ -93,7 +93,7 @@ def read_description_vectors(path: Path) -> DescriptionVectors:
         raise DataError(
             f"{path}: cannot be read ({error}); run `dvc repro describe`", reason="bad-description-vectors"
         ) from None
-    if "descriptions" not in tensors:
+    if not {"descriptions", "image_rows"} <= tensors.keys():
         raise DataError(f"{path}: holds no descriptions; run `dvc repro describe`", reason="no-description-vectors")
     captions = tensors.get("captions")
     return DescriptionVectors(

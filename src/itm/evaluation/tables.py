@@ -131,7 +131,7 @@ class Embeddings:
     def scorer(self, image_ids: NDArray[Any], text_ids: NDArray[Any]) -> DotProduct | Matrix:
         """The similarities of the images and texts named, images as rows."""
         if self.scores is None or self.scored_images is None or self.scored_texts is None:
-            return DotProduct(self.images(image_ids), self.texts(text_ids), self.multiply)
+            return DotProduct(self.images(image_ids), self.texts(text_ids), multiply=self.multiply)
         rows = positions(self.scored_images, image_ids, "images' scores", EMBEDDINGS)
         columns = positions(self.scored_texts, text_ids, "texts' scores", EMBEDDINGS)
         return Matrix(self.scores[np.ix_(rows, columns)])

@@ -113,7 +113,7 @@ class DotProduct:
     [[3.0], [4.0]]
     """
 
-    def __init__(self, rows: ArrayLike, columns: ArrayLike | None = None, multiply: Multiply = multiply) -> None:
+    def __init__(self, rows: ArrayLike, columns: ArrayLike | None = None, *, multiply: Multiply = multiply) -> None:
         left = check_embeddings(rows, "row embeddings")
         right = left if columns is None else check_embeddings(columns, "column embeddings")
         if left.shape[1] != right.shape[1]:
@@ -177,7 +177,7 @@ class DotProduct:
 
     def transposed(self) -> DotProduct:
         """The same products with the columns as rows."""
-        return DotProduct(self._given[1], self._given[0], self._multiply)
+        return DotProduct(self._given[1], self._given[0], multiply=self._multiply)
 
     @cached_property
     def _classes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

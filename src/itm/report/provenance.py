@@ -61,7 +61,7 @@ def facts(parameters: Parameters, clean: Path, scored: Path, root: Path) -> list
 
 def parameters_text(parameters: Parameters) -> str:
     """The parameters in effect as YAML: entries of methods and data sets that do not run are left out."""
-    values = parameters.model_dump(mode="json", exclude={"device"})
+    values = parameters.model_dump(mode="json", exclude={"device", "logger"})
     values["method"] = {name: values["method"][name] for name in parameters.methods}
     values["datasets"] = {parameters.data.name: values["datasets"][parameters.data.name]}
     text = io.StringIO()

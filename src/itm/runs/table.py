@@ -30,7 +30,7 @@ STATES = {
     REMOTE: "files are not in the cache: the command asks the remote for them",
     TRAIN: "files are in no cache here and there is no remote: the command trains anew",
 }
-NOT_COMPARED = ("methods", "seeds", "benchmarks", "device", "report.", "method.", "datasets.")
+NOT_COMPARED = ("methods", "seeds", "benchmarks", "device", "logger", "report.", "method.", "datasets.")
 """Parameters that are no part of what one run is (its own method's and data set's are)."""
 
 

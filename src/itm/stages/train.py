@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import torch
 
     from itm.training.distributed import Group
+    from itm.training.live import Told
 
 log = logging.getLogger(__name__)
+LIVE = Path("logs/dvclive")
+"""Where a log of dvclive is kept, by method and seed; neither git nor DVC looks into it."""
 
 
 def train(
@@ -38,12 +41,15 @@ def train(
 
     from itm.pipeline.devices import device as pick_device
     from itm.training.distributed import check_devices, join
+    from itm.training.live import logger
 
     check_devices(parameters.device)
     with pick_device(parameters.device) as name, join(torch.device(name)) as group:
         if not group.leads:
             logging.getLogger("itm").setLevel(logging.WARNING)
-        _train(parameters, method, seed, clean, scored, features, descriptions, out, results, torch.device(name), group)
+        places = clean, scored, features, descriptions, out, results
+        with logger(parameters.logger if group.leads else "none", LIVE / method / f"seed{seed}") as told:
+            _train(parameters, method, seed, *places, torch.device(name), group, told)
 
 
 def _train(
@@ -58,6 +64,7 @@ def _train(
     results: Path,
     device: torch.device,
     group: Group,
+    told: Told,
 ) -> None:
     from itm.data.catalogue import load_catalogue
     from itm.data.layout import DESCRIPTION_VECTORS
@@ -104,6 +111,7 @@ def _train(
             checkpoint,
             progress.update,
             group,
+            told,
         )
         outcome = trainer.run()
     if not group.leads:

@@ -46,7 +46,7 @@ def run(
     total = 0
     for file in files:
         with readable(file, "give a Parquet file"):
-            total += 2 * pq.ParquetFile(file).metadata.num_rows
+            total += 2 * pq.read_metadata(file).num_rows
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("captions, two passes", total=total)
         found = score_files(files, out, load(params).score, workers, progress=lambda done: bar.advance(task, done))

@@ -74,7 +74,8 @@ def check_starts(method: Method, steps: int) -> None:
 class Trainer:
     """Trains one method on one split and keeps the epoch that is best on dev.
 
-    `dev_figures` maps the similarities of the dev images and captions to figures; it must give "rsum".
+    `dev_figures` maps the similarities of the dev images and captions to figures; it must give "rsum". `told` takes the
+    record of each epoch when it has ended; where a training is resumed, first those of the epochs before.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class Trainer:
         checkpoint: Checkpoint | None = None,
         progress: Callable[[int, int, str], None] | None = None,
         group: Group | None = None,
+        told: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
+        self.told = told or (lambda record: None)
         self.encoder, self.train, self.dev = encoder, train, dev
         self.checkpoint, self.progress, self.group = checkpoint, progress, group or Group()
         size = largest_batch(train.owner, parameters.batch_images, self.group.size)
@@ -124,6 +127,8 @@ class Trainer:
                 equal (reason "collapsed").
         """
         first, best, outcome = self._resume()
+        for record in outcome.history:
+            self.told(record)
         patience = self.parameters.patience
         for epoch in range(first, self.parameters.epochs):
             if patience and outcome.history and epoch - outcome.epoch >= patience:
@@ -135,6 +140,7 @@ class Trainer:
                 if record["dev_rsum"] > outcome.selected or self.parameters.select_by == "last":
                     outcome.epoch, outcome.selected, best = epoch + 1, record["dev_rsum"], self._weights()
             outcome.history.append(record)
+            self.told(record)
             log.info("epoch %d/%d: %s", epoch + 1, self.parameters.epochs, _shown(record))
             if self.checkpoint and self.group.leads:
                 self.checkpoint.save(self._state(epoch + 1, best, outcome))

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from itm.errors import DataError, first_few
 from itm.metrics import DotProduct
 from itm.metrics.scorer import Matrix, Multiply, Scorer, multiply
-from itm.vectors.files import Arrays, read_arrays
+from itm.vectors.files import read_arrays
 from itm.vectors.gallery import Gallery
 from itm.vectors.ids import Ids, check_ids
+from itm.vectors.parquet import Arrays
 
 Floats = NDArray[np.floating]
 SCORES = "scores"
@@ -203,7 +204,7 @@ class Similarity:
             return Matrix(self.scores[images][:, captions])
         assert self.image is not None
         assert self.text is not None
-        return DotProduct(self.image[images], self.text[captions], self.multiply)
+        return DotProduct(self.image[images], self.text[captions], multiply=self.multiply)
 
     def queries(self, task: str, asked: NDArray[np.int64]) -> Scorer:
         """Scorer of some queries (rows) and the whole gallery (columns) of task "i2t" or "t2i"."""

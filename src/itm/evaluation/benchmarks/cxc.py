@@ -70,8 +70,8 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     image, text = embeddings.images(images), embeddings.texts(captions["row"])
     answers = rated_answers(ratings, tables.owners, len(images))
     pairs = embeddings.scorer(images, captions["row"])
-    alone = (DotProduct(each, multiply=embeddings.multiply) for each in (image, text))
-    ranks = rank_tasks(pairs, *alone, answers)
+    alone = [DotProduct(each, multiply=embeddings.multiply) for each in (image, text)]
+    ranks = rank_tasks(pairs, alone[0], alone[1], answers)
     metrics: Metrics = {}
     per_query: dict[str, NDArray[Any]] = {"image_ids": images, "owners": tables.owners}
     denominators = {}

@@ -44,7 +44,11 @@ from chat_server import ChatStub
 from small import Stop
 
 NAMES = ("coco", "flickr30k")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("papers")]  # the group shares costly fixtures
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("papers"),  # the group shares costly fixtures
+    pytest.mark.filterwarnings("ignore:.*(collapsed|is not defined)"),  # two epochs teach nothing
+]
 DATA = Path("data")
 CLEAN, SCORED, FEATURES = DATA / "clean", DATA / "scored", DATA / "features"
 SIZES = {

@@ -15,7 +15,7 @@ TEXTS = ["a dog", "a white dog", "a cat", "a dog runs"]
 @pytest.fixture(scope="module")
 def options():
     score = load(Path(__file__).parents[2] / "params.yaml").score
-    return score.model_copy(update={"minimum_document_frequency": 1, "idf": "plain"})
+    return score.model_copy(update={"minimum_document_frequency": 1, "idf": "plain", "document": "caption"})
 
 
 def table(options, texts=TEXTS, images=(7, 3, 3, 7), **changed):

@@ -154,8 +154,8 @@ REFUSED: dict[str, tuple[str, str, Change, str]] = {
     "Karpathy: cut": ("flickr30k", SPLITS_JSON, half, r"not valid JSON: .*; it begins with '\{\"images\": .*fetch the"),
     "Karpathy: a web page": ("flickr30k", SPLITS_JSON, lambda c: HTML, r"it begins with '<!DOCTYPE html>.*': fetch"),
     "Karpathy: half a character": (
-        *("flickr30k", SPLITS_JSON, surrogate),
-        r"half a character in 'A red d\\ud83dg.*', at images\[0\]\.sentences\[0\]\.tokens|raw",
+        *("flickr30k", SPLITS_JSON, lambda c: c.replace(b"dog", b"d\\ud83dg")),  # what is not read is not looked at
+        r"half a character in 'A red d\\ud83dg.*', at images\[0\]\.sentences\[0\]\.raw",
     ),
     "Karpathy: Latin-1": ("flickr30k", SPLITS_JSON, latin_1, "codec can't decode byte 0xf6 in position"),
     "RSITMD: a number": ("rsitmd", "RSITMD.zip/RSITMD/dataset_RSITMD.json", lambda c: b"7", r"\(is a int\)"),

@@ -8,6 +8,7 @@ let asked = 0; // the newest request
 let answered = 0; // equal to `asked` when none is on its way
 let question = null; // what the page shows the answer to: { address, options, about, name, preview }
 let moved = false; // a control has moved since the list was asked for
+let wanted = false; // more was asked for while a request was running
 let walks = [];
 let lists = []; // of each side
 
@@ -48,7 +49,7 @@ async function request({ address, options }, skip) {
 }
 
 async function ask(next) {
-  moved = false;
+  moved = wanted = false;
   $("status").textContent = `Looking for ${next.about} …`;
   const answer = await request(next, 0);
   const old = answer ? question : next;
@@ -79,7 +80,8 @@ async function move() {
 }
 
 async function more() {
-  if (asked !== answered) return;
+  wanted = asked !== answered;
+  if (wanted) return;
   const places = lists.map((list) => list.children.length);
   const answer = await request(question, Math.max(...places));
   if (answer) {
@@ -90,7 +92,9 @@ async function more() {
 }
 
 function settle() {
-  return moved && asked === answered ? move() : undefined;
+  if (asked !== answered) return;
+  if (moved) return move();
+  if (wanted) return more();
 }
 
 function sentence(text) {

@@ -53,6 +53,7 @@ def explore(
         taken = socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
         application = build_app(explorer, token)
+        socket.listen()  # who follows the address at once waits for the server, and is not turned away
         typer.echo(f"http://{HOST}:{taken}/?token={token}")
         server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none", server_header=False))
         server.run(sockets=[socket])

@@ -106,8 +106,8 @@ def encoder_alone(options: MethodParameters, split: Split, captions: int) -> tup
     return step, sum(each.numel() for each in encoder.parameters())
 
 
-def measure(name: str, alone: bool, bert: str, options: argparse.Namespace) -> Measured:
-    """One entry, or its text encoder alone, in this process."""
+def measure(name: str, alone: bool, bert: str, options: argparse.Namespace) -> tuple[float, float, int, int, int]:
+    """The fields of `Measured` of one entry, or of its text encoder alone, in this process."""
     seed_everything(0, options.threads)
     whole = compose("regions", ["data=coco"], root=ROOT).of(name)
     entry = with_bert(whole, name, bert)
@@ -126,13 +126,13 @@ def measure(name: str, alone: bool, bert: str, options: argparse.Namespace) -> M
         trained = sum(each.numel() for each in encoder.method.parameters() if each.requires_grad)
     seconds = [timed(step) for _ in range(options.steps + 2)][2:]
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return Measured(float(np.median(seconds)), held, trained, images, captions)
+    return float(np.median(seconds)), held, trained, images, captions
 
 
 def in_its_own_process(name: str, alone: bool, bert: str, options: argparse.Namespace) -> Measured:
     """The same, where nothing was before."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, name, alone, bert, options).result()
+        return Measured(*pool.submit(measure, name, alone, bert, options).result())
 
 
 def write_bert(folder: Path, layers: int) -> str:

@@ -16,7 +16,8 @@ from browser import browser, open_page  # noqa: F401
 from small_model import small  # noqa: F401
 
 # machines are noisy: how long an example takes says nothing
-settings.register_profile("quick", deadline=None, max_examples=25)
+# the same examples in every run: what only chance finds is looked for by `make long`
+settings.register_profile("quick", deadline=None, max_examples=25, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.load_profile("quick")
 

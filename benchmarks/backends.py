@@ -127,8 +127,8 @@ def main() -> None:
         command = " ".join(["python benchmarks/backends.py", *sys.argv[1:]])
         protocol = (__doc__ or "").split("\n\n", 2)[2].strip()
         text = (
-            f"At commit {commit()} on {machine()}, threads: {given.threads}, beside other work on the machine, all "
-            f"in one run of\n\n```\n{command}\n```\n\n{protocol}\n\n" + "\n".join(said)
+            f"At commit {commit()} on {machine()}, threads: {given.threads}, all in one run "
+            f"of\n\n```\n{command}\n```\n\n{protocol}\n\n" + "\n".join(said)
         )
         write_section(given.page, __file__, "Frozen features by backend", text)
 

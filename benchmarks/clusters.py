@@ -21,7 +21,7 @@ from pathlib import Path
 
 import smoke
 from clone import Clone
-from results_page import commit, machine
+from results_page import commit, machine, write_or_print
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/orchestration", "tests/orchestration/slurm")]
@@ -152,10 +152,7 @@ def main() -> None:
         "[clusters.md](../clusters.md) and [remotes.md](../remotes.md).",
     ]
     text = "\n\n".join([*head, *sections]) + "\n"
-    if given.page:
-        given.page.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+    write_or_print(given.page, text)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import smoke
 import yaml
-from results_page import ROOT, git, machine, remark
+from results_page import ROOT, git, machine, remark, write_or_print
 from scipy.stats import ttest_rel
 
 from itm.evaluation.compare import Row, compare
@@ -349,10 +349,7 @@ def main() -> None:
     runs = [Run(name, Path(folder), family) for name, folder in (each.split("=", 1) for each in given.runs)]
     transfers = [(name, Path(file)) for name, file in (each.split("=", 1) for each in given.transfer)]
     text = page(family, runs, given.oracle, transfers, remark(given.family))
-    if given.page:
-        (given.out / f"{given.family}.md").write_text(text, encoding="utf-8")
-    else:
-        print(text)
+    write_or_print(given.out / f"{given.family}.md" if given.page else None, text)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from grade_tables import (
     paired,
     sides,
 )
-from results_page import command, commit, machine, remark
+from results_page import command, commit, machine, remark, write_or_print
 
 from itm.data.layout import DEV_EMBEDDINGS
 from itm.errors import DataError
@@ -322,10 +322,7 @@ def main() -> None:
         if not split.tables.has_truth:
             raise SystemExit(f"{given.project}: the truth of {split.name} is not known; run the preset `scenes`")
     text = page(models, remark("grade"))
-    if given.page:
-        given.page.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+    write_or_print(given.page, text)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from grade_judged import Judged, compare_taus, curve, judged, reliability_by, ta
 from grade_parts import LEVELS, RISE, SHORT, Parts, better, by_level, mean_levels, said_of
 from grade_tables import Figure, difference_table, differences, figure_table
 from numpy.typing import NDArray
-from results_page import commit, machine, remark
+from results_page import commit, machine, remark, write_or_print
 
 from itm.metrics import Comparison, holm
 
@@ -339,10 +339,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     given = smoke.read(parser(), "{run} --page {scratch}/grade-flickr8k.md")
     text = page(Models(given.project, LIFT if given.smoke else 0.0), given.coco, remark("grade-flickr8k"))
-    if given.page:
-        given.page.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+    write_or_print(given.page, text)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,14 @@ def remark(name: str) -> str:
     return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 
+def write_or_print(page: Path | None, text: str) -> None:
+    """Write a page, or print it where no file is named."""
+    if page:
+        page.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+
+
 def write_section(page: Path, script: str, title: str, text: str) -> None:
     """Write one section of a page that several benchmarks share; the others stay, in the order of their scripts."""
     name = Path(script).name

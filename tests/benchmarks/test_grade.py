@@ -32,6 +32,7 @@ def rising(top):
     return [*(runs(top * step, 300 + 10 * step, 1 - step) for step in steps), runs(0.5, 300.0)]
 
 
+@pytest.mark.slow
 def test_the_smallest_specificity_that_costs_neither_order_nor_rsum():
     assert grade.choose(rising(1.0), runs(0.5, 300.0), None) == (
         pytest.approx(0.8),

@@ -24,6 +24,7 @@ FILES = ["train2014.zip", "val2014.zip", "caption_datasets.zip"]
 CHANGES = {"data.files": FILES, "benchmarks": ["retrieval"], "datasets.coco.check_protocol": False}
 
 
+@pytest.mark.slow
 def test_clean_and_score_write_what_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = write_stand_in(tmp_path, 600, 3100, (64, 48))
     monkeypatch.setenv("ITM_CATALOGUE", str(tmp_path / "catalogue.yaml"))

@@ -78,6 +78,7 @@ def test_pairs_that_share_no_image_are_those_of_all_pairs(seed):
     assert len(expected) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contents", ["same", "other"])
 def test_thousands_of_copies_of_one_photo_cost_little(contents):
     count = 5000

@@ -112,6 +112,7 @@ FORMS: list[tuple[str, Write, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("write", "table"), [form[1:] for form in FORMS], ids=[form[0] for form in FORMS])
 def test_every_form_gives_the_same_photos_and_captions(write: Write, table: str, tmp_path: Path) -> None:
     folder = tmp_path / "it's $(mine) {1}"

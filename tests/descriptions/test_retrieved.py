@@ -107,6 +107,7 @@ def test_tags_are_those_of_the_whole_matrix_of_images_and_words():
     assert len(set(names.ravel())) > 10
 
 
+@pytest.mark.slow
 def test_tags_make_no_matrix_of_images_and_words():
     pictures, features, captions = spoken(6000, 8, 1500, rare=8)
     tracemalloc.start()

@@ -168,8 +168,16 @@ class Wrong(Toy):
         (Toy(), {"images": "."}, DataError, r"2 of the benchmark's 2 photos are missing \(1.jpg, 2.jpg\)"),
         (Toy(), {"keep": __file__}, ConfigError, "test_any_model.py: embeddings are kept in a folder, and this is a"),
         ("nothing", {}, ModelError, "no model 'nothing': neither a folder nor open_clip:NAME:TAG"),
-        ("open_clip:ViT-B-33", {}, ModelError, "open_clip has no model 'ViT-B-33'; did you mean"),
-        ("hf:/nowhere/at/all", {}, ModelError, "hf:/nowhere/at/all: cannot be opened"),
+        pytest.param(
+            "open_clip:ViT-B-33",
+            {},
+            ModelError,
+            "open_clip has no model 'ViT-B-33'; did you mean",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "hf:/nowhere/at/all", {}, ModelError, "hf:/nowhere/at/all: cannot be opened", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_is_no_model_is_refused(chains, monkeypatch, model, options, error, message):

@@ -59,6 +59,7 @@ def test_ranks_and_lists_are_those_of_numpy(kind, device):
         assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_an_array_is_copied_once_and_forgotten_with_its_last_use():
     left, right = (np.random.default_rng(n).standard_normal((40, 8)).astype(np.float32) for n in (0, 1))
     right.flags.writeable = False  # as mapped files are

@@ -432,6 +432,7 @@ TARGETS = [
 TARGETS += [(f"folder-{suffix}", f"captions.{suffix}") for suffix in ("csv", "jsonl", "parquet")]
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.parametrize(("name", "file"), TARGETS, ids=[f"{name}-{Path(file).name}" for name, file in TARGETS])
 def test_damaged_bytes_end_in_a_message_or_in_as_many_rows(name: str, file: str, written, tmp_path) -> None:

@@ -58,6 +58,7 @@ def changed(whole: bytes) -> list[bytes]:
     return flipped + [whole[:at] for at in range(0, len(whole), 23)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_changed_byte_is_told_or_harmless(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

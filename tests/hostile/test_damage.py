@@ -254,6 +254,7 @@ def files(small: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> F
     return Files(write_files(tmp_path_factory.mktemp("files"), small))
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("words", "names"), ROWS, ids=[words[:40] for words, _ in ROWS])
@@ -364,6 +365,7 @@ def readers() -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_function_that_reads_a_file_is_reached_by_a_row(files: Files) -> None:
     for words, _ in ROWS:
         files.whole(words)

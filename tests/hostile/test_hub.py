@@ -39,6 +39,7 @@ LOADS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", LOADS)
 def test_code_beside_the_weights_is_not_run(tmp_path: Path, part: str) -> None:
     trace = tmp_path / "started"
@@ -51,6 +52,7 @@ def test_code_beside_the_weights_is_not_run(tmp_path: Path, part: str) -> None:
     assert not trace.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "asked"), [("", "main"), ("0123abc", "0123abc")])
 @pytest.mark.parametrize("part", LOADS)
 def test_a_revision_is_asked_for(monkeypatch: pytest.MonkeyPatch, part: str, given: str, asked: str) -> None:

@@ -150,6 +150,7 @@ def commit(root: Path, files: dict[str, str | Path], branch: str = "evil") -> No
     git("update-ref", f"refs/heads/{branch}", made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BRANCHES)
 def test_a_hostile_branch_is_one_message(repository: Path, case: str) -> None:
     path, content, message = BRANCHES[case]

@@ -50,6 +50,7 @@ def test_a_pipe_has_whole_names_in_any_encoding(tmp_path: Path, monkeypatch: pyt
     assert ("б" in text) == (encoding == "utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize(
     "words", [("evaluate", "--benchmark", "list"), ("plan", "scenes-smoke"), ("presets",), ("data", "list"), ("runs",)]

@@ -19,6 +19,7 @@ from itm.text.chunks import read_chunks
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -79,6 +79,7 @@ def test_the_citation_names_the_papers_and_the_data_sets():
         assert {"type", "title", "authors", "year"} <= set(reference)
 
 
+@pytest.mark.slow
 def test_a_clone_with_windows_line_ends_has_the_same_bytes(tmp_path):
     """Stages and `itm verify` go by checksums; params.yaml is written here, as a command on such a machine would."""
     windows = ["-c", "core.autocrlf=true", "-c", "core.eol=crlf"]

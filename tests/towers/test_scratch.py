@@ -104,6 +104,7 @@ def open_clip(model: str, weights: str) -> TowersParameters:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "weights", "message"),
     [

@@ -50,6 +50,7 @@ def trainer(bert: str, checkpoint: Checkpoint | None = None, progress: Any = Non
     return Trainer(encoder, data, plain, relations(), parameters, 0, dev_figures(OWNER), 16, checkpoint, progress)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bits(bert: str, tmp_path: Path) -> None:
     whole = trainer(bert)
     before = {key: value.clone() for key, value in whole.encoder.method.words.state_dict().items()}  # type: ignore[union-attr]

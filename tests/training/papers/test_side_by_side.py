@@ -143,6 +143,7 @@ def states(weights: literal.Weights, prefix: str, folder: Path, ids: np.ndarray[
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_same_losses(name: str, folder: Path) -> None:
     noises: list[Tensor] = []

@@ -1,7 +1,7 @@
 """Models of other libraries behind two methods: `encode_image` and `encode_text` give arrays of unit vectors.
 
 A model's name is `open_clip:NAME:TAG` (no tag: random weights), `hf:PATH` (CLIP and SigLIP of transformers), `st:PATH`
-(sentence-transformers), or the folder of a trained model.
+(sentence-transformers), or the folder of a trained model. PATH is a folder, a hub's name, or `NAME@REVISION`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from itm.errors import InstallError, ModelError, ProjectError, nearest
 from itm.model import open_searchable
+from itm.towers.hugging_face import of_hub
 
 Floats = NDArray[np.float32]
 
@@ -81,10 +82,12 @@ class HuggingFace:
     def __init__(self, path: str, device: str) -> None:
         from transformers import AutoModel, AutoProcessor
 
-        self.model = AutoModel.from_pretrained(path, trust_remote_code=False).to(device).eval()
+        name, revision = of_hub(path)
+        self.model = AutoModel.from_pretrained(name, revision=revision, trust_remote_code=False).to(device).eval()
         if not hasattr(self.model, "get_text_features"):
             raise ModelError(f"hf:{path}: {type(self.model).__name__} does not embed images and texts")
-        self.processor, self.device = AutoProcessor.from_pretrained(path, trust_remote_code=False), device  # type: ignore[no-untyped-call]
+        self.processor = AutoProcessor.from_pretrained(name, revision=revision, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        self.device = device
         # SigLIP was trained on texts padded to full length, and knows no mask
         self.padding: Any = "max_length" if "siglip" in self.model.config.model_type else True
 
@@ -114,7 +117,8 @@ class SentenceTransformers:
                 "this needs the package sentence-transformers, which is not installed: "
                 "pip install sentence-transformers"
             ) from None
-        self.model = SentenceTransformer(path, device=device, trust_remote_code=False)
+        name, revision = of_hub(path)
+        self.model = SentenceTransformer(name, revision=revision, device=device, trust_remote_code=False)
         if type(self.model[0]).__name__ == "CLIPModel":
             self.encode_image = self.encode_text
 

@@ -17,7 +17,9 @@ class WordsParameters(Section):
     """A trained text encoder of transformers whose states take the place of the texts' tokens, beside frozen towers."""
 
     model: str = Field(
-        min_length=1, description="name on the Hugging Face hub, or a folder with config, weights and tokenizer"
+        min_length=1,
+        description="name on the Hugging Face hub (`NAME@REVISION`: a commit, tag or branch), or a folder with config, "
+        "weights and tokenizer",
     )
     length: int = Field(ge=4, le=512, description="most tokens of a text, with those that open and close it")
     rate: float = Field(gt=0, description="its learning rate, as a share of train.learning_rate")

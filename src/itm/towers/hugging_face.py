@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,12 @@ _PART = 8192
 _Found = TypeVar("_Found")
 
 
+def of_hub(model: str) -> tuple[str, str]:
+    """The name and the revision in `NAME@REVISION`; "main" where none is named, and for a folder, whatever its name."""
+    name, _, revision = model.rpartition("@")
+    return (name, revision) if name and revision and not Path(model).exists() else (model, "main")
+
+
 def config_of(model: str) -> Any:
     """The configuration of a model.
 
@@ -24,7 +31,8 @@ def config_of(model: str) -> Any:
     """
     from transformers import AutoConfig
 
-    return _fetched(model, lambda: AutoConfig.from_pretrained(model, trust_remote_code=False))
+    name, revision = of_hub(model)
+    return _fetched(model, lambda: AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False))
 
 
 def width_of(model: str) -> int:
@@ -51,7 +59,8 @@ class TextEncoder(nn.Module):
         """Take the pretrained weights."""
         from transformers import AutoModel
 
-        found = _fetched(self.name, lambda: AutoModel.from_pretrained(self.name, trust_remote_code=False))
+        name, revision = of_hub(self.name)
+        found = _fetched(self.name, lambda: AutoModel.from_pretrained(name, revision=revision, trust_remote_code=False))
         weights = found.state_dict()
         self.model.load_state_dict({key: weights[key] for key in self.model.state_dict()})
 
@@ -71,7 +80,11 @@ def tokenize(model: str, texts: Sequence[str], length: int) -> tuple[Small, Smal
     """
     from transformers import AutoTokenizer
 
-    tokenizer = _fetched(model, lambda: AutoTokenizer.from_pretrained(model, trust_remote_code=False, use_fast=True))
+    name, revision = of_hub(model)
+    tokenizer = _fetched(
+        model,
+        lambda: AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False, use_fast=True),
+    )
     if tokenizer.mask_token_id is None or not tokenizer.is_fast:
         raise ModelError(
             f"add.words.model: '{model}' has no mask token, or no fast tokenizer that tells words apart; take an "

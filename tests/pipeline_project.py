@@ -74,7 +74,10 @@ class Project:
 
     @contextmanager
     def waiting(self, job: str, *command: str) -> Iterator[subprocess.Popen[str]]:
-        """A command that runs until a job of the stand-in has begun, and goes on when this context ends."""
+        """A command that runs until a job of the stand-in has begun, and goes on when this context ends.
+
+        It may be at work in an experiment's copy of the project.
+        """
         go = self.root / "logs/go"
         process = subprocess.Popen(
             command,
@@ -84,7 +87,8 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        while job not in self.read("logs/ran.txt").split():
+        copies = ".dvc/tmp/exps/standalone/*/logs/ran.txt"
+        while not any(job in ran.read_text().split() for ran in [self.root / "logs/ran.txt", *self.root.glob(copies)]):
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -86,3 +87,32 @@ def test_a_path_of_any_name_is_no_command_and_a_changed_photo_is_noticed(project
     project.repro("clean")
     assert '"photo-missing": 2' in project.read("results/quality.json")
     assert not list(project.root.rglob("ran"))
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+
+
+@pytest.mark.slow
+def test_postscript_among_the_photos_starts_no_interpreter(project: Project, tmp_path: Path) -> None:
+    """A program named `gs` on the path leaves a trace if one starts it; the photo is one that cannot be read."""
+    trace, program = tmp_path / "started", tmp_path / "bin/gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch '{trace}'\n")
+    program.chmod(0o755)
+    path = os.pathsep.join([str(program.parent), project.environment["PATH"]])
+    folder = project.root / "photos"
+    put_photos(folder)
+    (folder / "evil.jpg").write_bytes(POSTSCRIPT)
+    with (folder / "captions.csv").open("a") as table:
+        table.write("\nevil.jpg,A page that is run")
+    opened = "from PIL import Image; Image.open('photos/evil.jpg').load()"
+    project.run("python", "-c", opened, ok=False, PATH=path)
+    assert trace.exists(), "whoever lets Pillow open it starts the program"
+    trace.unlink()
+    project.itm(*commands()[0][1:], *QUICK)
+    other = project.copy(tmp_path / "other")
+    project.repro("clean", PATH=path)
+    other.snakemake("data/clean/captions.parquet", PATH=path)
+    for each in (project, other):
+        assert '"not-an-image": 1' in each.read("results/quality.json")
+    assert not trace.exists()

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import yaml
 
 from itm.config import load
 from itm.errors import ConfigError
+
+sys.path.append(str(Path(__file__).parents[1] / "descriptions"))
+from chat_server import ChatStub
 
 ROOT = Path(__file__).parents[2]
 EVIL = ["x; touch pwned", "$(touch pwned)", "`touch pwned`", "two words", "a && touch pwned #", "> pwned", "*"]
@@ -104,5 +108,35 @@ def test_no_override_is_run_by_an_experiment_or_by_snakemake(unstubbed, tmp_path
     assert project.run("dvc", "exp", "run", "-S", override, ok=False).returncode != 0
     project.run("git", "checkout", "-q", "--force", ".")
     for given in ('data={files: ["x$(touch pwned)"]}', "method=x;touch pwned"):
-        project.run("snakemake", "--cores", "1", "--dry-run", "--config", given, ok=False)
+        for dry in ((), ("--dry-run",)):
+            done = project.run("snakemake", "--cores", "1", *dry, "--config", given, ok=False)
+            assert done.returncode != 0
+            assert "would be seen by Snakemake only" in done.stdout + done.stderr
     assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.slow
+def test_only_a_key_leaves_the_environment(unstubbed, tmp_path: Path) -> None:
+    """The stage that would send it runs alone: what it needs is there."""
+    project = unstubbed.copy(tmp_path / "project")
+    sizes = [f"datasets.scenes.{split}_images=16" for split in ("train", "dev", "test")]
+    keys = {"AWS_SECRET_ACCESS_KEY": "secret", "MODELS_API_KEY": "key"}
+    with ChatStub() as stub:
+        options = {"captioner": "openai", "model": "m", "server": stub.address, "api_key_variable": "MODELS_API_KEY"}
+        asking = [f"describe.{name}={value}" for name, value in options.items()]
+        project.itm("preset", "scenes-smoke", "methods=[ditm-vsd]", "device=cpu", *sizes, *asking)
+        project.repro("features")
+        project.edit("params.yaml", "MODELS_API_KEY", "AWS_SECRET_ACCESS_KEY")
+        for command in (("dvc", "repro", "describe"), ("snakemake", "--cores", "1", "--until", "describe")):
+            done = project.run(*command, ok=False, **keys)
+            told = done.stdout + done.stderr
+            assert done.returncode != 0
+            assert told.count("describe.api_key_variable = ") == 1
+            assert "Traceback" not in told
+            assert "secret" not in told
+        assert not stub.asked
+        assert not (project.root / "data/descriptions").exists()
+        project.edit("params.yaml", "AWS_SECRET_ACCESS_KEY", "MODELS_API_KEY")
+        project.repro("describe", ok=False, **keys)  # no encoder makes anything of this server's answers
+        assert sum(stub.asked.values()) == 48
+        assert stub.keys == {"Bearer key"}

@@ -179,6 +179,23 @@ def test_while_an_experiment_has_a_copy_nothing_is_deleted(three, place) -> None
     assert gc(three)["cache"]["files"] > 0, "a dry run may look"
 
 
+def test_beside_a_running_experiment_nothing_is_deleted(three) -> None:
+    """A real one, in a copy of its own."""
+    three.run("git", "checkout", "-q", "--force", ".")
+    three.ran()
+    command = ["dvc", "exp", "run", "--temp", "-S", "method.ditm.loss.order_weight=0.25"]
+    with three.waiting("train@ditm-0", *command) as running:
+        before = objects(three)
+        refused = three.itm("gc", "--apply", ok=False)
+        assert refused.returncode == 1
+        assert "nothing was deleted" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert objects(three) >= before
+    output, _ = running.communicate()
+    assert running.returncode == 0, output
+    assert gc(three, "--apply")["cache"]["files"] > 0
+
+
 def test_what_another_worktree_has_is_kept(three, tmp_path) -> None:
     """Its dvc.lock is in no commit, and is the only one that names the second results."""
     planned = gc(three)["cache"]["files"]

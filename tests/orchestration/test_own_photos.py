@@ -113,6 +113,6 @@ def test_postscript_among_the_photos_starts_no_interpreter(project: Project, tmp
     other = project.copy(tmp_path / "other")
     project.repro("clean", PATH=path)
     other.snakemake("data/clean/captions.parquet", PATH=path)
+    assert not trace.exists()
     for each in (project, other):
         assert '"not-an-image": 1' in each.read("results/quality.json")
-    assert not trace.exists()

@@ -99,7 +99,7 @@ class Split:
         """d of the captions by a score with other options."""
         corpus = read_corpus(self.clean)
         scored = score_corpus(corpus, self.idf.parameters.model_copy(update=options))
-        return np.asarray(scored.scores.descriptiveness[corpus.splits == self.name])
+        return np.asarray(scored.captions.descriptiveness[corpus.splits == self.name])
 
     @property
     def words(self) -> Doubles:

@@ -195,8 +195,10 @@ class Loss(nn.Module):
     requires = Requirements()
 
     @abstractmethod
-    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
-        """The terms to minimise for a batch; `scores` (images, texts) are the method's similarities."""
+    def losses(
+        self, similarities: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context
+    ) -> Losses:
+        """The terms to minimise for a batch; `similarities` (images, texts) are the method's similarities."""
 
     def negative_share(self, labels: Labels, context: Context) -> Tensor | None:
         """What the loss leaves of each unlabelled pair as a negative, (images, texts) 0..1; None = all of all.

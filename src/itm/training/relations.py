@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 
 from itm.methods.method import Labels, Requirements
-from itm.text.controls import image_scores
+from itm.text.controls import image_descriptiveness
 from itm.text.relaxation import containment, keyword_union
 from itm.training.batches import BatchRows, Rows
 
@@ -41,7 +41,7 @@ class Relations:
         self.keywords = keywords
         images = len(same)
         self.image_descriptiveness = (
-            None if image_score == "paired" else image_scores(image_score, descriptiveness, owner, images)
+            None if image_score == "paired" else image_descriptiveness(image_score, descriptiveness, owner, images)
         )
         if keywords is not None:
             self.image_keywords = keyword_union(keywords, owner, images)

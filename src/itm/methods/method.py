@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,8 @@ from itm.errors import ModelError
 from itm.towers.base import FeatureMaker, Features
 
 if TYPE_CHECKING:
+    from itm.config.additions import Vectors
     from itm.methods.additions.words import Words
-
-Vectors = Literal["fused", "local"]
 
 
 @dataclass(frozen=True)

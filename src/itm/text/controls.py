@@ -5,13 +5,18 @@ If a control does as well, descriptiveness adds nothing.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from itm.errors import ConfigError, nearest
 
+if TYPE_CHECKING:
+    from itm.config.losses import ImageScore, Score
+
 Floats = NDArray[np.float64]
-CONTROLS = ("word_count", "shuffled", "random")
+CONTROLS: tuple[Score, ...] = ("word_count", "shuffled", "random")
 
 
 def control_values(
@@ -47,7 +52,7 @@ def control_values(
     raise ConfigError(f"control '{name}': {nearest(name, CONTROLS)}", reason="unknown-name")
 
 
-def caption_descriptiveness(kind: str, normalised: Floats, words: Floats, seed: int) -> Floats:
+def caption_descriptiveness(kind: Score, normalised: Floats, words: Floats, seed: int) -> Floats:
     """What plays the part of dn for the captions of a split, 0..1 where dn is.
 
     "tfidf" is dn itself. Controls: "word_count" is the number of words between its 1 % and 99 % quantiles,
@@ -62,7 +67,7 @@ def caption_descriptiveness(kind: str, normalised: Floats, words: Floats, seed: 
     return found
 
 
-def image_descriptiveness(kind: str, descriptiveness: Floats, owner: NDArray[np.intp], images: int) -> Floats:
+def image_descriptiveness(kind: ImageScore, descriptiveness: Floats, owner: NDArray[np.intp], images: int) -> Floats:
     """dn of the images (images,), of that of their captions: the "maximum" or the "mean".
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from itm.text.controls import image_descriptiveness
 from itm.text.relaxation import containment, keyword_union
 from itm.training.batches import BatchRows, Rows
 
+if TYPE_CHECKING:
+    from itm.config.losses import ImageScore
+
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-ImageScore = Literal["paired", "maximum", "mean"]
 
 
 class Relations:

@@ -1,4 +1,4 @@
-"""Writes docs/results/descriptiveness.md and .svg: every score and control on scenes, Flickr8k and HierarCaps.
+"""Descriptiveness by every option and control on scenes, Flickr8k and HierarCaps: a page of results and its figure.
 
     ITM_MIRROR=... python benchmarks/descriptiveness_table.py [--out docs/results]
 

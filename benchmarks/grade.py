@@ -1,4 +1,4 @@
-"""What the grade does: truth, order and retrieval of trained models with and without it, on scenes, over seeds.
+"""Effects of the grade: truth, order and retrieval of trained models with and without it, on scenes, over seeds.
 
     itm preset scenes 'methods=[clip,vse,ditm,ditm-gate-only,esl-global]' 'seeds=[0,1,2,3,4]' && dvc repro
     python benchmarks/grade.py . --page docs/results/grade.md

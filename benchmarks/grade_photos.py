@@ -1,4 +1,4 @@
-"""What the grade does on real photos: human judgements, reliability, and texts of four levels, over seeds.
+"""Effects of the grade on real photos: human judgements, reliability, and texts of four levels, over seeds.
 
     itm preset flickr8k 'seeds=[0,1,2,3,4]' 'methods=["clip","ditm"]' && dvc repro
     python benchmarks/grade_photos.py . --coco captions_val2017.json.gz --page docs/results/grade-flickr8k.md

@@ -1,4 +1,4 @@
-"""The same two passes as separate jobs over shards, for a scheduler: scatter, gather, scatter, gather.
+"""The two passes of `itm.text.stream` as jobs over shards, for a scheduler: count, merge, score, finish.
 
     count    a shard  -> its document frequencies       (one job a shard)
     merge    all      -> idf table

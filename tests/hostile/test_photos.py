@@ -20,7 +20,7 @@ from itm.data.decode import MAXIMUM_BYTES, examine, read_header
 from itm.data.images import ImageStore, ShardWriter
 from itm.data.schemas.clean import REASONS
 from itm.errors import DataError
-from itm.evaluation.published.photos import Photos
+from itm.evaluation.published.encoding import Photos
 from itm.index.gallery import PhotoFolder, embed_gallery
 from itm.model import Model
 

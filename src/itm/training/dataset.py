@@ -25,7 +25,7 @@ from itm.descriptions.vectors import DescriptionVectors, read_description_vector
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
 from itm.methods.method import Widths
-from itm.text.controls import caption_scores
+from itm.text.controls import caption_descriptiveness
 from itm.towers.base import Towers
 from itm.towers.build import build_towers
 from itm.towers.hugging_face import width_of
@@ -278,10 +278,10 @@ def _relations(
     train = scores.iloc[caption_rows]
     with readable(scored / KEYWORDS, "run `dvc repro score`"):
         keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]
-    score = caption_scores(
+    descriptiveness = caption_descriptiveness(
         getattr(method.loss, "score", "tfidf"),
         train["normalised"].to_numpy(np.float64),
         train["words"].to_numpy(np.float64),
         seed,
     )
-    return Relations(owner, same, score, getattr(method.loss, "image_score", "paired"), keywords)
+    return Relations(owner, same, descriptiveness, getattr(method.loss, "image_score", "paired"), keywords)

@@ -9,7 +9,7 @@ import numpy as np
 from itm.data.files import read_npy, readable
 from itm.data.layout import CAPTIONS
 from itm.errors import DataError
-from itm.vectors.parquet import Arrays, read_parquet
+from itm.vectors.parquet import Arrays, check_growth, read_parquet
 
 NAMES = (
     *(f"{kind}_{what}" for kind in ("image", "caption") for what in ("embeddings", "ids")),
@@ -59,6 +59,7 @@ def _read(path: Path) -> Arrays:
             return {path.stem: np.array(read_npy(path))}
         if form == ".npz":
             with np.load(path, allow_pickle=False) as stored:
+                check_growth(path, sum(entry.file_size for entry in stored.zip.infolist()))
                 return {name: stored[name] for name in stored.files}
         if form == ".parquet":
             return read_parquet(path)

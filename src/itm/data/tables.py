@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from itm.data.files import check_columns, read_npz, readable
+from itm.data.files import open_parquet, read_npz
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS, TRUTH
+
+if TYPE_CHECKING:  # what starts fast imports this module too
+    import pandas as pd
+
+Columns = dict[str, NDArray[Any]]
 
 
 def read_captions(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -71,14 +77,49 @@ def read_table(path: Path, columns: list[str] | None = None, stage: str = "clean
     Raises:
         DataError: the file is missing, is not parquet, or lacks a column.
     """
-    import pyarrow.parquet as pq
-
-    with readable(path, f"run `dvc repro {stage}`"):
-        table: pd.DataFrame = pq.read_table(
-            path, columns=columns, use_threads=False, partitioning=None, page_checksum_verification=True
-        ).to_pandas()
-    check_columns(path, table.columns.tolist(), _NEEDED.get((stage, path.name), ()) if columns is None else columns)
+    needed = _NEEDED.get((stage, path.name), ()) if columns is None else columns
+    with open_parquet(path, needed, f"run `dvc repro {stage}`") as file:
+        table: pd.DataFrame = file.read(columns, use_threads=False).to_pandas()
     return table
+
+
+def read_columns(path: Path, names: Sequence[str], split: str | None = None) -> Columns:
+    """Columns of a Parquet file; a missing id becomes -1 (numbers) or '' (text).
+
+    Texts are Python's own: in an array of fixed width each would take as much as the longest. With `split` only that
+    split's rows are kept while the file is read, and their positions in it are under `row`.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks a column.
+    """
+    import pyarrow as pa
+
+    with open_parquet(path, names) as file:
+        rows, table = (None, file.read(names)) if split is None else _of_split(file, names, split)
+        columns: Columns = {} if rows is None else {"row": rows}
+        for name in names:
+            column = table[name].combine_chunks()
+            if pa.types.is_integer(column.type):
+                column = column.fill_null(-1)
+            elif not pa.types.is_floating(column.type):
+                column = column.fill_null("")
+            columns[name] = column.to_numpy(zero_copy_only=False)
+    return columns
+
+
+def _of_split(file: Any, names: Sequence[str], split: str) -> tuple[NDArray[np.int64], Any]:
+    """Positions and values of the rows of one split."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept, positions_, seen = [], [np.empty(0, np.int64)], 0
+    for batch in file.iter_batches(columns=names):
+        mask = pc.equal(batch["split"], split).fill_null(False)
+        kept.append(batch.filter(mask))
+        positions_.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + seen)
+        seen += len(batch)
+    schema = pa.schema([file.schema_arrow.field(name) for name in names])
+    return np.concatenate(positions_), pa.Table.from_batches(kept, schema=schema)
 
 
 def as_list(column: pd.Series) -> list[str]:

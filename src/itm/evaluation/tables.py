@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from itm.data.files import read_npz, readable
 from itm.data.layout import CAPTIONS, EMBEDDINGS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
+from itm.data.tables import Columns, read_columns
 from itm.errors import DataError, first_few
 from itm.metrics.scorer import DotProduct, Matrix, Multiply, multiply
 
-Columns = dict[str, NDArray[Any]]
 Floats = NDArray[np.floating]
 
 
@@ -145,6 +145,10 @@ class Embeddings:
         return self.text[positions(self.text_ids, ids, "texts", EMBEDDINGS)]
 
 
+_ARRAYS = ("image_ids", "image", "text_ids", "text", "protocol")
+_SCORES = ("scores", "scored_images", "scored_texts")
+
+
 def read_embeddings(folder: Path, name: str = EMBEDDINGS) -> Embeddings:
     """The embeddings of one run: what is evaluated, or another file of the folder.
 
@@ -152,18 +156,12 @@ def read_embeddings(folder: Path, name: str = EMBEDDINGS) -> Embeddings:
         DataError: the file is missing or damaged, lacks an array, or ids and rows differ in number.
     """
     path = Path(folder) / name
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("image_ids", "image", "text_ids", "text", "protocol")}
-            if "scores" in stored:
-                arrays |= {name: stored[name] for name in ("scores", "scored_images", "scored_texts")}
+    arrays = read_npz(path, "run `dvc repro encode`", [*_ARRAYS, *_SCORES])
+    needed = [*_ARRAYS, *(_SCORES if "scores" in arrays else ())]
+    if missing := [name for name in needed if name not in arrays]:
+        raise DataError(f"{path}: has no {first_few(missing)}; run `dvc repro encode`", reason="missing-array")
+    with readable(path, "run `dvc repro encode`"):
         protocol = dict(json.loads(str(arrays.pop("protocol"))))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run `dvc repro encode`", reason="missing-file") from None
-    except KeyError as error:
-        raise DataError(f"{path}: {error.args[0]}", reason="missing-array") from None
-    except Exception as error:  # a truncated zip raises one of several types
-        raise DataError(f"{path}: not a readable .npz file: {error}", reason="damaged") from None
     for ids, rows in (("image_ids", "image"), ("text_ids", "text")):
         if arrays[rows].ndim != 2 or len(arrays[ids]) != len(arrays[rows]):
             raise DataError(
@@ -207,48 +205,3 @@ def among(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
     """
     found = set(known.tolist())
     return np.fromiter((value in found for value in values.tolist()), bool, len(values))
-
-
-def read_columns(path: Path, names: tuple[str, ...], split: str | None = None) -> Columns:
-    """Columns of a Parquet file; a missing id becomes -1 (numbers) or '' (text).
-
-    Texts are Python's own: in an array of fixed width each would take as much as the longest. With `split` only that
-    split's rows are kept while the file is read, and their positions in it are under `row`.
-
-    Raises:
-        DataError: the file is missing or damaged, or lacks a column.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        absent = [name for name in names if name not in file.schema_arrow.names]
-        present = [name for name in names if name not in absent]
-        rows, table = _of_split(file, present, split) if split is not None else (None, file.read(columns=present))
-    if absent:
-        raise DataError(f"{path}: {len(absent)} columns are missing ({first_few(absent)})", reason="missing-column")
-    columns: Columns = {} if rows is None else {"row": rows}
-    with readable(path):
-        for name in names:
-            column = table[name].combine_chunks()
-            if pa.types.is_integer(column.type):
-                column = column.fill_null(-1)
-            elif not pa.types.is_floating(column.type):
-                column = column.fill_null("")
-            columns[name] = column.to_numpy(zero_copy_only=False)
-    return columns
-
-
-def _of_split(file: Any, names: list[str], split: str) -> tuple[NDArray[np.int64], Any]:
-    """Positions and values of the rows of one split."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kept, positions_, seen = [], [np.empty(0, np.int64)], 0
-    for batch in file.iter_batches(columns=names):
-        mask = pc.equal(batch["split"], split).fill_null(False)
-        kept.append(batch.filter(mask))
-        positions_.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + seen)
-        seen += len(batch)
-    schema = pa.schema([file.schema_arrow.field(name) for name in names])
-    return np.concatenate(positions_), pa.Table.from_batches(kept, schema=schema)

@@ -17,8 +17,8 @@ from itm.config.losses import DitmParameters
 from itm.config.methods import MethodParameters
 from itm.data.files import readable
 from itm.data.layout import CAPTIONS, IMAGES, KEYWORDS
+from itm.data.tables import read_columns
 from itm.errors import DataError
-from itm.evaluation.tables import read_columns
 from itm.metrics.calibration import threshold_curve
 from itm.report.dataset import Dataset
 from itm.report.plots import Series

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itm.data.files import read_npy, readable
+from itm.data.files import read_arrow, read_npy, read_npz
 from itm.data.layout import CAPTIONS
 from itm.errors import DataError
 from itm.vectors.parquet import Arrays, read_parquet
@@ -58,8 +58,7 @@ def _read(path: Path) -> Arrays:
         if form == ".npy":
             return {path.stem: np.array(read_npy(path))}
         if form == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+            return read_npz(path, "it may be truncated")
         if form == ".parquet":
             return read_parquet(path)
         from safetensors import safe_open
@@ -80,8 +79,6 @@ def _read(path: Path) -> Arrays:
 
 def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
     """embeddings.npz of a pipeline: captions get the ids PHOTO#NUMBER that the clean table beside it tells."""
-    import pyarrow.parquet as pq
-
     near = [folder / "data" / "clean" / CAPTIONS for folder in (*path.absolute().parents, Path.cwd())]
     clean = next((file for file in near if file.is_file()), None)
     if clean is None:
@@ -90,8 +87,7 @@ def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
             "above this file or below this folder",
             reason="missing-file",
         )
-    with readable(clean):
-        rows = pq.read_table(clean, columns=["image_id", "position"], page_checksum_verification=True).to_pylist()
+    rows = read_arrow(clean, ["image_id", "position"]).to_pylist()
     names = np.array([f"{row['image_id']}#{row['position']}" for row in rows])
     if "scores" in arrays:
         images, texts = arrays["scored_images"], arrays["scored_texts"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import PARQUET, atomic_path
+from itm.data.files import PARQUET, atomic_path, open_parquet
 from itm.errors import DataError, first_few
 
 Arrays = dict[str, NDArray[Any]]
@@ -22,9 +22,9 @@ def read_parquet(path: Path) -> Arrays:
     floats); `id` and `image_id`, the photo of each caption, may be missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(path, page_checksum_verification=True)
+    with open_parquet(path, remedy="it may be truncated") as file:
+        table = file.read()
     if not {"kind", "embedding"} <= set(table.column_names):
         raise DataError(
             f"{path}: columns are {', '.join(table.column_names[:9])}; expected kind, id, embedding",

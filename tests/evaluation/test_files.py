@@ -11,8 +11,9 @@ from itm.errors import DataError
 from itm.evaluation.benchmarks import judgements as pipeline_judgements
 from itm.evaluation.compare import compare
 from itm.evaluation.published import AssumedWarning, evaluate_file, judgements, pairs
-from itm.evaluation.tables import Tables, read_embeddings
+from itm.evaluation.tables import Tables
 from itm.vectors import Gallery, check_ids
+from itm.vectors.pipeline import read_embeddings
 
 OWNERS = np.array([0, 0, 1, 2, 2, 2])
 

@@ -2,10 +2,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import sparse
 
-from itm.data.tables import read_columns
+from itm.data.tables import read_columns, read_keywords
 from itm.errors import DataError
-from itm.evaluation.tables import Tables, positions, read_embeddings
+from itm.evaluation.tables import Tables
+from itm.vectors.ids import positions
+from itm.vectors.pipeline import read_embeddings
 
 
 def test_tables_hold_the_split_only(world):
@@ -107,3 +110,12 @@ def test_damaged_tables_are_refused(tmp_path):
     pq.write_table(pa.table({"b": [1]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match="no column a; it has b"):
         read_columns(tmp_path / "x.parquet", ("a", "b"))
+
+
+def test_keywords_of_other_captions_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file; run `dvc repro score`"):
+        read_keywords(tmp_path, 3)
+    sparse.save_npz(tmp_path / "keywords.npz", sparse.csr_array(np.eye(3)))
+    assert read_keywords(tmp_path, 3).toarray().tolist() == np.eye(3).tolist()
+    with pytest.raises(DataError, match=r"keywords.npz: 3 captions, captions.parquet has 4; run `dvc repro score`"):
+        read_keywords(tmp_path, 4)

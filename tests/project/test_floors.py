@@ -53,13 +53,12 @@ def test_a_planted_breach_is_caught(tmp_path, module, line, contract):
 READERS = {
     "data/files.py": {"pq.ParquetFile": "every Parquet file", "np.load": "every .npz file"},
     "data/regions.py": {"np.load": "other people's .npz files: a refusal names the arrays that one holds"},
+    "data/tables.py": {"sparse.load_npz": "keywords.npz"},
     "descriptions/vectors.py": {"safe_open": "vectors of descriptions"},
     "features.py": {"safe_open": "features, whose tokens stay in the file"},
     "methods/saved.py": {"safe_open": "weights, as torch's tensors"},
-    "report/relaxed.py": {"scipy.sparse.load_npz": "keywords.npz"},
     "runs/verify.py": {"np.load": "two .npz files side by side, an array at a time"},
     "text/stream.py": {"np.load": "arrays one after the other in a scratch file"},
-    "training/dataset.py": {"sparse.load_npz": "keywords.npz"},
     "vectors/files.py": {"safe_open": "other people's embeddings"},
 }
 """What may open a binary format by its library, and for what; all else asks these."""

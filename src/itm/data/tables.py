@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itm.data.files import open_parquet, read_npz
-from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, QUARANTINE, RATINGS, TEXTS, TRUTH
+from itm.data.files import open_parquet, read_npz, readable
+from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, KEYWORDS, QUARANTINE, RATINGS, TEXTS, TRUTH
+from itm.errors import DataError
 
 if TYPE_CHECKING:  # what starts fast imports this module too
     import pandas as pd
@@ -120,6 +121,24 @@ def _of_split(file: Any, names: Sequence[str], split: str) -> tuple[NDArray[np.i
         seen += len(batch)
     schema = pa.schema([file.schema_arrow.field(name) for name in names])
     return np.concatenate(positions_), pa.Table.from_batches(kept, schema=schema)
+
+
+def read_keywords(scored: Path, rows: int) -> Any:
+    """keywords.npz of the score stage as a sparse array (captions, words), which has so many rows.
+
+    Raises:
+        DataError: the file is missing or damaged, or has another number of rows.
+    """
+    from scipy import sparse
+
+    path = scored / KEYWORDS
+    with readable(path, "run `dvc repro score`"):
+        keywords = sparse.csr_array(sparse.load_npz(path))
+    if keywords.shape[0] != rows:
+        raise DataError(
+            f"{path}: {keywords.shape[0]} captions, {CAPTIONS} has {rows}; run `dvc repro score`", reason="stale-scores"
+        )
+    return keywords
 
 
 def as_list(column: pd.Series) -> list[str]:

@@ -13,7 +13,7 @@ from itm.data.files import read_npz
 from itm.data.layout import CAPTIONS, IMAGES, SPLITS, TRUTH
 from itm.data.tables import read_columns
 from itm.errors import DataError
-from itm.evaluation.tables import positions
+from itm.vectors.ids import positions
 
 TRUE = 5.0
 """The grade of a caption that is true of the image."""

@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from itm.config.additions import WordsParameters
 from itm.config.methods import MethodParameters
 from itm.config.model import TowersParameters, TrainParameters
-from itm.data.files import readable
 from itm.data.images import ImageStore
-from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
+from itm.data.layout import CAPTIONS, IMAGE_FEATURES, TEXT_FEATURES
 from itm.data.loader import Augment
-from itm.data.tables import read_captions, read_images, read_table, read_texts
+from itm.data.tables import read_captions, read_images, read_keywords, read_table, read_texts
 from itm.descriptions.vectors import DescriptionVectors, read_description_vectors
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
@@ -276,8 +274,7 @@ def _relations(
     image_rows, caption_rows, owner = _rows(captions, images, split)
     _, same = np.unique(images["sha256"].to_numpy()[image_rows], return_inverse=True)
     train = scores.iloc[caption_rows]
-    with readable(scored / KEYWORDS, "run `dvc repro score`"):
-        keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]
+    keywords = read_keywords(scored, len(captions))[caption_rows]
     score = caption_scores(
         getattr(method.loss, "score", "tfidf"),
         train["normalised"].to_numpy(np.float64),

@@ -16,7 +16,7 @@ from itm.evaluation.benchmarks.false_negatives import TRUE, order_within
 from itm.evaluation.benchmarks.hierarcaps import distinct_chains
 from itm.evaluation.half_truths import half_truths
 from itm.evaluation.result import Metrics, Result, id_hash
-from itm.evaluation.tables import Embeddings, Tables, among
+from itm.evaluation.tables import Tables
 from itm.grading.calibrator import Calibrator
 from itm.grading.scorer import Graded
 from itm.grading.texts import describe, idf_hash
@@ -39,6 +39,8 @@ from itm.metrics import (
 from itm.metrics.scorer import Scorer
 from itm.text.idf import IdfTable
 from itm.text.tables import read_idf
+from itm.vectors.ids import among
+from itm.vectors.pipeline import Embeddings
 
 Doubles = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]

@@ -70,7 +70,7 @@ def test_a_split_without_captions_is_named(world):
 def test_scores_of_other_captions_are_refused(world):
     table = pq.read_table(world.scored / "captions.parquet")
     pq.write_table(table.slice(1), world.scored / "captions.parquet")
-    with pytest.raises(DataError, match=r"rows differ from .*run `dvc repro score`"):
+    with pytest.raises(DataError, match=r"captions are not those of .*run `dvc repro score`"):
         _ = Tables(world.clean, world.scored, "test").descriptiveness
 
 

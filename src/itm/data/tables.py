@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # what starts fast imports this module too
     import pandas as pd
 
 Columns = dict[str, NDArray[Any]]
+TRUE = 5.0
+"""The grade in truth.npz of a caption that is true of the image."""
 
 
 def read_captions(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -63,23 +65,22 @@ def read_truth(folder: Path) -> dict[str, NDArray[np.generic]]:
 
 
 _NEEDED = {
-    ("clean", CAPTIONS): ("caption_id", "image_id", "split", "text"),
-    ("clean", IMAGES): ("image_id", "split"),
-    ("clean", TEXTS): ("text",),
-    ("clean", HIERARCHIES): ("image_id", "text"),
-    ("score", CAPTIONS): ("caption_id",),
+    CAPTIONS: ("caption_id", "image_id", "split", "text"),
+    IMAGES: ("image_id", "split"),
+    TEXTS: ("text",),
+    HIERARCHIES: ("image_id", "text"),
 }
-"""Columns by stage and table that every reader counts on."""
+"""Columns by table that every reader counts on."""
 
 
-def read_table(path: Path, columns: list[str] | None = None, stage: str = "clean") -> pd.DataFrame:
-    """A parquet file of a stage as a data frame, whole or some columns of it.
+def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A clean table as a data frame, whole or some columns of it.
 
     Raises:
         DataError: the file is missing, is not parquet, or lacks a column.
     """
-    needed = _NEEDED.get((stage, path.name), ()) if columns is None else columns
-    with open_parquet(path, needed, f"run `dvc repro {stage}`") as file:
+    needed = _NEEDED.get(path.name, ()) if columns is None else columns
+    with open_parquet(path, needed, "run `dvc repro clean`") as file:
         table: pd.DataFrame = file.read(columns, use_threads=False).to_pandas()
     return table
 
@@ -121,6 +122,22 @@ def _of_split(file: Any, names: Sequence[str], split: str) -> tuple[NDArray[np.i
         seen += len(batch)
     schema = pa.schema([file.schema_arrow.field(name) for name in names])
     return np.concatenate(positions_), pa.Table.from_batches(kept, schema=schema)
+
+
+def read_scores(clean: Path, scored: Path, names: Sequence[str]) -> Columns:
+    """Columns of the scored captions, in whose order the clean ones are.
+
+    Raises:
+        DataError: a table is missing or damaged, or they are not the same captions.
+    """
+    found, known = (read_columns(folder / CAPTIONS, ("caption_id",))["caption_id"] for folder in (scored, clean))
+    if not np.array_equal(found, known):
+        raise DataError(
+            f"{scored / CAPTIONS}: its {len(found)} captions are not those of {clean / CAPTIONS} ({len(known)}); "
+            "run `dvc repro score`",
+            reason="stale-scores",
+        )
+    return read_columns(scored / CAPTIONS, names)
 
 
 def read_keywords(scored: Path, rows: int) -> Any:

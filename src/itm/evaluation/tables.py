@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from itm.data.files import read_npz
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
-from itm.data.tables import Columns, read_columns
+from itm.data.tables import TRUE, Columns, read_columns, read_scores
 from itm.errors import DataError, first_few
 from itm.vectors.ids import positions
 
@@ -65,13 +65,8 @@ class Tables:
     @cached_property
     def descriptiveness(self) -> NDArray[np.float64]:
         """[captions] the score d of each caption of the split."""
-        table = read_columns(self.scored / CAPTIONS, ("caption_id", "descriptiveness"))
-        row = self.captions["row"]
-        if len(table["caption_id"]) <= row.max() or (table["caption_id"][row] != self.captions["caption_id"]).any():
-            raise DataError(
-                f"{self.scored / CAPTIONS}: rows differ from {self.clean / CAPTIONS}; run `dvc repro score`"
-            )
-        scores: NDArray[np.float64] = table["descriptiveness"][row]
+        found = read_scores(self.clean, self.scored, ("descriptiveness",))
+        scores: NDArray[np.float64] = found["descriptiveness"][self.captions["row"]]
         return scores
 
     @cached_property
@@ -104,3 +99,8 @@ class Tables:
         column = positions(caption_ids, self.captions["caption_id"], "captions", str(path))
         ordered: NDArray[np.float32] = grade[np.ix_(row, column)]
         return ordered
+
+    @cached_property
+    def truth(self) -> NDArray[np.bool_] | None:
+        """[images, captions] which captions are true of which images; None where nobody knows."""
+        return self.grades == TRUE if self.has_truth else None

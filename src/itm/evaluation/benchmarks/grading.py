@@ -12,7 +12,7 @@ from itm.config.parameters import EvaluateParameters
 from itm.data.layout import IDF
 from itm.errors import ModelError
 from itm.evaluation.benchmarks.cxc import select_ratings
-from itm.evaluation.benchmarks.false_negatives import TRUE, order_within
+from itm.evaluation.benchmarks.false_negatives import order_within
 from itm.evaluation.benchmarks.hierarcaps import distinct_chains
 from itm.evaluation.half_truths import half_truths
 from itm.evaluation.result import Metrics, Result, id_hash
@@ -67,7 +67,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     arrays: Arrays = {"image_ids": images, "caption_ids": captions["caption_id"], "owners": tables.owners}
     protocol: dict[str, Any] = {"images": len(images), "captions": len(captions["row"])}
     calibrator, protocol["grade"] = _calibrator(embeddings, idf_hash(idf))
-    truth = tables.grades == TRUE if tables.has_truth else None
+    truth = tables.truth
     if calibrator is not None:
         protocol |= {"fitted": calibrator.facts, "recall_at": list(parameters.recall_at)}
         known = bool((captions["level"] > 0).all())

@@ -7,8 +7,8 @@ from presets import preset
 from ruamel.yaml import YAML
 
 from itm.config import document
-from itm.config.presets import flatten
 from itm.config.tracking import stages_of, tracking
+from itm.parse import flatten
 
 ROOT = Path(__file__).parents[2]
 

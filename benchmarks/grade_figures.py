@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.layout import DEV_EMBEDDINGS, EMBEDDINGS, IDF, IMAGES
-from itm.data.tables import read_columns
+from itm.data.tables import TRUE, read_columns
 from itm.evaluation.benchmarks.cxc import Ratings, select_ratings
-from itm.evaluation.benchmarks.false_negatives import TRUE, order_within
+from itm.evaluation.benchmarks.false_negatives import order_within
 from itm.evaluation.benchmarks.hierarcaps import distinct_chains
 from itm.evaluation.half_truths import HalfTruths, half_truths
 from itm.evaluation.tables import Tables

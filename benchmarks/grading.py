@@ -25,7 +25,8 @@ from results_page import ROOT, commit, machine
 from itm.config import load
 from itm.data.layout import DEV_EMBEDDINGS
 from itm.data.scenes.generate import scenes
-from itm.data.scenes.truth import TRUE, grade
+from itm.data.scenes.truth import grade
+from itm.data.tables import TRUE
 from itm.evaluation.tables import Tables
 from itm.grading import Graded, fit_calibrator
 from itm.grading.texts import Captions, describe, fit_idf

@@ -75,7 +75,7 @@ def read_embeddings(folder: Path, name: str = EMBEDDINGS) -> Embeddings:
     return embeddings_of(path, read_npz(path, _AGAIN, [*_ARRAYS, *_SCORES]))
 
 
-def embeddings_of(path: Path, arrays: dict[str, NDArray[Any]]) -> Embeddings:
+def embeddings_of(path: Path, arrays: dict[str, Any]) -> Embeddings:
     """The embeddings that a file's arrays are.
 
     Raises:
@@ -94,7 +94,7 @@ def embeddings_of(path: Path, arrays: dict[str, NDArray[Any]]) -> Embeddings:
     return Embeddings(**{name: arrays[name] for name in needed} | {"protocol": protocol})
 
 
-def with_caption_ids(path: Path, found: Embeddings) -> dict[str, NDArray[Any]]:
+def with_caption_ids(path: Path, found: Embeddings) -> dict[str, Any]:
     """The arrays under the names of docs/metrics.md: captions are PHOTO#NUMBER, as the clean table tells."""
     near = [folder / "data" / "clean" / CAPTIONS for folder in (*path.absolute().parents, Path.cwd())]
     clean = next((file for file in near if file.is_file()), None)

@@ -1,4 +1,4 @@
-"""Which part of AAHR recovers what pair labels leave out? Measured on scenes dev, where every pair's truth is known.
+"""Parts of AAHR and what each recovers of what pair labels leave out, on scenes dev, where all truth is known.
 
 An entry with the aids is trained, then its parts look at batches of dev as they do in training. For unlabelled pairs:
 

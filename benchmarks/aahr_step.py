@@ -1,4 +1,4 @@
-"""What AAHR's training aids add to a step: prototypes, queue and graph against the base, interleaved in one process.
+"""Time that AAHR's training aids add to a step: prototypes, queue, graph against the base, interleaved in one process.
 
     python benchmarks/aahr_step.py [--images 128 256] [--steps 7] [--page]
 

@@ -31,8 +31,7 @@ from itm.config import load
 from itm.errors import ModelError
 from itm.features import text_batches
 from itm.towers.base import Computed, Features, Towers
-from itm.towers.bfloat16 import BFloat16Towers
-from itm.towers.build import build_towers
+from itm.towers.build import BFloat16Towers, build_towers
 from itm.towers.graphs import FOLDER, GraphTowers
 
 WORDS = ["a", "the", "dog", "man", "two", "red", "runs", "stands", "grass", "beach", "with", "small", "bicycle", "over"]

@@ -1,4 +1,4 @@
-"""Clean 600,000 captions (the size of COCO) with planted faults: time, memory, what was found.
+"""Cleaning of 600,000 captions (the size of COCO) with planted faults: time, memory, what was found.
 
     python benchmarks/clean_captions.py [CAPTIONS]
 

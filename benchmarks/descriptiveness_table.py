@@ -1,4 +1,4 @@
-"""Writes docs/results/descriptiveness.md and .svg: every score and control on scenes, Flickr8k and HierarCaps.
+"""Descriptiveness by every option and control on scenes, Flickr8k and HierarCaps: a page of results and its figure.
 
     ITM_MIRROR=... python benchmarks/descriptiveness_table.py [--out docs/results]
 
@@ -28,7 +28,7 @@ from itm.data.clean.captions import clean_captions
 from itm.data.files import read_arrow
 from itm.data.layout import CAPTIONS, HIERARCHIES, RATINGS
 from itm.data.readers.base import READERS, read
-from itm.text.controls import CONTROLS, control_score
+from itm.text.controls import CONTROLS, control_values
 from itm.text.corpus import Corpus, Scored, read_corpus, score_corpus, score_counts
 from itm.text.counts import count_words
 from itm.text.measures import yes_share
@@ -155,13 +155,13 @@ def values(corpus: Corpus, chains: pa.Table, base: ScoreParameters) -> dict[str,
     for name, options in OPTIONS.items():
         scored = score_corpus(corpus, ScoreParameters.model_validate({**base.model_dump(), **options}))
         of_chains = score_counts(texts, corpus, scored.idf)
-        found[name] = (scored.scores.descriptiveness, of_chains.descriptiveness)
-        first = first or (scored.scores, of_chains)
+        found[name] = (scored.captions.descriptiveness, of_chains.descriptiveness)
+        first = first or (scored.captions, of_chains)
     assert first is not None
     for control in CONTROLS:
         found[control] = (
-            control_score(control, first[0].descriptiveness, first[0].words, corpus.splits),
-            control_score(control, first[1].descriptiveness, first[1].words, np.zeros(len(texts))),
+            control_values(control, first[0].descriptiveness, first[0].words, corpus.splits),
+            control_values(control, first[1].descriptiveness, first[1].words, np.zeros(len(texts))),
         )
     return found
 
@@ -202,7 +202,7 @@ def markdown(rows: dict[str, dict[str, str]], columns: list[str]) -> str:
 def examples(corpus: Corpus, scored: Scored) -> str:
     """The least and most descriptive captions of the test split, and the captions of one image in their order."""
     texts = read_arrow(corpus.folder / CAPTIONS, ["text"])["text"].to_pylist()
-    d = scored.scores.descriptiveness
+    d = scored.captions.descriptiveness
     test = np.flatnonzero(corpus.splits == "test")
     ranked = test[np.argsort(d[test], kind="stable")]
     distinct = list({texts[row]: row for row in ranked.tolist()[::-1]}.values())[::-1]
@@ -235,7 +235,7 @@ def figure(path: Path, shown: list[tuple[str, Corpus, Scored]]) -> None:
 
     canvas, axes = plt.subplots(1, len(shown) + 1, figsize=(4 * (len(shown) + 1), 3), layout="constrained")
     for axis, (name, corpus, scored) in zip(axes, shown, strict=False):
-        d = scored.scores.descriptiveness
+        d = scored.captions.descriptiveness
         for split, style in (("train", "-"), ("test", "--")):
             axis.hist(d[corpus.splits == split], bins=60, density=True, histtype="step", linestyle=style, label=split)
         axis.axvspan(scored.normaliser.low, scored.normaliser.high, alpha=0.08, label="dn from 0 to 1")
@@ -245,7 +245,7 @@ def figure(path: Path, shown: list[tuple[str, Corpus, Scored]]) -> None:
     rows = (corpus.splits == "test") & (corpus.multiplicity > 0)
     for level in sorted(set(corpus.levels[rows].tolist())):
         own = np.flatnonzero(rows & (corpus.levels == level))[:100]
-        axes[-1].scatter(scored.scores.descriptiveness[own], corpus.multiplicity[own], s=6, label=f"level {level}")
+        axes[-1].scatter(scored.captions.descriptiveness[own], corpus.multiplicity[own], s=6, label=f"level {level}")
     axes[-1].set(title=f"{name}: d and true multiplicity", xlabel="d", ylabel="images that fit", yscale="log")
     axes[-1].legend()
     canvas.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

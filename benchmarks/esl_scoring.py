@@ -29,7 +29,7 @@ from itm.config.model import EmbeddingParameters
 from itm.config.presets import compose
 from itm.methods.build import build_loss, build_similarity
 from itm.methods.method import Embedded, Method, Widths
-from itm.methods.scoring import all_scores
+from itm.methods.scoring import all_similarities
 from itm.methods.scoring import concatenate as whole_of
 from itm.methods.similarities.esl.pyramid import unit
 from itm.methods.similarities.esl_global import EslGlobalSimilarity
@@ -150,7 +150,7 @@ def score_gallery(images: int, captions: int) -> dict[str, float]:
     method = Method(model, build_loss(METHOD["esl-token"].loss), {}).eval()
     given = gallery(model, images, captions)
     before, began = peak(), time.process_time()
-    found = all_scores(method, *given)
+    found = all_similarities(method, *given)
     return {
         "seconds": time.process_time() - began,
         "before": before,

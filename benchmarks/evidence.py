@@ -1,4 +1,4 @@
-"""What a family of methods does, with seeds and paired tests: the pages ditm.md, esl.md, vsd.md and aahr.md of results.
+"""Effects of a family of methods, over seeds, with paired tests: the pages ditm.md, esl.md, vsd.md, aahr.md of results.
 
     itm preset scenes 'methods=[clip,vse,ditm,ditm-order,ditm-gate-only,ditm-shuffled]' 'seeds=[0,1,2,3,4]' && dvc repro
     python benchmarks/evidence.py ditm Scenes=. "Flickr8k=../other clone" --page

@@ -1,4 +1,4 @@
-"""What the grade does: truth, order and retrieval of trained models with and without it, on scenes, over seeds.
+"""Effects of the grade: truth, order and retrieval of trained models with and without it, on scenes, over seeds.
 
     itm preset scenes 'methods=[clip,vse,ditm,ditm-gate-only,esl-global]' 'seeds=[0,1,2,3,4]' && dvc repro
     python benchmarks/grade.py . --page docs/results/grade.md
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import smoke
 import yaml
-from grade_figures import Figures, Ranking, Scores, Split, compromise, ranked, stated
+from grade_figures import Figures, Ranking, Similarities, Split, compromise, ranked, stated
 from grade_fits import TOLD, USUAL, ablation, fitted
 from grade_tables import (
     CERTAIN,
@@ -83,14 +83,14 @@ class Models:
         with chdir(self.project):
             return command()
 
-    def scores(self, method: str, seed: int, split: Split) -> Scores:
-        return Scores.read(self.project / f"embeddings/{method}/seed{seed}", split, self.lift)
+    def similarities(self, method: str, seed: int, split: Split) -> Similarities:
+        return Similarities.read(self.project / f"embeddings/{method}/seed{seed}", split, self.lift)
 
     def calibrator(self, method: str, seed: int) -> Calibrator:
         key = method, seed
         if key not in self._calibrators:
             try:
-                self._calibrators[key] = fitted(self.scores(method, seed, self.dev), self.dev, self.anchor)
+                self._calibrators[key] = fitted(self.similarities(method, seed, self.dev), self.dev, self.anchor)
             except DataError as error:
                 raise SystemExit(f"{self.project}: {method} seed {seed} cannot be calibrated: {error}") from None
         return self._calibrators[key]
@@ -100,10 +100,12 @@ def frontier(models: Models, method: str) -> list[list[Figures]]:
     """On dev, for each specificity, each seed's figures; the last is the similarity as it is."""
     found: list[list[Figures]] = [[] for _ in range(len(SPECIFICITIES) + 1)]
     for seed in models.seeds:
-        scores, calibrator = models.scores(method, seed, models.dev), models.calibrator(method, seed)
+        similarities, calibrator = models.similarities(method, seed, models.dev), models.calibrator(method, seed)
         for place, specificity in enumerate(SPECIFICITIES):
-            found[place].append(compromise(Ranking.graded(scores, models.dev, calibrator, specificity), models.dev))
-        found[-1].append(compromise(Ranking(scores.s), models.dev))
+            found[place].append(
+                compromise(Ranking.graded(similarities, models.dev, calibrator, specificity), models.dev)
+            )
+        found[-1].append(compromise(Ranking(similarities.s), models.dev))
     return found
 
 
@@ -129,17 +131,17 @@ def on_test(models: Models, method: str, chosen: float) -> tuple[dict[str, list[
     rankings: dict[str, list[Figures]] = {name: [] for name in variants(chosen)}
     said: list[Figures] = []
     for seed in models.seeds:
-        scores, calibrator, split = (
-            models.scores(method, seed, models.test),
+        similarities, calibrator, split = (
+            models.similarities(method, seed, models.test),
             models.calibrator(method, seed),
             models.test,
         )
-        zero = Ranking.graded(scores, split, calibrator, 0.0)
+        zero = Ranking.graded(similarities, split, calibrator, 0.0)
         said.append(stated(np.exp(zero.pairs), split))
         for name, at in variants(chosen).items():
-            ranking = Ranking(*scores) if at is None else Ranking.graded(scores, split, calibrator, at)
+            ranking = Ranking(*similarities) if at is None else Ranking.graded(similarities, split, calibrator, at)
             figures = ranked(ranking, split)
-            figures["counts"] = scores.s.sum(axis=0) if at is None else said[-1]["counts"]
+            figures["counts"] = similarities.s.sum(axis=0) if at is None else said[-1]["counts"]
             rankings[name].append(figures)
     return rankings, said
 
@@ -184,7 +186,7 @@ def parts_of(models: Models, method: str, chosen: float) -> dict[str, list[Figur
     """Figures of other calibrators by seed."""
     found: dict[str, list[Figures]] = {}
     for seed in models.seeds:
-        dev, test = (models.scores(method, seed, split) for split in (models.dev, models.test))
+        dev, test = (models.similarities(method, seed, split) for split in (models.dev, models.test))
         usual = models.calibrator(method, seed)
         for name, figures in ablation(dev, test, models.dev, models.test, models.anchor, usual, chosen).items():
             found.setdefault(name, []).append(figures)

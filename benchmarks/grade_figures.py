@@ -101,21 +101,21 @@ class Split:
         """d of the captions by a score with other options."""
         corpus = read_corpus(self.clean)
         scored = score_corpus(corpus, self.idf.parameters.model_copy(update=options))
-        return np.asarray(scored.scores.descriptiveness[corpus.splits == self.name])
+        return np.asarray(scored.captions.descriptiveness[corpus.splits == self.name])
 
     @property
     def words(self) -> Doubles:
         return np.array([len(text.split()) for text in self.tables.texts], dtype=np.float64)
 
 
-class Scores(NamedTuple):
+class Similarities(NamedTuple):
     """Similarities of a model on a split: all pairs, and images of chains with texts of chains."""
 
     s: Doubles
     chains: Doubles | None
 
     @classmethod
-    def read(cls, folder: Path, split: Split, lift: float = 0.0) -> Scores:
+    def read(cls, folder: Path, split: Split, lift: float = 0.0) -> Similarities:
         """True pairs are `lift` standard deviations higher: for a small run, whose models have learnt nothing."""
         found = read_embeddings(folder, split.file)
         everything = slice(None), slice(None), np.float64
@@ -136,9 +136,11 @@ class Ranking:
     chains: Doubles | None = None
 
     @classmethod
-    def graded(cls, scores: Scores, split: Split, calibrator: Calibrator, specificity: float) -> Ranking:
-        chains = None if scores.chains is None else calibrator.grade(scores.chains, split.chains[3], specificity)
-        return cls(calibrator.grade(scores.s, split.d, specificity), chains)
+    def graded(cls, similarities: Similarities, split: Split, calibrator: Calibrator, specificity: float) -> Ranking:
+        chains = (
+            None if similarities.chains is None else calibrator.grade(similarities.chains, split.chains[3], specificity)
+        )
+        return cls(calibrator.grade(similarities.s, split.d, specificity), chains)
 
 
 def compromise(ranking: Ranking, split: Split) -> Figures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from grade_figures import Doubles, Figures, Ranking, Scores, Split, compromise, stated, truths
+from grade_figures import Doubles, Figures, Ranking, Similarities, Split, compromise, stated, truths
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -21,22 +21,22 @@ OTHER_SCORES = {
 }
 
 
-def fitted(scores: Scores, split: Split, anchor: float, d: Doubles | None = None) -> Calibrator:
+def fitted(similarities: Similarities, split: Split, anchor: float, d: Doubles | None = None) -> Calibrator:
     described = split.d if d is None else d
-    return fit_calibrator(scores.s, split.owners, described, model="", idf="", anchor=anchor)
+    return fit_calibrator(similarities.s, split.owners, described, model="", idf="", anchor=anchor)
 
 
-def of_fewer(scores: Scores, split: Split, anchor: float, images: int) -> Calibrator:
+def of_fewer(similarities: Similarities, split: Split, anchor: float, images: int) -> Calibrator:
     """Fitted on some of the images, drawn at random, and their captions."""
     kept = np.sort(np.random.default_rng(0).choice(len(split.images), images, replace=False))
     captions = np.isin(split.owners, kept)
-    s, owners = scores.s[np.ix_(kept, captions)], np.searchsorted(kept, split.owners[captions])
+    s, owners = similarities.s[np.ix_(kept, captions)], np.searchsorted(kept, split.owners[captions])
     return fit_calibrator(s, owners, split.d[captions], model="", idf="", anchor=anchor)
 
 
-def told(scores: Scores, split: Split, like: Calibrator) -> Calibrator:
+def told(similarities: Similarities, split: Split, like: Calibrator) -> Calibrator:
     """The ceiling of these features: the same surface fitted on which pairs are true, and the real prior."""
-    logit = _surface(scores.s, split.d, split.truth, like.low, like.high, _hats(like.knots), len(like.ratio))
+    logit = _surface(similarities.s, split.d, split.truth, like.low, like.high, _hats(like.knots), len(like.ratio))
     near = _hats(like.knots)(split.d)
     prior = np.log(near.T @ split.truth.mean(axis=0) / near.sum(axis=0))
     log_p = -np.logaddexp(0.0, -logit)
@@ -44,12 +44,12 @@ def told(scores: Scores, split: Split, like: Calibrator) -> Calibrator:
     return Calibrator(like.low, like.high, like.knots, log_p - 0.0025 / log_p - prior, prior, "", "")
 
 
-def plain(scores: Scores, split: Split, like: Calibrator) -> Calibrator:
+def plain(similarities: Similarities, split: Split, like: Calibrator) -> Calibrator:
     """A logit of four numbers, 1, s, d and s x d, in place of the surface; anchored at the same similarities."""
-    own = np.zeros(scores.s.shape, dtype=bool)
+    own = np.zeros(similarities.s.shape, dtype=bool)
     own[split.owners, np.arange(len(split.owners))] = True
     ends = like.knots[[0, -1]] if len(like.knots) > 1 else like.knots
-    corners = _surface(scores.s, split.d, own, like.low, like.high, _hats(ends), 2, every_own=True)
+    corners = _surface(similarities.s, split.d, own, like.low, like.high, _hats(ends), 2, every_own=True)
     heights = np.stack([np.interp(like.knots, ends, row) for row in corners])
     share = np.linspace(0, 1, len(like.ratio))[:, None]
     ratio = heights[0] + share * (heights[1] - heights[0]) + np.log(len(split.images))
@@ -106,30 +106,36 @@ def _surface(
 
 
 def ablations(
-    scores: Scores, dev: Split, test: Split, anchor: float, usual: Calibrator
+    similarities: Similarities, dev: Split, test: Split, anchor: float, usual: Calibrator
 ) -> Iterator[tuple[str, Calibrator, Doubles]]:
-    """Name, calibrator, and the d of the test captions that it wants; `scores` are those of dev."""
+    """Name, calibrator, and the d of the test captions that it wants; `similarities` are those of dev."""
     yield USUAL, usual, test.d
     for other in (each for each in ANCHORS if each != anchor):
-        yield f"anchor {other}", fitted(scores, dev, other), test.d
-    yield "without d", fitted(scores, dev, anchor, np.zeros_like(dev.d)), np.zeros_like(test.d)
-    yield "d = number of words", fitted(scores, dev, anchor, dev.words), test.words
+        yield f"anchor {other}", fitted(similarities, dev, other), test.d
+    yield "without d", fitted(similarities, dev, anchor, np.zeros_like(dev.d)), np.zeros_like(test.d)
+    yield "d = number of words", fitted(similarities, dev, anchor, dev.words), test.words
     for name, options in OTHER_SCORES.items():
-        yield name, fitted(scores, dev, anchor, dev.described(options)), test.described(options)
-    yield "logit of 1, s, d, s x d", plain(scores, dev, usual), test.d
+        yield name, fitted(similarities, dev, anchor, dev.described(options)), test.described(options)
+    yield "logit of 1, s, d, s x d", plain(similarities, dev, usual), test.d
     for images in (each for each in FEWER if each < len(dev.images)):
-        yield f"fitted on {images} images of {len(dev.images)}", of_fewer(scores, dev, anchor, images), test.d
-    yield TOLD, told(scores, dev, usual), test.d
-    yield "d = -log of the real share of images", fitted(scores, dev, anchor, dev.surprisal), test.surprisal
+        yield f"fitted on {images} images of {len(dev.images)}", of_fewer(similarities, dev, anchor, images), test.d
+    yield TOLD, told(similarities, dev, usual), test.d
+    yield "d = -log of the real share of images", fitted(similarities, dev, anchor, dev.surprisal), test.surprisal
 
 
 def ablation(
-    dev_scores: Scores, test_scores: Scores, dev: Split, test: Split, anchor: float, usual: Calibrator, chosen: float
+    dev_similarities: Similarities,
+    test_similarities: Similarities,
+    dev: Split,
+    test: Split,
+    anchor: float,
+    usual: Calibrator,
+    chosen: float,
 ) -> dict[str, Figures]:
     """On test, truth at specificity 0, order and RSUM at the chosen one."""
     found: dict[str, Figures] = {}
-    for name, calibrator, d in ablations(dev_scores, dev, test, anchor, usual):
-        log_p = calibrator.grade(test_scores.s, d)
+    for name, calibrator, d in ablations(dev_similarities, dev, test, anchor, usual):
+        log_p = calibrator.grade(test_similarities.s, d)
         found[name] = compromise(Ranking(log_p - chosen * calibrator.log_prior_of(d)), test)
         found[name] |= truths(Ranking(log_p), test) | stated(np.exp(log_p), test)
         found[name]["i2t"] = precision_at_r(log_p, test.true).map_at_r

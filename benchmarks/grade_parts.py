@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from grade_figures import Doubles, Scores, Split
+from grade_figures import Doubles, Similarities, Split
 from numpy.typing import NDArray
 
 import itm
@@ -92,8 +92,8 @@ class Parts:
         self.words = np.array([len(text.split()) for text in self.texts])
         self._vectors: dict[str, NDArray[np.float32]] = {}
 
-    def scores(self, run: str, lift: float) -> Doubles:
-        """[images, parts] similarities of a trained model; `lift` as in `Scores.read`, of own pairs."""
+    def similarities(self, run: str, lift: float) -> Doubles:
+        """[images, parts] similarities of a trained model; `lift` as in `Similarities.read`, of own pairs."""
         distinct, place = np.unique(self.texts, return_inverse=True)
         if run not in self._vectors:
             self._vectors[run] = itm.load(self.project / f"models/{run}").text_vectors(distinct.tolist())
@@ -103,12 +103,12 @@ class Parts:
         s[self.owners, np.arange(len(self.owners))] += lift * s.std()
         return s
 
-    def fit(self, captions: Scores, of_parts: Doubles, anchor: float) -> Calibrator:
+    def fit(self, captions: Similarities, of_parts: Doubles, anchor: float) -> Calibrator:
         """On captions and short parts."""
         every = np.ones(len(self.dev.images), dtype=bool)
         return _fit([self._captions(captions), self._parts(of_parts, self.words <= SHORT)], every, anchor)
 
-    def held_out(self, captions: Scores, of_parts: Doubles, anchor: float) -> dict[str, tuple[float, float]]:
+    def held_out(self, captions: Similarities, of_parts: Doubles, anchor: float) -> dict[str, tuple[float, float]]:
         """Log loss of calibrators of half of dev's images on the other half: fitted without parts, and with them.
 
         Of telling own pairs from as many random ones, each caption weighing the same: 0.693 where nothing is told.
@@ -125,7 +125,7 @@ class Parts:
         rest = {name: _half(*each, ~images) for name, each in table.items()}
         return {name: (_loss(fits[0], *each), _loss(fits[1], *each)) for name, each in rest.items() if len(each[1])}
 
-    def _captions(self, captions: Scores) -> Pairs:
+    def _captions(self, captions: Similarities) -> Pairs:
         return captions.s, self.dev.owners, self.dev.d, np.ones(len(self.dev.d), dtype=bool)
 
     def _parts(self, of_parts: Doubles, kept: NDArray[np.bool_]) -> Pairs:

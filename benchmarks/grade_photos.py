@@ -1,4 +1,4 @@
-"""What the grade does on real photos: human judgements, reliability, and texts of four levels, over seeds.
+"""Effects of the grade on real photos: human judgements, reliability, and texts of four levels, over seeds.
 
     itm preset flickr8k 'seeds=[0,1,2,3,4]' 'methods=["clip","ditm"]' && dvc repro
     python benchmarks/grade_photos.py . --coco captions_val2017.json.gz --page docs/results/grade-flickr8k.md
@@ -56,19 +56,19 @@ class Method:
         self.priors: list[Doubles] = []
         split = models.test
         for seed in models.seeds:
-            scores, calibrator = models.scores(name, seed, split), models.calibrator(name, seed)
+            similarities, calibrator = models.similarities(name, seed, split), models.calibrator(name, seed)
             if parts is not None:
-                of_parts = parts.scores(f"{name}/seed{seed}", models.lift)
-                calibrator = parts.fit(models.scores(name, seed, models.dev), of_parts, models.anchor)
+                of_parts = parts.similarities(f"{name}/seed{seed}", models.lift)
+                calibrator = parts.fit(models.similarities(name, seed, models.dev), of_parts, models.anchor)
             for variant, at in variants(chosen).items():
-                ranking = Ranking(*scores) if at is None else Ranking.graded(scores, split, calibrator, at)
+                ranking = Ranking(*similarities) if at is None else Ranking.graded(similarities, split, calibrator, at)
                 self.rankings[variant].append(compromise(ranking, split) | chained(ranking, split))
             for kind, among in known.judgements.items():
-                s = scores.s[among.images, among.captions]
+                s = similarities.s[among.images, among.captions]
                 self.s[kind].append(s)
                 self.p[kind].append(calibrator.probability(s, among.d))
-            assert scores.chains is not None
-            levels.append(by_level(calibrator.probability(scores.chains, split.chains[3]), known.said, split))
+            assert similarities.chains is not None
+            levels.append(by_level(calibrator.probability(similarities.chains, split.chains[3]), known.said, split))
             self.priors.append(calibrator.prior(ENDS))
         self.levels = mean_levels(levels)
 
@@ -141,8 +141,8 @@ def loss_table(models: Models, parts: Parts) -> list[str]:
     for name in models.methods:
         runs = []
         for seed in models.seeds:
-            of_parts = parts.scores(f"{name}/seed{seed}", models.lift)
-            runs.append(parts.held_out(models.scores(name, seed, models.dev), of_parts, models.anchor))
+            of_parts = parts.similarities(f"{name}/seed{seed}", models.lift)
+            runs.append(parts.held_out(models.similarities(name, seed, models.dev), of_parts, models.anchor))
         every += runs
         if not lines:
             lines = ["| | " + " | ".join(runs[0]) + " |", "|:--|" + "--:|" * len(runs[0])]

@@ -1,4 +1,4 @@
-"""Where the grade's prior is anchored, in worlds whose truth is known, and what grades of all pairs take.
+"""Anchors of the grade's prior in worlds whose truth is known, and time and memory of grades of all pairs.
 
     python benchmarks/grading.py [--page docs/results/grade-anchor.md] [--project .]
 

@@ -1,4 +1,4 @@
-"""How long both runners take to find that there is nothing to do, beside DVC in a project of copied files.
+"""Time that both runners take to find nothing to do, beside DVC in a project of copied files.
 
     python benchmarks/idle.py [--page docs/results/idle.md]
 

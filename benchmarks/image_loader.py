@@ -1,4 +1,4 @@
-"""Decode and augment photos to 224 px: this loader against plain loose files with Pillow and with torchvision.
+"""Decoding and augmenting of photos to 224 px: this loader against plain loose files with Pillow and torchvision.
 
     python benchmarks/image_loader.py [--images 1200] [--workers 2] [--side 224] [--flat 100000] [--page PAGE]
 

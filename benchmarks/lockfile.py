@@ -1,4 +1,4 @@
-"""What recording one stage in dvc.lock takes: DVC's own way, and replacing the entry in the text, side by side.
+"""Time to record one stage in dvc.lock: DVC's own way, and replacing the entry in the text, side by side.
 
     python benchmarks/lockfile.py [--page docs/results/lockfile.md]
 

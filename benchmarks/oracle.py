@@ -1,4 +1,4 @@
-"""How much of what an oracle gains do the methods recover? Trained side by side on the scenes, measured on dev.
+"""Shares of an oracle's gain that the methods recover: trained side by side on the scenes, measured on dev.
 
 The oracle is `ditm` with the exact relation in place of its gate: soft targets, or masked negatives, on exactly the
 false negatives. Run in a folder whose data/ the pipeline has filled with scenes (`dvc repro features`):

@@ -1,4 +1,4 @@
-"""What a sweep takes by either runner, side by side from nothing.
+"""Time of a sweep by either runner, side by side from nothing.
 
     python benchmarks/overhead.py [--epochs N] [--page docs/results/overhead.md]
 

@@ -1,4 +1,4 @@
-"""Writes the tables of report.md as a page under docs/results, with the command, commit and machine that made them.
+"""The tables of report.md as a page under docs/results, with the command, commit and machine that made them.
 
     itm preset flickr8k 'seeds=[0,1,2]' && dvc repro
     python benchmarks/results_page.py flickr8k --title "Flickr8k and HierarCaps: real photos, three seeds"

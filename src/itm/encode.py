@@ -21,7 +21,7 @@ from itm.errors import ModelError
 from itm.features import FeatureRows, Spool, TokenRows, read_features, text_batches
 from itm.methods.method import Embedded, Method
 from itm.methods.saved import load_model, method_parameters
-from itm.methods.scoring import Scores, all_scores, shortlist_scores
+from itm.methods.scoring import Similarities, all_similarities, shortlist_similarities
 from itm.towers.base import Features, Towers, wide_ids
 from itm.towers.build import build_towers, by_backend, check_same
 from itm.towers.word_ids import WordIds, word_ids
@@ -131,13 +131,16 @@ def encode_split(
         protocol |= {"similarity": method.kind, "width": int(text.shape[1])}
         found = Embeddings(ids, image, text_ids, text, protocol)
         if pairwise:
-            scores = _scores(method, kept_images, kept_texts, parameters.shortlist, progress)
-            protocol |= {"multiply_adds_a_pair": round(scores.multiply_adds), "scored_pairs": scores.pairs}
-            if scores.scored is not None:
-                listed = _in_order(scores.scored, kept_images, kept_texts)
+            similarities = _similarities(method, kept_images, kept_texts, parameters.shortlist, progress)
+            protocol |= {
+                "multiply_adds_a_pair": round(similarities.multiply_adds),
+                "scored_pairs": similarities.pairs,
+            }
+            if similarities.scored is not None:
+                listed = _in_order(similarities.scored, kept_images, kept_texts)
                 owner = captions["image_id"].to_numpy()[text_rows[scored_texts]].astype(str)
                 protocol["shortlist"] = _shortlist(listed, ids[scored_images], owner, parameters.shortlist)
-            values = _in_order(scores.values, kept_images, kept_texts)
+            values = _in_order(similarities.values, kept_images, kept_texts)
             found = replace(found, scores=values, scored_images=ids[scored_images], scored_texts=text_ids[scored_texts])
     return found
 
@@ -168,12 +171,12 @@ def _embed(
     return np.zeros((0, 0), np.float32) if vectors is None else vectors, kept
 
 
-def _scores(method: Method, images: Kept, texts: Kept, shortlist: int, progress: Report | None) -> Scores:
+def _similarities(method: Method, images: Kept, texts: Kept, shortlist: int, progress: Report | None) -> Similarities:
     told = partial(progress, note="texts scored") if progress else None
     batches = [each for _, each in images], [each for _, each in texts]
     if shortlist:
-        return shortlist_scores(method, *batches, shortlist, told)
-    return all_scores(method, *batches, told)
+        return shortlist_similarities(method, *batches, shortlist, told)
+    return all_similarities(method, *batches, told)
 
 
 def _in_order(values: np.ndarray[Any, Any], images: Kept, texts: Kept) -> np.ndarray[Any, Any]:

@@ -20,7 +20,7 @@ from itm.grading.files import Grade, grade_of
 from itm.grading.texts import describe
 from itm.methods.method import Embedded
 from itm.methods.saved import load_model
-from itm.methods.scoring import all_scores
+from itm.methods.scoring import all_similarities
 from itm.towers.word_ids import word_ids
 from itm.vectors.model import model_hash
 
@@ -155,7 +155,7 @@ class Model:
         """Similarities (images, texts) float32: the higher, the better the match."""
         if self.kind == "dot":
             return images.vectors @ texts.vectors.T
-        return all_scores(self.method, images.batches, texts.batches).values
+        return all_similarities(self.method, images.batches, texts.batches).values
 
     def probability(self, images: Encoded, texts: Encoded) -> Doubles:
         """The probability that each text is true of each image (images, texts), 0..1; docs/grade.md.

@@ -56,19 +56,19 @@ def world(images=200, captions=400):
 
 
 def test_told_which_pairs_are_true_it_finds_the_known_probability():
-    scores, split = world()
-    usual = fit_calibrator(scores.s, split.owners, split.d, model="", idf="")
-    found = grade_fits.told(scores, split, usual).probability(scores.s, split.d)
-    ratio = np.exp((2 * scores.s - 1) / (2 * 0.4**2))  # of two normal densities
+    similarities, split = world()
+    usual = fit_calibrator(similarities.s, split.owners, split.d, model="", idf="")
+    found = grade_fits.told(similarities, split, usual).probability(similarities.s, split.d)
+    ratio = np.exp((2 * similarities.s - 1) / (2 * 0.4**2))  # of two normal densities
     known = np.exp(-split.d) * ratio / (1 - np.exp(-split.d) + np.exp(-split.d) * ratio)
     assert np.abs(found - known).mean() < 0.01
     assert found.sum() == pytest.approx(known.sum(), rel=0.03)
 
 
 def test_the_plain_logit_is_straight_and_anchored_where_the_other_is():
-    scores, split = world()
-    usual = fit_calibrator(scores.s, split.owners, split.d, model="", idf="")
-    found = grade_fits.plain(scores, split, usual)
+    similarities, split = world()
+    usual = fit_calibrator(similarities.s, split.owners, split.d, model="", idf="")
+    found = grade_fits.plain(similarities, split, usual)
     assert np.abs(np.diff(found.ratio, n=2, axis=0)).max() < 1e-9
     grid = np.linspace(usual.low, usual.high, len(usual.ratio))
     for knot, ratio, prior in zip(usual.knots, usual.ratio.T, usual.log_prior, strict=True):

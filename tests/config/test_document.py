@@ -7,7 +7,7 @@ from presets import preset
 from ruamel.yaml import YAML
 
 from itm.config import document
-from itm.config.tracking import stages_of, tracking
+from itm.config.document import stages_of, tracking
 from itm.parse import flatten
 
 ROOT = Path(__file__).parents[2]

@@ -35,7 +35,7 @@ def test_imports_run_down_the_floors():
         ),
         ("stages/score.py", "import itm.training.loop", "Stages that do not train never reach torch"),
         ("methods/losses/vse.py", "import itm.config", "Methods and texts take plain values"),
-        ("text/gates.py", "from itm.config.data import ScoreParameters", "Methods and texts take plain values"),
+        ("text/relaxation.py", "from itm.config.data import ScoreParameters", "Methods and texts take plain values"),
         ("new_room.py", "", "new_room"),
     ],
 )

@@ -10,8 +10,8 @@ from itm.config.losses import DitmParameters
 from itm.config.methods import MethodParameters
 from itm.evaluation.tables import Tables
 from itm.report.dataset import load_dataset
-from itm.report.relaxed import _measure, _Part, _spread, paired_scores, relaxed_pairs, rule
-from itm.text.controls import caption_scores
+from itm.report.relaxed import _measure, _Part, _spread, paired_descriptiveness, relaxed_pairs, rule
+from itm.text.controls import caption_descriptiveness
 
 
 def options(space, **keys) -> DitmParameters:
@@ -57,8 +57,8 @@ def test_the_rule_is_that_of_training(finished, part, keys):
     from itm.training.relations import Relations
 
     method = options(finished, **keys)
-    score = caption_scores(method.score, part.normalised, part.words, 0)
-    known = Relations(part.owner, part.content, score, method.image_score, part.keywords)
+    descriptiveness = caption_descriptiveness(method.score, part.normalised, part.words, 0)
+    known = Relations(part.owner, part.content, descriptiveness, method.image_score, part.keywords)
     images, captions = np.arange(part.images), len(part.owner)
     strength, chance = np.zeros((part.images, captions)), np.zeros((part.images, captions))
     turns = 4 if method.image_score == "paired" else 1
@@ -149,8 +149,8 @@ def test_without_truth_only_relaxed_pairs_are_shown(workspace):
 
 
 def test_images_with_fewer_captions_take_them_in_turn():
-    score, owner = np.array([0.1, 0.2, 0.3, 0.9]), np.array([0, 0, 0, 1])
-    drawn = paired_scores(score, owner, 2)
+    descriptiveness, owner = np.array([0.1, 0.2, 0.3, 0.9]), np.array([0, 0, 0, 1])
+    drawn = paired_descriptiveness(descriptiveness, owner, 2)
     assert np.array(drawn).T.tolist() == [[0.1, 0.2, 0.3], [0.9, 0.9, 0.9]]
 
 

@@ -12,7 +12,7 @@ from scipy.stats import percentileofscore
 
 from itm.config.data import ScoreParameters
 from itm.errors import ConfigError, DataError
-from itm.text.controls import control_score
+from itm.text.controls import control_values
 from itm.text.normalisation import Normaliser, fit_normaliser
 
 Options = Callable[..., ScoreParameters]
@@ -56,13 +56,13 @@ def test_no_training_scores(options: Options) -> None:
 def test_controls() -> None:
     d, words = np.arange(8.0), np.arange(8) * 2
     splits = np.array(["train"] * 5 + ["test"] * 3)
-    assert control_score("word_count", d, words, splits).tolist() == words.tolist()
-    shuffled = control_score("shuffled", d, words, splits)
+    assert control_values("word_count", d, words, splits).tolist() == words.tolist()
+    shuffled = control_values("shuffled", d, words, splits)
     assert sorted(shuffled[:5]) == [0, 1, 2, 3, 4]
     assert sorted(shuffled[5:]) == [5, 6, 7]
-    assert shuffled.tolist() == control_score("shuffled", d, words, splits).tolist()
-    uniform = control_score("random", d, words, splits, seed=1)
+    assert shuffled.tolist() == control_values("shuffled", d, words, splits).tolist()
+    uniform = control_values("random", d, words, splits, seed=1)
     assert ((uniform >= 0) & (uniform < 1)).all()
-    assert uniform.tolist() != control_score("random", d, words, splits, seed=2).tolist()
+    assert uniform.tolist() != control_values("random", d, words, splits, seed=2).tolist()
     with pytest.raises(ConfigError, match="did you mean 'word_count'"):
-        control_score("wordcount", d, words, splits)
+        control_values("wordcount", d, words, splits)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itm.text.controls import image_scores
+from itm.text.controls import image_descriptiveness
 from itm.text.relaxation import relaxes, strength
 
 RULE = {
@@ -48,19 +48,19 @@ def literal(options: Any, gate: float, caption: float, image: float) -> float:
     kind=st.sampled_from(KINDS),
     direction=st.booleans(),
     gate=st.sampled_from([0.0, 0.3, 0.75, 1.0]),
-    scores=st.tuples(*[st.sampled_from([0.0, 0.125, 0.4, 0.9, 1.0])] * 3),
+    values=st.tuples(*[st.sampled_from([0.0, 0.125, 0.4, 0.9, 1.0])] * 3),
     threshold=st.sampled_from([0.0, 0.5, 0.7]),
     width=st.sampled_from([0.25, 1.0]),
     floor=st.sampled_from([0.0, 0.3]),
 )
-def test_the_rule_is_a_literal_loop_in_numpy_and_torch(kind, direction, gate, scores, threshold, width, floor) -> None:
+def test_the_rule_is_a_literal_loop_in_numpy_and_torch(kind, direction, gate, values, threshold, width, floor) -> None:
     import torch
 
     options = rule(
         refinement=kind, direction=direction, soft_threshold=threshold, margin_width=width, margin_floor=floor
     )
-    captions, images, gates = np.array(scores), np.array(scores[:2]), np.full((2, 3), gate)
-    expected = [[literal(options, gate, caption, image) for caption in scores] for image in scores[:2]]
+    captions, images, gates = np.array(values), np.array(values[:2]), np.full((2, 3), gate)
+    expected = [[literal(options, gate, caption, image) for caption in values] for image in values[:2]]
     assert strength(options, gates, captions, images).astype(float) == pytest.approx(np.array(expected), abs=1e-12)
     tensors = [torch.from_numpy(each) for each in (gates, captions, images)]
     assert strength(options, *tensors).numpy().astype(float) == pytest.approx(np.array(expected), abs=1e-12)
@@ -74,7 +74,7 @@ def test_what_changes_no_negative_relaxes_none(changes: dict[str, object]) -> No
     assert strength(rule(), np.ones((1, 1)), np.zeros(1), np.ones(1)).item() == 1
 
 
-def test_an_image_takes_its_captions_scores() -> None:
-    score, owner = np.array([0.2, 0.6, 0.1]), np.array([0, 0, 2])
-    assert image_scores("mean", score, owner, 3).tolist() == pytest.approx([0.4, 0, 0.1])
-    assert image_scores("maximum", score, owner, 3).tolist() == [0.6, -np.inf, 0.1]
+def test_an_image_takes_the_descriptiveness_of_its_captions() -> None:
+    descriptiveness, owner = np.array([0.2, 0.6, 0.1]), np.array([0, 0, 2])
+    assert image_descriptiveness("mean", descriptiveness, owner, 3).tolist() == pytest.approx([0.4, 0, 0.1])
+    assert image_descriptiveness("maximum", descriptiveness, owner, 3).tolist() == [0.6, -np.inf, 0.1]

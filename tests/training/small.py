@@ -64,8 +64,10 @@ class TokenHeads(HeadsSimilarity):
 class TokenLoss(ClipLoss):
     """Looks at single words, and at what is handed on beside them."""
 
-    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
-        found = super().losses(scores, images, texts, labels, context)
+    def losses(
+        self, similarities: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context
+    ) -> Losses:
+        found = super().losses(similarities, images, texts, labels, context)
         if texts.tokens is not None:
             words = masked_mean(texts.tokens.square(), texts.mask).mean(1)
             found.terms["info_nce"].value += (words[None, :] * labels.positives).sum(1).mean()

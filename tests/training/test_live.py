@@ -11,8 +11,8 @@ import pytest
 
 from itm.errors import InstallError, TrainingError
 from itm.pipeline.provenance import LIBRARIES
+from itm.stages.train import logger
 from itm.training.checkpoint import Checkpoint
-from itm.training.live import logger
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import Stop, trainer
@@ -126,7 +126,7 @@ def test_dvclive_itself_writes_tables_there_and_leaves_git_and_dvc_alone(tmp_pat
     code = f"""
 import sys
 from pathlib import Path
-from itm.training.live import logger
+from itm.stages.train import logger
 for _ in range(2):
     with logger("dvclive", Path("logs/dvclive/clip/seed0")) as told:
         for record in {RECORDS}:

@@ -1,4 +1,4 @@
-"""Labels of a batch: positives by content, image scores, containment against a literal loop."""
+"""Labels of a batch: positives by content, descriptiveness of images, containment against a literal loop."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from scipy import sparse
 
 from itm.methods.method import Requirements
-from itm.text.controls import caption_scores
+from itm.text.controls import caption_descriptiveness
 from itm.training.batches import BatchRows
 from itm.training.relations import Relations
 
 OWNER = np.array([0, 0, 1, 1, 2, 2])
-SCORE = np.array([0.1, 0.9, 0.3, 0.4, 0.5, 0.6])
+DESCRIPTIVENESS = np.array([0.1, 0.9, 0.3, 0.4, 0.5, 0.6])
 IDF = np.array([1.0, 2.0, 3.0, 4.0])
 HOLDS = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]])
 ROWS = BatchRows(np.array([2, 0]), np.array([5, 4, 0, 1]), np.array([0, 0, 1, 1]))
@@ -21,11 +21,11 @@ ROWS = BatchRows(np.array([2, 0]), np.array([5, 4, 0, 1]), np.array([0, 0, 1, 1]
 
 def relations(image_score: str = "paired", same: np.ndarray | None = None) -> Relations:
     same = np.arange(3) if same is None else same
-    return Relations(OWNER, same, SCORE, image_score, sparse.csr_array(HOLDS * IDF))  # type: ignore[arg-type]
+    return Relations(OWNER, same, DESCRIPTIVENESS, image_score, sparse.csr_array(HOLDS * IDF))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("paired", [0.6, 0.1]), ("maximum", [0.6, 0.9]), ("mean", [0.55, 0.5])])
-def test_an_image_takes_its_score_from_its_captions(kind: str, expected: list[float]) -> None:
+def test_an_image_takes_its_descriptiveness_from_its_captions(kind: str, expected: list[float]) -> None:
     labels = relations(kind).labels(ROWS, Requirements(), torch.device("cpu"))
     assert labels.image_descriptiveness.tolist() == pytest.approx(expected)
     assert labels.containment is None
@@ -51,11 +51,11 @@ def test_containment_equals_a_literal_loop() -> None:
 def test_controls_keep_what_they_should() -> None:
     generator = np.random.default_rng(0)
     normalised, words = generator.random(500), generator.integers(3, 20, 500).astype(float)
-    shuffled = caption_scores("shuffled", normalised, words, 1)
+    shuffled = caption_descriptiveness("shuffled", normalised, words, 1)
     assert sorted(shuffled) == sorted(normalised)
     assert not np.array_equal(shuffled, normalised)
-    assert np.array_equal(caption_scores("tfidf", normalised, words, 1), normalised)
-    counted = caption_scores("word_count", normalised, words, 1)
+    assert np.array_equal(caption_descriptiveness("tfidf", normalised, words, 1), normalised)
+    counted = caption_descriptiveness("word_count", normalised, words, 1)
     assert counted.min() == 0
     assert counted.max() == 1
     assert (
@@ -63,5 +63,5 @@ def test_controls_keep_what_they_should() -> None:
         == np.argsort(np.clip(words, *np.quantile(words, [0.01, 0.99])), kind="stable")
     ).all()
     assert np.array_equal(
-        caption_scores("random", normalised, words, 4), caption_scores("random", normalised, words, 4)
+        caption_descriptiveness("random", normalised, words, 4), caption_descriptiveness("random", normalised, words, 4)
     )

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from itm.config.base import Section
 from itm.config.describe import DescriptionsParameters
+from itm.config.losses import Reduction
 
+Vectors = Literal["fused", "local"]
 Start = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
 """A training step, or a share of all of them."""
 
@@ -48,9 +50,7 @@ class GraphParameters(Section):
 
     start: Start = Field(description="first training step with the terms; below 1, as a share of all steps")
     weight: float = Field(gt=0, description="weight of the triplets with the graph's output")
-    nodes: Literal["fused", "local"] = Field(
-        description="the nodes: embeddings, or the pooled tokens before the gate (similarity aahr)"
-    )
+    nodes: Vectors = Field(description="the nodes: embeddings, or the pooled tokens before the gate (similarity aahr)")
     share: float = Field(gt=0, le=1, description="share of each block's columns that a node is connected with")
     heads: int = Field(ge=1, description="heads of the attention between connected nodes")
     feedforward: int = Field(ge=1, description="hidden width of the attention layer")
@@ -70,7 +70,7 @@ class GraphParameters(Section):
     margin: float = Field(gt=0, description="margin of the triplets")
     sphere: int = Field(ge=2, description="dimension that the weights of distances are for (distance_weighted)")
     cutoff: float = Field(gt=0, le=2, description="distance from which negatives are not drawn (distance_weighted)")
-    reduction: Literal["sum", "mean"] = Field(description="over the triplets of a batch")
+    reduction: Reduction = Field(description="over the triplets of a batch")
 
 
 class QueueParameters(Section):
@@ -83,7 +83,7 @@ class QueueParameters(Section):
     size: int = Field(ge=1, description="embeddings in each of the two queues")
     momentum: float = Field(ge=0, lt=1, description="share of itself that the twin keeps in a step")
     temperature: float = Field(gt=0, description="temperature of the softmax")
-    query: Literal["fused", "local"] = Field(
+    query: Vectors = Field(
         description="what is compared with the queues: embeddings, or pooled tokens before the gate (similarity aahr)"
     )
     mask_same: bool = Field(description="captions and copies of the same image in a queue are no negatives")

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from itm.config.base import Section
 
+CaptionsKept = Literal["five", "all"]
+
 SUBSETS = "data/subsets"
 """The fixed lists of photos that come along, which the clean stage reads beside the source files."""
 FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$"
@@ -71,7 +73,7 @@ class Flickr8kParameters(Section):
 class KarpathyParameters(Section):
     """COCO or Flickr30K with the splits of Karpathy and Fei-Fei."""
 
-    captions: Literal["five", "all"] = Field(
+    captions: CaptionsKept = Field(
         description="captions of an evaluation image: the first five (25,000 for COCO 5K) or all (25,010)"
     )
     restval: bool = Field(description="train on the `restval` images too (COCO; all published numbers do)")
@@ -83,14 +85,14 @@ class KarpathyParameters(Section):
 class HierarcapsParameters(Section):
     """The HierarCaps photos with COCO's captions: a test split and nothing else, to evaluate on."""
 
-    captions: Literal["five", "all"] = Field(description="captions of a photo: COCO's first five, or all (up to seven)")
+    captions: CaptionsKept = Field(description="captions of a photo: COCO's first five, or all (up to seven)")
     check_protocol: bool = Field(description="stop unless the photos are the published list; false only for a stand-in")
 
 
 class RemoteSensingParameters(Section):
     """RSICD or RSITMD: remote sensing images with sentences, in a JSON file of Karpathy's form."""
 
-    captions: Literal["five", "all"] = Field(description="captions of an evaluation image: the first five or all")
+    captions: CaptionsKept = Field(description="captions of an evaluation image: the first five or all")
     dev_images: int = Field(
         ge=0,
         description="training images set aside as dev, by a hash of their names, where the publisher has no dev split; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,13 @@ from itm.config.methods import RecipeParameters
 from itm.config.parameters import Parameters, loss_models, similarity_models
 from itm.config.presets import compose, project_root
 from itm.config.recipes import OLDER, alone, choices, goes_with
-from itm.config.tracking import stages_of, tracking
 
 Tracking = dict[str, list[list[str]]]
 
 PAGE = Path("docs/configuration.md")
+
+_KEY_PARTS = re.compile(r"(?:\$\{[^}]*\}|[^.])+")
+"""Parts of a dotted key; a dot inside ``${...}`` does not count."""
 
 
 def page(root: Path) -> str:
@@ -249,6 +252,39 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 
 def _first_line(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().splitlines()[0]
+
+
+def tracking(pipeline: dict[str, Any]) -> Tracking:
+    """For every stage, in the order of dvc.yaml, the keys that it tracks as lists of parts.
+
+    ``${...}`` stands for any one name and becomes ``*``. The lists that a matrix runs over are given under the
+    stage's name with ``@``: their values say which such stages there are.
+
+    >>> tracking({"stages": {"train": {"matrix": {"seed": "${seeds}"}, "params": ["train", "method.${item.method}"]}}})
+    {'train@': [['seeds']], 'train': [['train'], ['method', '*']]}
+    """
+    tracked: Tracking = {}
+    for stage, facts in pipeline["stages"].items():
+        if matrix := facts.get("matrix"):
+            tracked[f"{stage}@"] = [values.strip("${}").split(".") for values in matrix.values()]
+        # an entry that is no text names keys of another file
+        keys = [_KEY_PARTS.findall(key) for key in facts.get("params", []) if isinstance(key, str)]
+        tracked[stage] = [["*" if part.startswith("${") else part for part in parts] for parts in keys]
+    return tracked
+
+
+def stages_of(key: str, tracked: Tracking) -> list[str]:
+    """The stages that run again when a parameter changes (and with them what follows), in order.
+
+    >>> stages_of("train.threads", {"train": [["train"]], "encode": [["train", "threads"]], "report": [["seeds"]]})
+    ['train', 'encode']
+    """
+    parts = key.split(".")
+    return [stage for stage, patterns in tracked.items() if any(_covers(pattern, parts) for pattern in patterns)]
+
+
+def _covers(pattern: list[str], parts: list[str]) -> bool:
+    return len(pattern) <= len(parts) and all(w in ("*", p) for w, p in zip(pattern, parts, strict=False))
 
 
 def main() -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from itm.config.additions import Additions
 from itm.config.base import Section
 from itm.config.losses import DitmParameters, LossParameters
+from itm.config.model import SelectBy
 from itm.config.similarities import SimilarityParameters
 
 
@@ -20,7 +21,7 @@ class RecipeParameters(Section):
     batch_images: int | None = Field(default=None, ge=2, description="in place of train.batch_images")
     captions_per_image: int | None = Field(default=None, ge=1, description="in place of train.captions_per_image")
     decay_epochs: list[int] | None = Field(default=None, description="in place of train.decay_epochs")
-    select_by: Literal["rsum", "last"] | None = Field(default=None, description="in place of train.select_by")
+    select_by: SelectBy | None = Field(default=None, description="in place of train.select_by")
 
 
 class MethodParameters(Section):

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from itm.config.base import Section
 
+SelectBy = Literal["rsum", "last"]
 Backend = Literal["torch", "torch-bfloat16", "onnxruntime"]
 """Who computes frozen towers."""
 
@@ -111,7 +112,7 @@ class TrainParameters(Section):
     weight_average: float = Field(
         ge=0, lt=1, description="decay of the moving average of the weights that is evaluated and kept; 0 = none"
     )
-    select_by: Literal["rsum", "last"] = Field(description="which epoch is kept: best dev RSUM, or the last")
+    select_by: SelectBy = Field(description="which epoch is kept: best dev RSUM, or the last")
     patience: int = Field(ge=0, description="epochs without a better dev RSUM after which training stops; 0 = never")
     crop_area: float = Field(
         gt=0, le=1, description="smallest share of a photo that a random training crop covers; 1 = the centre square"

@@ -35,6 +35,8 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
 BENCHMARK_NAMES = tuple(dict.fromkeys(name for available in BENCHMARKS.values() for name in available))
 """Each benchmark once."""
 
+Logger = Literal["none", "dvclive"]
+
 _STATE_IT = "`itm preset NAME 'methods=[...]'` states any that `itm methods` lists"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -48,9 +50,7 @@ class Parameters(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="auto: a free GPU or else the CPU; cuda: stop when there is no GPU; evaluate on one that is free"
     )
-    logger: Literal["none", "dvclive"] = Field(
-        description="dvclive: log each epoch of a training to logs/dvclive, too; changes no result"
-    )
+    logger: Logger = Field(description="dvclive: log each epoch of a training to logs/dvclive, too; changes no result")
     data: DataParameters
     datasets: DatasetsParameters
     clean: CleanParameters

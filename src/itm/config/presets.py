@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from itm.config.own import quoted, split
 from itm.config.parameters import Parameters, validate
 from itm.config.recipes import CONF, choices, choose
 from itm.errors import ConfigError, nearest
@@ -46,7 +45,7 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    name, groups, overrides = choose(preset, map(quoted, overrides), root)
+    name, groups, overrides = choose(preset, map(_quoted, overrides), root)
     try:
         with initialize_config_dir(str(root / CONF), version_base="1.3"):
             whole = [*groups, f"method=[{','.join(choices('method', root))}]"]
@@ -60,8 +59,49 @@ def compose(preset: str, overrides: Iterable[str] = (), *, root: Path) -> Parame
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"preset '{name}': {_first_lines(error)}", reason="not-composed") from None
     if values["data"]["name"] == "folder":
-        values = split(values, root)
+        values = _table_apart(values, root)
     return validate(values, " ".join([f"preset '{name}'", *overrides]))
+
+
+_DATA_PATH = "data.path="
+
+
+def _quoted(override: str) -> str:
+    """An override of data.path whose value Hydra takes as it stands, whatever is in it.
+
+    >>> print(_quoted("data.path=it's (mine)/a.csv"))
+    data.path='it\\'s (mine)/a.csv'
+    >>> _quoted("data.path='a b'")
+    "data.path='a b'"
+    """
+    value = override.removeprefix(_DATA_PATH)
+    if not override.startswith(_DATA_PATH) or re.fullmatch(r"'.*'|\".*\"", value, re.S):
+        return override
+    # backslashes are themselves but before a quote; ${ would be a reference to another parameter
+    escaped = re.sub(r"(\\*)'", lambda found: 2 * found[1] + r"\'", value)
+    escaped = re.sub(r"(\\+)$", lambda found: 2 * found[1], escaped)
+    return f"{_DATA_PATH}'{escaped}'".replace("${", "\\${")
+
+
+def _table_apart(values: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The parameters with a table or pattern in data.path as the folder and datasets.folder.table.
+
+    So that the runners watch the photos and not their table alone. A table in a folder that also holds the project,
+    whose results would be watched too, stays as it is.
+    """
+    path, options = Path(values["data"]["path"]).expanduser(), values["datasets"]["folder"]
+    folder, table = path, options["table"]
+    if not table and not (root / path).exists():
+        magic = next((place for place, part in enumerate(path.parts) if re.search(r"[*?\[]", part)), 0)
+        if magic:
+            folder, table = Path(*path.parts[:magic]), str(Path(*path.parts[magic:]))
+    elif not table and (root / path).is_file() and not root.resolve().is_relative_to((root / path.parent).resolve()):
+        folder, table = path.parent, path.name
+    data, datasets = (
+        {**values["data"], "path": str(folder)},
+        {**values["datasets"], "folder": {**options, "table": table}},
+    )
+    return {**values, "data": data, "datasets": datasets}
 
 
 def _expanded(values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What `itm preset` takes: recipes (how one trains) times data sets, a data set alone, and older names of both."""
+"""Names for `itm preset`: recipes (how one trains) times data sets, a data set alone, older names of both."""
 
 from __future__ import annotations
 

@@ -9,6 +9,10 @@ from pydantic import Field
 from itm.config.base import Section
 
 Norm = Literal["layer_norm", "batch_norm"]
+Mask = Literal["heuristic", "adaptive"]
+Chain = Literal["unit", "raw"]
+Form = Literal["identity", "layer_norm"]
+Threshold = Literal["raw", "sigmoid"]
 
 
 class SimilaritySection(Section):
@@ -29,17 +33,17 @@ class HeadsParameters(SimilaritySection):
 class EslParameters(SimilaritySection):
     """What both forms of ESL share: pyramids of mixed dimensions, and forms that compare them level by level."""
 
-    mask: Literal["heuristic", "adaptive"] = Field(
+    mask: Mask = Field(
         description="which two units of the level below a unit mixes: neighbours, by one filter a level; or those that "
         "a trained matrix weighs highest"
     )
     levels: int = Field(ge=0, le=16, description="most levels above the raw one; each halves the width, down to 2")
-    text_chain: Literal["unit", "raw"] = Field(
+    text_chain: Chain = Field(
         description="what a text's next level is made of: the level at unit length (as an image's), or as it was mixed "
         "(as published)"
     )
     tanh: bool = Field(description="tanh of the mixed units, before they get unit length")
-    form: Literal["identity", "layer_norm"] = Field(
+    form: Form = Field(
         description="bilinear form of a level: a free matrix that starts as the identity, or a random one kept at "
         "mean 0 and variance 1"
     )
@@ -50,7 +54,7 @@ class EslParameters(SimilaritySection):
     degree_shares: Literal["equal", "width"] = Field(
         description="initial p of the other levels: that of the raw one, or its share of the raw level's width"
     )
-    threshold: Literal["raw", "sigmoid"] = Field(
+    threshold: Threshold = Field(
         description="how the trained sigma places the threshold between the least and the largest |p| (sparse)"
     )
     threshold_start: float = Field(description="initial sigma, before the sigmoid if there is one (sparse)")

@@ -124,7 +124,7 @@ def _of_split(file: Any, names: Sequence[str], split: str) -> tuple[NDArray[np.i
     return np.concatenate(positions_), pa.Table.from_batches(kept, schema=schema)
 
 
-def read_scores(clean: Path, scored: Path, names: Sequence[str]) -> Columns:
+def read_scored(clean: Path, scored: Path, names: Sequence[str]) -> Columns:
     """Columns of the scored captions, in whose order the clean ones are.
 
     Raises:

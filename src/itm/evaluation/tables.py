@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from itm.data.files import read_npz
 from itm.data.layout import CAPTIONS, HIERARCHIES, IMAGES, RATINGS, TEXTS, TRUTH
-from itm.data.tables import TRUE, Columns, read_columns, read_scores
+from itm.data.tables import TRUE, Columns, read_columns, read_scored
 from itm.errors import DataError, first_few
 from itm.vectors.ids import positions
 
@@ -65,7 +65,7 @@ class Tables:
     @cached_property
     def descriptiveness(self) -> NDArray[np.float64]:
         """[captions] the score d of each caption of the split."""
-        found = read_scores(self.clean, self.scored, ("descriptiveness",))
+        found = read_scored(self.clean, self.scored, ("descriptiveness",))
         scores: NDArray[np.float64] = found["descriptiveness"][self.captions["row"]]
         return scores
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,8 @@ from itm.errors import ModelError
 from itm.towers.base import FeatureMaker, Features
 
 if TYPE_CHECKING:
+    from itm.config.additions import Vectors
     from itm.methods.additions.words import Words
-
-Vectors = Literal["fused", "local"]
 
 
 @dataclass(frozen=True)
@@ -195,8 +194,10 @@ class Loss(nn.Module):
     requires = Requirements()
 
     @abstractmethod
-    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
-        """The terms to minimise for a batch; `scores` (images, texts) are the method's similarities."""
+    def losses(
+        self, similarities: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context
+    ) -> Losses:
+        """The terms to minimise for a batch; `similarities` (images, texts) are the method's similarities."""
 
     def negative_share(self, labels: Labels, context: Context) -> Tensor | None:
         """What the loss leaves of each unlabelled pair as a negative, (images, texts) 0..1; None = all of all.

@@ -1,4 +1,4 @@
-"""Scores of all pairs by a method that must look at each pair: in blocks of bounded memory, or of a shortlist only.
+"""Similarities of all pairs by a method that must see each pair: in blocks of bounded memory, or of a shortlist only.
 
 A shortlist holds, for each image and each text, the candidates of largest inner product of the stand-in vectors. What
 is not on it keeps the order of these products, below everything that is.
@@ -23,8 +23,8 @@ BLOCK_BYTES = 128 * 2**20
 
 
 @dataclass
-class Scores:
-    """Scores (images, texts) float32. scored: which of them are exact, None = all. pairs: how many were computed.
+class Similarities:
+    """Similarities (images, texts) float32. scored: which of them are exact, None = all. pairs: how many were computed.
     multiply_adds: what one of them took, on average."""
 
     values: Floats
@@ -34,13 +34,13 @@ class Scores:
 
 
 @torch.no_grad()
-def all_scores(
+def all_similarities(
     method: Method,
     images: Sequence[Embedded],
     texts: Sequence[Embedded],
     progress: Callable[[int, int], None] | None = None,
-) -> Scores:
-    """The score of every image (rows, over all batches) with every text; nothing but the result is ever stored whole.
+) -> Similarities:
+    """The similarity of every image (rows, over all batches) with every text; only the result is ever stored whole.
 
     `progress` is told how many texts are done, of how many.
     """
@@ -53,25 +53,25 @@ def all_scores(
             for part in _parts(image_batch, text_batch, height):
                 some = image_batch.rows(part)
                 size = len(some.embedding)
-                scores = method.score(some, text_batch)
-                found[row : row + size, column : column + width] = scores.float().cpu().numpy()
+                similarities = method.score(some, text_batch)
+                found[row : row + size, column : column + width] = similarities.float().cpu().numpy()
                 work += method.similarity.multiply_adds(some, text_batch) * size * width
                 row += size
         column += width
         if progress:
             progress(column, found.shape[1])
-    return Scores(found, None, found.size, work / max(found.size, 1))
+    return Similarities(found, None, found.size, work / max(found.size, 1))
 
 
 @torch.no_grad()
-def shortlist_scores(
+def shortlist_similarities(
     method: Method,
     images: Sequence[Embedded],
     texts: Sequence[Embedded],
     candidates: int,
     progress: Callable[[int, int], None] | None = None,
-) -> Scores:
-    """Exact scores of each query's `candidates` best by inner product, in both directions."""
+) -> Similarities:
+    """Exact similarities of each query's `candidates` best by inner product, in both directions."""
     stands = [
         torch.cat([method.index_image(each) for each in images]),
         torch.cat([method.index_text(e) for e in texts]),
@@ -96,7 +96,7 @@ def shortlist_scores(
     # everything that was not scored comes after what was, in the order of the stand-ins
     worst = values[scored].min() - 1
     values = torch.where(scored, values, worst - (proxy.max() - proxy))
-    return Scores(values.cpu().numpy(), scored.cpu().numpy(), pairs, work / max(pairs, 1))
+    return Similarities(values.cpu().numpy(), scored.cpu().numpy(), pairs, work / max(pairs, 1))
 
 
 class _Gallery:

@@ -1,4 +1,4 @@
-"""Do grades keep their word? Calibrated probabilities, sets, half-true texts, texts of growing detail.
+"""Metrics of grades: calibrated probabilities, sets, half-true texts, texts of growing detail.
 
 How many images a caption fits is compared by `spearman`, one threshold over all pairs by `threshold_curve`.
 """

@@ -1,4 +1,4 @@
-"""Who is at work in a project, for other containers and machines too, where the number of a process says nothing.
+"""Signs of who is at work in a project, for other containers and machines too, where process numbers say nothing.
 
 While a stage or a runner works it holds a lock that the kernel releases with it, and leaves a record of its host.
 """

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.layout import CAPTIONS, IMAGES, SPLITS
-from itm.data.tables import read_columns, read_scores
+from itm.data.tables import read_columns, read_scored
 from itm.evaluation.tables import Tables
 
 
@@ -85,6 +85,6 @@ def load_dataset(name: str, tables: Tables) -> Dataset:
             tables.owners,
             table["level"].astype(np.int8),
             read_columns(clean / CAPTIONS, ("multiplicity", "split"), tables.split)["multiplicity"].astype(np.int32),
-            read_scores(clean, tables.scored, ("normalised",))["normalised"][table["row"]].astype(np.float32),
+            read_scored(clean, tables.scored, ("normalised",))["normalised"][table["row"]].astype(np.float32),
         ),
     )

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from itm.config.losses import DitmParameters
 from itm.config.methods import MethodParameters
 from itm.data.layout import IMAGES
-from itm.data.tables import read_columns, read_keywords, read_scores
+from itm.data.tables import read_columns, read_keywords, read_scored
 from itm.metrics.calibration import threshold_curve
 from itm.report.dataset import Dataset
 from itm.report.plots import Series
-from itm.text.controls import caption_scores, image_scores
+from itm.text.controls import caption_descriptiveness, image_descriptiveness
 from itm.text.relaxation import containment, keyword_union, relaxes, strength
 
 Floats = NDArray[np.float32]
@@ -98,7 +98,7 @@ class _Part:
 
     def __init__(self, data: Dataset, scored: Path) -> None:
         rows = data.tables.captions["row"]
-        words = read_scores(data.tables.clean, scored, ("words",))["words"]
+        words = read_scored(data.tables.clean, scored, ("words",))["words"]
         self.data = data
         self.images = min(len(data.image_ids), MOST_IMAGES)
         self.captions = np.flatnonzero(data.captions.owner < self.images)
@@ -121,14 +121,14 @@ def rule(options: DitmParameters, part: Any) -> Rule:
     if options.gate == "containment":
         gate = containment(part.keywords, keyword_union(part.keywords, part.owner, part.images))
     # the controls permute and rank all captions of the split, as in training (seed 0)
-    score = caption_scores(options.score, part.normalised, part.words, 0)[part.captions]
+    descriptiveness = caption_descriptiveness(options.score, part.normalised, part.words, 0)[part.captions]
     far, chance = np.zeros_like(gate), np.zeros_like(gate)
     if options.image_score == "paired":
-        draws = paired_scores(score, part.owner, part.images)
+        draws = paired_descriptiveness(descriptiveness, part.owner, part.images)
     else:
-        draws = [image_scores(options.image_score, score, part.owner, part.images)]
-    for image_score in draws:
-        each = strength(options, gate, score.astype(np.float32), image_score.astype(np.float32))
+        draws = [image_descriptiveness(options.image_score, descriptiveness, part.owner, part.images)]
+    for of_images in draws:
+        each = strength(options, gate, descriptiveness.astype(np.float32), of_images.astype(np.float32))
         far += each
         # of negatives that may be left out, the strength is the chance
         chance += each if options.refinement == "negative_sampling" else each > 0
@@ -136,7 +136,9 @@ def rule(options: DitmParameters, part: Any) -> Rule:
     return Rule(gate, far * share, chance * share)
 
 
-def paired_scores(score: NDArray[np.float64], owner: NDArray[np.intp], images: int) -> list[NDArray[np.float64]]:
+def paired_descriptiveness(
+    descriptiveness: NDArray[np.float64], owner: NDArray[np.intp], images: int
+) -> list[NDArray[np.float64]]:
     """dn of the images (images,), once for each of the captions that may be the one that is drawn.
 
     An image with fewer captions than another takes them in turn, as often as it takes.
@@ -145,7 +147,7 @@ def paired_scores(score: NDArray[np.float64], owner: NDArray[np.intp], images: i
     order = np.argsort(owner, kind="stable")
     first = np.searchsorted(owner[order], np.arange(images))
     place = np.minimum(first, len(order) - 1)
-    return [score[order[place + turn % count]] for turn in range(int(count.max()))]
+    return [descriptiveness[order[place + turn % count]] for turn in range(int(count.max()))]
 
 
 def _measure(method: str, part: _Part, found: Rule, examples: int) -> Relaxed:

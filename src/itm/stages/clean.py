@@ -1,4 +1,4 @@
-"""Stage `clean`: source files -> checked tables and image shards, and a report of what was found."""
+"""`clean`: source files -> checked tables and image shards, and a report of what was found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `download`: one source file, generated here or fetched and verified."""
+"""`download`: one source file, generated here or fetched and verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`grade`: what a model's similarities mean, fitted on the dev split."""
+"""`grade`: the calibrator of a model's similarities, fitted on the dev split."""
 
 from __future__ import annotations
 

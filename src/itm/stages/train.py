@@ -6,23 +6,29 @@ import csv
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from itm.config import Parameters, load
+from itm.errors import InstallError, TrainingError, cut, printable
 from itm.stages.harness import Progress, outputs, run
 
 if TYPE_CHECKING:
     import torch
 
+    from itm.config.parameters import Logger
     from itm.training.distributed import Group
-    from itm.training.live import Told
 
 log = logging.getLogger(__name__)
 LIVE = Path("logs/dvclive")
 """Where a log of dvclive is kept, by method and seed; neither git nor DVC looks into it."""
+
+Told = Callable[[Mapping[str, float]], None]
+"""Takes the record of an epoch."""
 
 
 def train(
@@ -41,7 +47,6 @@ def train(
 
     from itm.pipeline.devices import device as pick_device
     from itm.training.distributed import check_devices, join
-    from itm.training.live import logger
 
     check_devices(parameters.device)
     with pick_device(parameters.device) as name, join(torch.device(name)) as group:
@@ -136,6 +141,48 @@ def _train(
         write_card(out, card, {"name": parameters.data.name, **facts_of_data})
         _write_results(results, outcome.history, training, parameters.evaluate.digits)
     checkpoint.delete()
+
+
+@contextmanager
+def logger(kind: Logger, folder: Path) -> Iterator[Told]:
+    """What takes each epoch's record: it logs to `folder`, which is emptied first, or with "none" does nothing.
+
+    Nothing that DVC or git tracks is written: no experiment is saved, and no dvc.yaml.
+
+    Raises:
+        InstallError: dvclive is not installed.
+        TrainingError: it does not start here, as in a git repository without a commit (reason "no-log").
+    """
+    if kind == "none":
+        yield lambda record: None
+        return
+    try:
+        from dvclive import Live  # type: ignore[attr-defined]
+    except ModuleNotFoundError as error:
+        if error.name != "dvclive":
+            raise
+        raise InstallError(
+            "logger: dvclive needs the package dvclive, which is not installed: pip install 'graded-itm[log]', or set "
+            "logger: none in params.yaml"
+        ) from None
+    try:
+        opened = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+    except Exception as error:  # of whatever library finds the repository: none of ours, and it says which
+        raise TrainingError(
+            f"logger: dvclive does not start here ({cut(printable(str(error)))}); it looks for the last commit: commit "
+            "once, or set logger: none in params.yaml",
+            reason="no-log",
+        ) from error
+    with opened as live:
+
+        def tell(record: Mapping[str, float]) -> None:
+            live.step = int(record["epoch"])
+            for name, value in record.items():
+                if name != "epoch":
+                    live.log_metric(name, value)
+            live.sync()
+
+        yield tell
 
 
 def _fingerprints(clean: Path, scored: Path, vectors: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The clean captions as one corpus, its scores, and the files that the score stage writes."""
+"""The clean captions as one corpus, their descriptiveness, and the files that the score stage writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from itm.data.files import PARQUET, atomic_path, read_arrow
 from itm.data.layout import CAPTIONS, IDF, KEYWORDS
 from itm.errors import DataError
 from itm.text.counts import WordCounts, count_words, document_frequencies, select
-from itm.text.descriptiveness import Scores, descriptiveness, keyword_matrix
+from itm.text.descriptiveness import Descriptiveness, descriptiveness, keyword_matrix
 from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.tables import codes, strings, write_idf, write_sparse
@@ -53,7 +53,7 @@ class Scored:
     """What the score stage knows of a corpus."""
 
     idf: IdfTable
-    scores: Scores
+    captions: Descriptiveness
     normaliser: Normaliser
     normalised: np.ndarray
     """dn, float32."""
@@ -82,18 +82,18 @@ def read_corpus(folder: Path) -> Corpus:
 
 
 def score_corpus(corpus: Corpus, parameters: ScoreParameters) -> Scored:
-    """The scores of all captions; document frequencies and quantiles are those of the training captions."""
+    """The descriptiveness of all captions; document frequencies and quantiles are those of the training captions."""
     training = corpus.training
     groups = corpus.images[training] if parameters.document == "image" else None
     idf = idf_table(document_frequencies(select(corpus.counts, training), groups), parameters)
     own = np.where(corpus.splits == "train", corpus.images, -1)
-    scores = score_counts(corpus.counts, corpus, idf, own)
-    normaliser = fit_normaliser(scores.descriptiveness[training], parameters)
-    return Scored(idf, scores, normaliser, normaliser(scores.descriptiveness))
+    captions = score_counts(corpus.counts, corpus, idf, own)
+    normaliser = fit_normaliser(captions.descriptiveness[training], parameters)
+    return Scored(idf, captions, normaliser, normaliser(captions.descriptiveness))
 
 
-def score_counts(table: WordCounts, corpus: Corpus, idf: IdfTable, own: np.ndarray | None = None) -> Scores:
-    """The scores of any counted texts, by the kind of score that the parameters choose.
+def score_counts(table: WordCounts, corpus: Corpus, idf: IdfTable, own: np.ndarray | None = None) -> Descriptiveness:
+    """The descriptiveness of any counted texts, by the kind of score that the parameters choose.
 
     Args:
         table: counts of the texts.
@@ -101,14 +101,14 @@ def score_counts(table: WordCounts, corpus: Corpus, idf: IdfTable, own: np.ndarr
         idf: their idf table.
         own: image code of each text that is itself a training caption, else -1; None: all -1.
     """
-    scores = descriptiveness(table, idf)
+    found = descriptiveness(table, idf)
     if idf.parameters.kind != "expected_fit":
-        return scores
+        return found
     from itm.text.expected_fit import expected_fit
 
     training = corpus.training
     d = expected_fit(table, idf, select(corpus.counts, training), corpus.images[training], own)
-    return replace(scores, descriptiveness=d)
+    return replace(found, descriptiveness=d)
 
 
 def scored_table(corpus: Corpus, scored: Scored) -> pa.Table:
@@ -116,16 +116,16 @@ def scored_table(corpus: Corpus, scored: Scored) -> pa.Table:
     return pa.table(
         {
             "caption_id": pa.array(corpus.caption_ids),
-            "descriptiveness": pa.array(scored.scores.descriptiveness),
+            "descriptiveness": pa.array(scored.captions.descriptiveness),
             "normalised": pa.array(scored.normalised),
-            "words": pa.array(scored.scores.words),
-            "keywords": pa.array(scored.scores.keywords),
+            "words": pa.array(scored.captions.words),
+            "keywords": pa.array(scored.captions.keywords),
         }
     )
 
 
 def write_scored(folder: Path, corpus: Corpus, scored: Scored) -> None:
-    """Write captions.parquet, keywords.npz and idf.parquet; equal scores give equal bytes.
+    """Write captions.parquet, keywords.npz and idf.parquet; equal values give equal bytes.
 
     The columns of keywords.npz are the rows of idf.parquet.
     """

@@ -11,8 +11,8 @@ from itm.text.idf import IdfTable
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What the score says of each caption; row i is caption i."""
+class Descriptiveness:
+    """The descriptiveness of each caption and what it was counted from; row i is caption i."""
 
     descriptiveness: np.ndarray
     """d, float64, at least 0."""
@@ -22,7 +22,7 @@ class Scores:
     """Distinct keywords, int32."""
 
 
-def descriptiveness(table: WordCounts, idf: IdfTable) -> Scores:
+def descriptiveness(table: WordCounts, idf: IdfTable) -> Descriptiveness:
     """The descriptiveness of counted captions: d = sum over keywords w of tf(w) * idf(w).
 
     Jang et al., "Descriptive Image-Text Matching with Graded Contextual Similarity" (arXiv 2505.09997), use
@@ -34,7 +34,7 @@ def descriptiveness(table: WordCounts, idf: IdfTable) -> Scores:
     Equal captions have equal bits, in any order of words and with any other captions around them.
     """
     weights, keyword = _weigh(table, idf)
-    return Scores(
+    return Descriptiveness(
         sum_rows(weights, table.indptr),
         table.lengths.astype(np.int32),
         sum_rows(keyword[table.codes], table.indptr).astype(np.int32),

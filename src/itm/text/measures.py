@@ -1,4 +1,4 @@
-"""The metrics of the score stage: the score and its controls against what is known of the captions."""
+"""The metrics of the score stage: descriptiveness and its controls against what is known of the captions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from itm.data.files import read_arrow
 from itm.data.layout import HIERARCHIES, RATINGS
-from itm.text.controls import CONTROLS, control_score
+from itm.text.controls import CONTROLS, control_values
 from itm.text.corpus import Corpus, Scored, score_counts
 from itm.text.counts import count_words
-from itm.text.descriptiveness import Scores
+from itm.text.descriptiveness import Descriptiveness
 from itm.text.tables import codes
 from itm.text.validity import group_means, group_order, spearman, variance_within
 
@@ -26,9 +26,9 @@ Metrics = dict[str, Any]
 def measure(corpus: Corpus, scored: Scored, digits: int = 4) -> Metrics:
     """What is written to results/score.json.
 
-    For the score (`score.kind`) and each control and split: ``level_tau`` and ``level_strict`` (order of an image's
-    captions against their true levels), ``multiplicity_spearman`` (against the true number of images that the
-    caption fits: a good score is near -1), ``crowdflower_spearman`` (against the mean share of yes votes for
+    For descriptiveness (of `score.kind`) and each control and split: ``level_tau`` and ``level_strict`` (order of an
+    image's captions against their true levels), ``multiplicity_spearman`` (against the true number of images that the
+    caption fits: a good one is near -1), ``crowdflower_spearman`` (against the mean share of yes votes for
     other images: the more generic, the more votes), ``variance_within`` (share of the variance that lies
     within images); and over the HierarCaps-like chains ``chain_tau`` and ``chain_strict``. What a data set
     does not know is left out. Beside them, facts about the corpus and the normalisation. Numbers are rounded
@@ -39,7 +39,7 @@ def measure(corpus: Corpus, scored: Scored, digits: int = 4) -> Metrics:
     found: Metrics = {}
     kind = scored.idf.parameters.kind
     for name in (kind, *CONTROLS):
-        values = _values(name, scored.scores, corpus.splits)
+        values = _values(name, scored.captions, corpus.splits)
         found[name] = {split: _split_metrics(corpus, values, corpus.splits == split, yes) for split in SPLITS}
         if chains is not None:
             texts, levels, groups = chains
@@ -48,10 +48,10 @@ def measure(corpus: Corpus, scored: Scored, digits: int = 4) -> Metrics:
     return {"scores": _tidy(found, digits), "corpus": _tidy(_facts(corpus, scored), digits)}
 
 
-def _values(name: str, scores: Scores, splits: np.ndarray) -> np.ndarray:
+def _values(name: str, captions: Descriptiveness, splits: np.ndarray) -> np.ndarray:
     if name in CONTROLS:
-        return control_score(name, scores.descriptiveness, scores.words, splits)
-    return scores.descriptiveness
+        return control_values(name, captions.descriptiveness, captions.words, splits)
+    return captions.descriptiveness
 
 
 def _split_metrics(corpus: Corpus, values: np.ndarray, rows: np.ndarray, yes: dict[int, float]) -> Metrics:
@@ -88,8 +88,8 @@ def yes_share(corpus: Corpus) -> dict[int, float]:
     return dict(zip(names.tolist(), means.tolist(), strict=True))
 
 
-def _chains(corpus: Corpus, scored: Scored) -> tuple[Scores, np.ndarray, np.ndarray] | None:
-    """Scores of the texts, levels and chains (one an image) of the hierarchies; None where there are none."""
+def _chains(corpus: Corpus, scored: Scored) -> tuple[Descriptiveness, np.ndarray, np.ndarray] | None:
+    """Descriptiveness of the texts, levels and chains (one an image) of the hierarchies; None where there are none."""
     path = corpus.folder / HIERARCHIES
     if not path.exists():
         return None
@@ -101,7 +101,7 @@ def _chains(corpus: Corpus, scored: Scored) -> tuple[Scores, np.ndarray, np.ndar
 
 
 def _facts(corpus: Corpus, scored: Scored) -> Metrics:
-    d = scored.scores.descriptiveness[corpus.training]
+    d = scored.captions.descriptiveness[corpus.training]
     frequency = scored.idf.document_frequency
     return {
         "training_captions": len(d),
@@ -110,7 +110,7 @@ def _facts(corpus: Corpus, scored: Scored) -> Metrics:
         "training_keywords": int(scored.idf.keyword.sum()),
         "words_below_minimum_frequency": int((frequency < scored.idf.parameters.minimum_document_frequency).sum()),
         "words_unseen_in_training": len(corpus.counts.words) - len(frequency),
-        "captions_without_keywords": int((scored.scores.keywords == 0).sum()),
+        "captions_without_keywords": int((scored.captions.keywords == 0).sum()),
         "d_quantiles": {f"{q:g}": float(np.quantile(d, q)) for q in (0, 0.01, 0.25, 0.5, 0.75, 0.99, 1)},
         "normalised_low": scored.normaliser.low,
         "normalised_high": scored.normaliser.high,

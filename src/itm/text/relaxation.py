@@ -26,7 +26,7 @@ def relaxes(rule: Rule) -> bool:
     return rule.refinement != "none" and not (rule.refinement == "soft_targets" and rule.soft_weight == 0)
 
 
-def strength(rule: Rule, gate: Any, score: Any, image_score: Any) -> Any:
+def strength(rule: Rule, gate: Any, descriptiveness: Any, image_descriptiveness: Any) -> Any:
     """How far each pair is relaxed, (images, captions) 0..1: its relevance, or what a negative loses.
 
     0 everywhere for a rule that relaxes nothing. Of `masked` and `pseudo_positives` it is a truth value: such a pair
@@ -34,26 +34,26 @@ def strength(rule: Rule, gate: Any, score: Any, image_score: Any) -> Any:
 
     Args:
         gate: (images, captions) 0..1, gamma_ab: how far caption b is about what the captions of image a say.
-        score: (captions,) 0..1, dn of the captions.
-        image_score: (images,) 0..1, dn of the images.
+        descriptiveness: (captions,) 0..1, dn of the captions.
+        image_descriptiveness: (images,) 0..1, dn of the images.
     """
     if not relaxes(rule):
         return gate * 0
-    delta = difference(score, image_score)
+    delta = difference(descriptiveness, image_descriptiveness)
     if rule.refinement in BY_RELEVANCE:
         found = relevance(rule, gate, delta)
         return found if rule.refinement == "soft_targets" else found > 0
-    return lost(rule, gate, delta, score)
+    return lost(rule, gate, delta, descriptiveness)
 
 
-def difference(score: Any, image_score: Any) -> Any:
+def difference(descriptiveness: Any, image_descriptiveness: Any) -> Any:
     """delta_ab = dn(t_b) - dn(v_a), (images, captions) -1..1: negative where the caption is the more generic one.
 
     >>> import numpy as np
     >>> difference(np.array([0.25, 1.0]), np.array([0.5])).tolist()
     [[-0.25, 0.5]]
     """
-    return score[None, :] - image_score[:, None]
+    return descriptiveness[None, :] - image_descriptiveness[:, None]
 
 
 def relevance(rule: Rule, gate: Any, delta: Any) -> Any:
@@ -73,7 +73,7 @@ def relevance(rule: Rule, gate: Any, delta: Any) -> Any:
     return (gate * (1 - delta).clip(0, 1) - rule.soft_threshold).clip(min=0) / (1 - rule.soft_threshold)
 
 
-def lost(rule: Rule, gate: Any, delta: Any, score: Any) -> Any:
+def lost(rule: Rule, gate: Any, delta: Any, descriptiveness: Any) -> Any:
     """gamma_ab * (1 - g_ab), (images, captions) 0..1: what a negative loses of its margin, its weight or its chance.
 
     g_ab = clip(1 + delta_ab / w, g_min, 1), inferred: a relevant caption (gate 1) that is more generic than the
@@ -92,7 +92,7 @@ def lost(rule: Rule, gate: Any, delta: Any, score: Any) -> Any:
     [[1.0, 0.5, 0.0]]
     """
     if rule.refinement == "absolute_margin":
-        left = (score if rule.direction else score * 0).clip(rule.margin_floor, 1)
+        left = (descriptiveness if rule.direction else descriptiveness * 0).clip(rule.margin_floor, 1)
     else:
         left = (1 + (delta if rule.direction else delta * 0 - 1) / rule.margin_width).clip(rule.margin_floor, 1)
     return gate * (1 - left)

@@ -1,4 +1,4 @@
-"""The same two passes as separate jobs over shards, for a scheduler: scatter, gather, scatter, gather.
+"""The two passes of `itm.text.stream` as jobs over shards, for a scheduler: count, merge, score, finish.
 
     count    a shard  -> its document frequencies       (one job a shard)
     merge    all      -> idf table
@@ -23,10 +23,10 @@ from itm.data.files import PARQUET, atomic_path, read_arrow, readable
 from itm.errors import DataError
 from itm.text.chunks import count_chunk, read_chunks
 from itm.text.counts import DocumentFrequencies, merge
-from itm.text.descriptiveness import Scores, descriptiveness
+from itm.text.descriptiveness import Descriptiveness, descriptiveness
 from itm.text.idf import idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
-from itm.text.stream import FrequencySum, write_scores
+from itm.text.stream import FrequencySum, write_descriptiveness
 from itm.text.tables import read_idf, write_idf
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def finish(scored: Sequence[Path], idf: Path, out: Path) -> Normaliser:
     ]
     normaliser = fit_normaliser(np.concatenate([np.zeros(0), *training]), read_idf(idf).parameters)
     with atomic_path(out) as temporary:
-        write_scores(temporary, _read_scores(scored), normaliser)
+        write_descriptiveness(temporary, _read_descriptiveness(scored), normaliser)
     return normaliser
 
 
@@ -92,7 +92,7 @@ def _read_counts(path: Path) -> DocumentFrequencies:
         return DocumentFrequencies(words, table["document_frequency"].to_numpy(), int(documents))
 
 
-def _read_scores(paths: Sequence[Path]) -> Iterator[Scores]:
+def _read_descriptiveness(paths: Sequence[Path]) -> Iterator[Descriptiveness]:
     for path in paths:
         table = read_arrow(path, ["descriptiveness", "words", "keywords"])
-        yield Scores(*(table[name].to_numpy() for name in table.column_names))
+        yield Descriptiveness(*(table[name].to_numpy() for name in table.column_names))

@@ -25,7 +25,7 @@ from itm.data.files import PARQUET, atomic_path
 from itm.errors import ConfigError
 from itm.text.chunks import CHUNK, Chunk, count_chunk, read_chunks
 from itm.text.counts import DocumentFrequencies, WordCounts, merge
-from itm.text.descriptiveness import Scores, descriptiveness
+from itm.text.descriptiveness import Descriptiveness, descriptiveness
 from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.tables import read_idf, write_idf
@@ -116,9 +116,9 @@ def score_files(
         write_idf(kept, common, common.words)
         again = ((scratch / f"{number}.npy", kept) for number in range(len(sizes)))
         parts = []
-        for scores in _in_order(pool, _second_pass, again, workers):
-            parts.append(scores)
-            progress(len(scores.words))
+        for found in _in_order(pool, _second_pass, again, workers):
+            parts.append(found)
+            progress(len(found.words))
     return _write(out, idf, parts, training, parameters)
 
 
@@ -131,16 +131,20 @@ def normalise_parts(
 
 
 def _write(
-    out: Path, idf: IdfTable, parts: list[Scores], training: list[np.ndarray | None], parameters: ScoreParameters
+    out: Path,
+    idf: IdfTable,
+    parts: list[Descriptiveness],
+    training: list[np.ndarray | None],
+    parameters: ScoreParameters,
 ) -> StreamScores:
     normaliser = normalise_parts([part.descriptiveness for part in parts], training, parameters)
     with atomic_path(out) as temporary:
-        write_scores(temporary, parts, normaliser)
+        write_descriptiveness(temporary, parts, normaliser)
     return StreamScores(idf, normaliser, sum(len(part.words) for part in parts))
 
 
-def write_scores(path: Path, parts: Iterable[Scores], normaliser: Normaliser) -> None:
-    """Write scores part by part as one parquet file."""
+def write_descriptiveness(path: Path, parts: Iterable[Descriptiveness], normaliser: Normaliser) -> None:
+    """Write descriptiveness part by part as one parquet file."""
     schema = pa.schema(
         [
             ("descriptiveness", pa.float64()),
@@ -170,7 +174,7 @@ def _idf(path: Path) -> IdfTable:
     return read_idf(path)
 
 
-def _second_pass(scratch: Path, idf: Path) -> Scores:
+def _second_pass(scratch: Path, idf: Path) -> Descriptiveness:
     with scratch.open("rb") as file:
         lengths, codes, counts = (np.load(file, allow_pickle=False) for _ in range(3))
         words = pa.ipc.open_stream(file).read_all()["word"].combine_chunks()

@@ -1,4 +1,4 @@
-"""Reading and writing of the score's files."""
+"""Files of the score stage."""
 
 from __future__ import annotations
 

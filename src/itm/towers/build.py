@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
 
 from itm.config.model import Backend, TowersParameters
 from itm.errors import ConfigError, ModelError, nearest
-from itm.towers.base import Towers
+from itm.towers.base import Computed, Features, Towers
 
 
 def build_towers(
@@ -64,8 +67,6 @@ def by_backend(towers: Towers, backend: str) -> Towers:
     if backend == "torch":
         return towers
     if backend == "torch-bfloat16":
-        from itm.towers.bfloat16 import BFloat16Towers
-
         return BFloat16Towers(towers)
     if backend == "onnxruntime":
         from itm.towers.graphs import GraphTowers
@@ -74,6 +75,31 @@ def by_backend(towers: Towers, backend: str) -> Towers:
     raise ConfigError(
         f"backend: '{backend}' is unknown; {nearest(backend, get_args(Backend))}", reason="unknown-backend"
     )
+
+
+class BFloat16Towers(Computed):
+    """Frozen towers under autocast: products round to 8 bits of mantissa, norms and softmax stay in float32.
+
+    Features are float32 again. Any machine computes it; it is faster only where the CPU (avx512_bf16, amx_bf16) or the
+    GPU (from Ampere on) has the instructions. The towers given are changed: autocast would round large weights anew for
+    each batch, so that they are rounded here, once.
+    """
+
+    backend = "torch-bfloat16"
+
+    def __init__(self, towers: Towers) -> None:
+        super().__init__(towers)
+        for module in towers.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
+                module.to(torch.bfloat16)
+
+    def image(self, pixels: Tensor) -> Features:
+        """Features of preprocessed images."""
+        return _rounded(self.towers.image, pixels)
+
+    def text(self, ids: Tensor) -> Features:
+        """Features of token ids."""
+        return _rounded(self.towers.text, ids)
 
 
 def check_same(saved: dict[str, Any], built: dict[str, Any]) -> None:
@@ -92,6 +118,12 @@ def check_same(saved: dict[str, Any], built: dict[str, Any]) -> None:
             "set `towers` as it was, or train again",
             reason="towers-differ",
         )
+
+
+def _rounded(compute: Callable[[Tensor], Features], values: Tensor) -> Features:
+    with torch.autocast(values.device.type, torch.bfloat16):
+        found = compute(values)
+    return Features(found.pooled.float(), None if found.tokens is None else found.tokens.float(), found.mask)
 
 
 def _plain(value: Any) -> Any:

@@ -18,12 +18,12 @@ from itm.config.model import TowersParameters, TrainParameters
 from itm.data.images import ImageStore
 from itm.data.layout import IMAGE_FEATURES, TEXT_FEATURES
 from itm.data.loader import Augment
-from itm.data.tables import Columns, read_captions, read_images, read_keywords, read_scores, read_texts
+from itm.data.tables import Columns, read_captions, read_images, read_keywords, read_scored, read_texts
 from itm.descriptions.vectors import DescriptionVectors, read_description_vectors
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
 from itm.methods.method import Widths
-from itm.text.controls import caption_scores
+from itm.text.controls import caption_descriptiveness
 from itm.towers.base import Towers
 from itm.towers.build import build_towers
 from itm.towers.hugging_face import width_of
@@ -33,7 +33,7 @@ from itm.training.inputs import Inputs, Split
 from itm.training.photos import Photos
 from itm.training.relations import Relations
 
-_SCORES = ("normalised", "words")
+_SCORED = ("normalised", "words")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def load_training_data(
         DataError: cached features are missing, do not fit the tables, or tables disagree in their rows.
     """
     captions, images, texts = read_captions(clean), read_images(clean), read_texts(clean)
-    scores = read_scores(clean, scored, _SCORES)
+    scores = read_scored(clean, scored, _SCORED)
     if towers_parameters.frozen:
         image_features = read_features(features / IMAGE_FEATURES, method.needs_tokens)
         text_features = read_features(features / TEXT_FEATURES, method.needs_tokens and method.add.words is None)
@@ -179,7 +179,7 @@ def describe_split(clean: Path, scored: Path, method: MethodParameters, seed: in
     Raises:
         DataError: a table is missing.
     """
-    captions, images, scores = read_captions(clean), read_images(clean), read_scores(clean, scored, _SCORES)
+    captions, images, scores = read_captions(clean), read_images(clean), read_scored(clean, scored, _SCORED)
     image_rows, caption_rows, _ = _rows(captions, images, split)
     relations = _relations(captions, images, scores, scored, method, seed, split)
     of_images, of_captions = images.iloc[image_rows], captions.iloc[caption_rows]
@@ -270,10 +270,10 @@ def _relations(
     image_rows, caption_rows, owner = _rows(captions, images, split)
     _, same = np.unique(images["sha256"].to_numpy()[image_rows], return_inverse=True)
     keywords = read_keywords(scored, len(captions))[caption_rows]
-    score = caption_scores(
+    descriptiveness = caption_descriptiveness(
         getattr(method.loss, "score", "tfidf"),
         scores["normalised"][caption_rows].astype(np.float64),
         scores["words"][caption_rows].astype(np.float64),
         seed,
     )
-    return Relations(owner, same, score, getattr(method.loss, "image_score", "paired"), keywords)
+    return Relations(owner, same, descriptiveness, getattr(method.loss, "image_score", "paired"), keywords)

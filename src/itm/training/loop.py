@@ -17,7 +17,7 @@ from torch import nn
 from itm.config.model import TrainParameters
 from itm.errors import TrainingError, first_few
 from itm.methods.method import Context, Method
-from itm.methods.scoring import all_scores
+from itm.methods.scoring import all_similarities
 from itm.metrics.scorer import DotProduct, Matrix, Scorer
 from itm.training.average import WeightAverage
 from itm.training.batches import Sampler, largest_batch
@@ -196,7 +196,7 @@ class Trainer:
         rows = self.group.share(np.arange(len(self.dev.images)))
         images = self.encoder.batches(self.dev.images, "image", self.batch_size, rows)
         texts = self.encoder.batches(self.dev.texts, "text", self.batch_size)
-        return Matrix(self.group.gather_rows(all_scores(self.encoder.method, images, texts).values))
+        return Matrix(self.group.gather_rows(all_similarities(self.encoder.method, images, texts).values))
 
     def _index(self, inputs: Inputs, kind: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         rows = self.group.share(np.arange(len(inputs)))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from itm.methods.method import Labels, Requirements
-from itm.text.controls import image_scores
+from itm.text.controls import image_descriptiveness
 from itm.text.relaxation import containment, keyword_union
 from itm.training.batches import BatchRows, Rows
 
+if TYPE_CHECKING:
+    from itm.config.losses import ImageScore
+
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-ImageScore = Literal["paired", "maximum", "mean"]
 
 
 class Relations:
@@ -41,7 +43,7 @@ class Relations:
         self.keywords = keywords
         images = len(same)
         self.image_descriptiveness = (
-            None if image_score == "paired" else image_scores(image_score, descriptiveness, owner, images)
+            None if image_score == "paired" else image_descriptiveness(image_score, descriptiveness, owner, images)
         )
         if keywords is not None:
             self.image_keywords = keyword_union(keywords, owner, images)

@@ -1,4 +1,4 @@
-"""Files of embeddings or scores with ids, checked before anything is computed from them."""
+"""Files of embeddings or similarities with ids, checked before anything is computed from them."""
 
 from itm.vectors.arrays import SCORES, Similarity, Vectors, left_out, read_similarity, read_vectors
 from itm.vectors.gallery import Gallery

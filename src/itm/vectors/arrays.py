@@ -1,4 +1,4 @@
-"""Embeddings or scores with ids, checked before anything is computed from them."""
+"""Arrays of one file or model: embeddings or similarities of pairs, each checked when it is asked for."""
 
 from __future__ import annotations
 

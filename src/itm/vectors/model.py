@@ -1,4 +1,4 @@
-"""Which model made vectors."""
+"""Identity of the model that made vectors."""
 
 from __future__ import annotations
 

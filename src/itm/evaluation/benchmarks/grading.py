@@ -1,4 +1,4 @@
-"""The grade: is P(true) what comes true, and what do truth and order of an image's captions cost each other?"""
+"""The grade: its probabilities beside what is true, and the price of truth and order of an image's captions."""
 
 from __future__ import annotations
 

@@ -200,12 +200,12 @@ def _eccv(report: Report, gallery: Gallery, similarity: Similarity) -> None:
         asked, positives, missing = read_eccv(task, query_ids, item_ids)
         outside += missing
         lists = top_items(similarity.queries(task, asked), int(positives.relevant.max()))
-        scores = precision_at_r_of_lists(lists, positives)
+        found = precision_at_r_of_lists(lists, positives)
         right = positives.contains(np.arange(len(positives))[:, None], lists)
         groups = gallery.image_ids if task == "i2t" else gallery.image_ids[gallery.owners]
         values: dict[str, NDArray[np.float64]] = {
-            "map_at_r": scores.map_at_r,
-            "r_precision": scores.r_precision,
+            "map_at_r": found.map_at_r,
+            "r_precision": found.r_precision,
             **{f"r{k}": np.asarray(right[:, :k].any(axis=1), dtype=np.float64) for k in RECALL_AT},
         }
         metrics[task] = {name: float(by_query.mean()) for name, by_query in values.items()}

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from itm.data.archives import Archive
+from itm.data.decode import picture, read_photo
 from itm.data.files import atomic_path
 from itm.data.progress import counted
-from itm.errors import ConfigError, ModelError
+from itm.errors import ConfigError, DataError, ModelError, first_few
 from itm.evaluation.published.items import Items
-from itm.evaluation.published.photos import Photos
 from itm.faults import lacking
 from itm.vectors import Vectors, read_vectors
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 KEPT = Path(".itm/embeddings")
+ARCHIVES = (".zip", ".tar", ".tar.gz")
 Encode = Callable[[Any], Any]
 
 log = logging.getLogger(__name__)
@@ -104,6 +110,45 @@ class Encoder:
                 parts.append(found)
                 report(start + len(batch), len(items))
         return np.concatenate(parts)
+
+
+class Photos:
+    """The photos of some names, found anywhere below a folder or in a .zip or .tar; opened as they are asked for.
+
+    Raises:
+        DataError: the place is missing, or lacks photos; the message counts them.
+    """
+
+    def __init__(self, place: Path, names: Sequence[str]) -> None:
+        wanted = set(names)
+        self._read: Callable[[str], bytes]
+        if place.is_file() and place.name.endswith(ARCHIVES):
+            archive = Archive(place)
+            members = {PurePosixPath(name).name: name for name in archive.names()}
+            found, self._read = wanted & members.keys(), lambda name: archive.read(members[name])
+        elif place.is_dir():
+            paths = {name: Path(top, name) for top, _, files in os.walk(place) for name in wanted.intersection(files)}
+            found, self._read = set(paths), lambda name: read_photo(paths[name])
+        else:
+            raise DataError(f"{place}: no such folder, and no archive ({', '.join(ARCHIVES)})", reason="missing-file")
+        absent = [name for name in names if name not in found]
+        if absent:
+            raise DataError(
+                f"{place}: {len(absent)} of the benchmark's {len(names)} photos are missing ({first_few(absent)});"
+                " `itm evaluate --items` lists them all",
+                reason="missing-photo",
+            )
+
+    def open(self, name: str) -> Image:
+        """The photo as Pillow's image, upright, in RGB.
+
+        Raises:
+            DataError: it cannot be decoded; the message names it.
+        """
+        try:
+            return picture(self._read(name))
+        except DataError as error:
+            raise DataError(f"{name}: {error}", reason=error.reason) from None
 
 
 def open_model(name: str, device: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a model must encode for a benchmark: photos and texts in protocol order, and the arrays that hold them."""
+"""Photos and texts that a benchmark asks a model to encode, in protocol order, and the arrays that hold them."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class Queue(nn.Module):
         vectors: (size, dimension) float.
         rows: (size,) long, names an image or caption; -1 where nothing has been pushed yet.
         same: (size,) long, equal values are copies of one image or captions of copies; -1 likewise.
-        score: (size,) float, descriptiveness.
+        score: (size,) float, descriptiveness (checkpoints know the buffer by this name).
         pushed: () long, how many there have been in all.
     """
 
@@ -217,13 +217,13 @@ class Queue(nn.Module):
         self.register_buffer("pushed", torch.tensor(0))
 
     @torch.no_grad()
-    def push(self, vectors: Tensor, rows: Tensor, same: Tensor, score: Tensor) -> None:
+    def push(self, vectors: Tensor, rows: Tensor, same: Tensor, descriptiveness: Tensor) -> None:
         """Put in rows, in place of the oldest; of more rows than the queue holds the last ones stay."""
         first = max(len(vectors) - self.size, 0)
         places = (torch.arange(first, len(vectors), device=vectors.device) + self.pushed) % self.size
         self.vectors[places] = vectors[first:].to(self.vectors.dtype)
         self.rows[places], self.same[places] = rows[first:], same[first:]
-        self.score[places] = score[first:].to(self.score.dtype)
+        self.score[places] = descriptiveness[first:].to(self.score.dtype)
         self.pushed += len(vectors)
 
     def full(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-Norm = Literal["layer_norm", "batch_norm"]
+if TYPE_CHECKING:
+    from itm.config.similarities import Norm
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):

@@ -20,9 +20,11 @@ class ClipLoss(Loss):
         super().__init__()
         self.temperature = Temperature(parameters.temperature, parameters.learn_temperature)
 
-    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+    def losses(
+        self, similarities: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context
+    ) -> Losses:
         """The InfoNCE term."""
-        value = symmetric_info_nce(self.temperature(scores), labels.positives)
+        value = symmetric_info_nce(self.temperature(similarities), labels.positives)
         return Losses({"info_nce": Term(value)}, {"temperature": self.temperature.value()})
 
     def after_step(self) -> None:

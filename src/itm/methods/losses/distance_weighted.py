@@ -21,6 +21,8 @@ class DistanceWeightedLoss(Loss):
         super().__init__()
         self.options = parameters
 
-    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+    def losses(
+        self, similarities: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context
+    ) -> Losses:
         """The triplet term."""
-        return Losses({"distance_weighted": Term(triplets(self.options, scores, labels, context.step))})
+        return Losses({"distance_weighted": Term(triplets(self.options, similarities, labels, context.step))})

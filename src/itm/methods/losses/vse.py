@@ -22,10 +22,12 @@ class VseLoss(Loss):
         super().__init__()
         self.options = parameters
 
-    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+    def losses(
+        self, similarities: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context
+    ) -> Losses:
         """The hinge term."""
         options = self.options
         early: Negatives = "sum" if options.reduction == "sum" else "mean"
         mining = early if context.epoch < options.warmup_epochs else options.mining
-        value = symmetric_hinge(scores, labels.positives, options.margin, mining, reduction=options.reduction)
+        value = symmetric_hinge(similarities, labels.positives, options.margin, mining, reduction=options.reduction)
         return Losses({"hinge": Term(value)})

@@ -1,4 +1,4 @@
-"""Disk space: its users, their needs, and the deletion of the rest."""
+"""Disk space of a project: what takes it, what is still needed, and the deletion of the rest."""
 
 from itm.runs.storage.clear import clear
 from itm.runs.storage.garbage import survey

@@ -46,16 +46,18 @@ class DitmLoss(Loss):
             root=parameters.radius_weight > 0,
         )
 
-    def losses(self, scores: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context) -> Losses:
+    def losses(
+        self, similarities: Tensor, images: Embedded, texts: Embedded, labels: Labels, context: Context
+    ) -> Losses:
         """The matching term and, after the warm-up, the order terms that have a weight."""
         options, positives = self.options, labels.positives
         if context.epoch < options.warmup_epochs:
-            losses = self.matching(scores, positives, Refinement(), "mean")
+            losses = self.matching(similarities, positives, Refinement(), "mean")
         else:
             found = evidence(options, labels, texts.embedding) if self.needs_evidence else None
             refinement = refine(options, labels, found, context.step) if found is not None else Refinement()
-            losses = self.matching(scores, positives, refinement, options.mining)
-            losses.terms |= order_terms(options, scores, texts, labels, context, found)
+            losses = self.matching(similarities, positives, refinement, options.mining)
+            losses.terms |= order_terms(options, similarities, texts, labels, context, found)
         if options.base != "hinge":
             losses.figures["temperature"] = self.temperature.value()
         return losses

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from itm.methods.functional.token_norm import Norm, TokenNetwork
+from itm.methods.functional.token_norm import TokenNetwork
+
+if TYPE_CHECKING:
+    from itm.config.similarities import Norm
 
 
 class Fused(NamedTuple):

@@ -7,7 +7,7 @@ concat(y_l), so that no level and no pair needs a loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,7 @@ from torch import Tensor, nn
 from itm.methods.similarities.esl.pyramid import EPSILON, Pyramid, level_sizes
 
 if TYPE_CHECKING:
-    from itm.config.similarities import EslParameters
-
-Start = Literal["layer_norm", "identity"]
-Threshold = Literal["raw", "sigmoid"]
+    from itm.config.similarities import EslParameters, Form, Threshold
 
 
 class NormedMatrix(nn.Module):
@@ -77,9 +74,9 @@ class Contribution(nn.Module):
 class Correspondence(nn.Module):
     """Bilinear forms and contributions of all levels."""
 
-    def __init__(self, sizes: Sequence[int], start: Start, contribution: Contribution) -> None:
+    def __init__(self, sizes: Sequence[int], form: Form, contribution: Contribution) -> None:
         super().__init__()
-        self.matrices = nn.ModuleList(NormedMatrix(n) if start == "layer_norm" else FreeMatrix(n) for n in sizes)
+        self.matrices = nn.ModuleList(NormedMatrix(n) if form == "layer_norm" else FreeMatrix(n) for n in sizes)
         self.contribution = contribution
 
     def query(self, levels: Sequence[Tensor]) -> Tensor:

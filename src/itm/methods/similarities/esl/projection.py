@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from itm.methods.functional.token_norm import MaskedBatchNorm, Norm, token_norm
+from itm.methods.functional.token_norm import MaskedBatchNorm, token_norm
 from itm.methods.similarities.esl.pyramid import unit
+
+if TYPE_CHECKING:
+    from itm.config.similarities import Norm
 
 
 class TokenProjection(nn.Module):

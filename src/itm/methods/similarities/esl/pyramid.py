@@ -7,18 +7,18 @@ what is taken from where. With the raw vector x_0 of unit length, level l is u_l
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from itm.config.similarities import Chain, Mask
 
 MIXED = 2
 """Units of the level below that a unit mixes: k of the publication, 2 in both published codes."""
 
 EPSILON = 1e-8
-
-Mask = Literal["heuristic", "adaptive"]
-Chain = Literal["unit", "raw"]
 
 
 def unit(vectors: Tensor) -> Tensor:

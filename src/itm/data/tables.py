@@ -114,14 +114,14 @@ def _of_split(file: Any, names: Sequence[str], split: str) -> tuple[NDArray[np.i
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kept, positions_, seen = [], [np.empty(0, np.int64)], 0
+    kept, places, seen = [], [np.empty(0, np.int64)], 0
     for batch in file.iter_batches(columns=names):
         mask = pc.equal(batch["split"], split).fill_null(False)
         kept.append(batch.filter(mask))
-        positions_.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + seen)
+        places.append(np.flatnonzero(mask.to_numpy(zero_copy_only=False)) + seen)
         seen += len(batch)
     schema = pa.schema([file.schema_arrow.field(name) for name in names])
-    return np.concatenate(positions_), pa.Table.from_batches(kept, schema=schema)
+    return np.concatenate(places), pa.Table.from_batches(kept, schema=schema)
 
 
 def read_scored(clean: Path, scored: Path, names: Sequence[str]) -> Columns:

@@ -35,7 +35,7 @@ _SPARE = 3
 class Facts:
     """What an index holds.
 
-    model: SHA-256 of the model that made the vectors (`itm.vectors.model.model_hash`), name and folder: what it is
+    model: SHA-256 of the model that made the vectors (`itm.vectors.pipeline.model_hash`), name and folder: what it is
     called and where it lay; source: where the images came from.
     """
 

@@ -35,8 +35,7 @@ def grade(
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import idf_hash
     from itm.text.tables import read_idf
-    from itm.vectors.model import model_hash
-    from itm.vectors.pipeline import read_embeddings
+    from itm.vectors.pipeline import model_hash, read_embeddings
 
     found, tables = read_embeddings(embeddings, DEV_EMBEDDINGS), Tables(clean, scored, "dev")
     idf = idf_hash(read_idf(scored / IDF))

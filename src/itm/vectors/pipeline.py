@@ -1,7 +1,8 @@
-"""Embeddings that a pipeline's model made: the file embeddings.npz of a run."""
+"""Embeddings that a pipeline's model made (embeddings.npz of a run), and the identity of that model."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.files import read_arrow, read_npz, readable, write_npz
-from itm.data.layout import CAPTIONS, EMBEDDINGS
+from itm.data.layout import CAPTIONS, EMBEDDINGS, MODEL_CARD, MODEL_WEIGHTS
 from itm.errors import DataError, first_few
 from itm.metrics.scorer import DotProduct, Matrix, Multiply, multiply
 from itm.vectors.ids import positions
@@ -115,3 +116,12 @@ def with_caption_ids(path: Path, found: Embeddings) -> dict[str, Any]:
         "caption_ids": names[found.text_ids[captions]],
         "caption_embeddings": found.text[captions],
     }
+
+
+def model_hash(folder: Path) -> str:
+    """SHA-256 over the card and the weights of a saved model; vectors of one hash can be compared."""
+    digest = hashlib.sha256()
+    for name in (MODEL_CARD, MODEL_WEIGHTS):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

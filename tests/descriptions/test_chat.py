@@ -123,6 +123,20 @@ def test_the_key_comes_from_the_environment(options, monkeypatch):
         ChatServer(options(api_key_variable="MY_API_KEY"), lambda row: b"")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_is_told_what_a_server_of_this_machine_is(options, monkeypatch, host):
+    monkeypatch.setenv("MY_API_KEY", "secret")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with ChatStub() as proxy, ChatStub() as stub:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.address.removesuffix("/v1"))
+        parameters = options(server=stub.address.replace("127.0.0.1", host), api_key_variable="MY_API_KEY")
+        server = ChatServer(parameters, lambda row: content("i0"), pause=0.01)
+        found, _ = describe_by_asking([picture(0)], server, parameters, Hints(), Path("journal"))
+        assert (proxy.keys, stub.keys, len(found)) == (set(), {"Bearer secret"}, 1)
+
+
 def test_another_prompt_asks_again_and_has_another_version(options):
     with ChatStub() as stub:
         first, _ = ask(stub, options, [picture(0)])

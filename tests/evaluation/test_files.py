@@ -13,6 +13,8 @@ from itm.evaluation.compare import compare
 from itm.evaluation.published import AssumedWarning, evaluate_file, judgements, pairs
 from itm.evaluation.tables import Tables
 from itm.vectors import Gallery, check_ids
+from itm.vectors.files import read_arrays
+from itm.vectors.parquet import write_parquet
 from itm.vectors.pipeline import read_embeddings
 
 OWNERS = np.array([0, 0, 1, 2, 2, 2])
@@ -219,6 +221,21 @@ def test_other_files_are_refused(tmp_path, name, content, message):
         np.save(path, content)
     with pytest.raises(DataError, match=message):
         figures(path)
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.parquet"])
+def test_a_small_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch, name):
+    """2 MB of zeros, read while equal vectors may have as much, and refused where they may not."""
+    path, zeros = tmp_path / name, np.zeros((4000, 128), np.float32)
+    if name == "x.npz":
+        np.savez_compressed(path, image_embeddings=zeros)
+    else:
+        write_parquet(path, {"image_embeddings": zeros})
+    assert 200 * path.stat().st_size < zeros.nbytes
+    assert read_arrays(path)["image_embeddings"].shape == zeros.shape
+    monkeypatch.setattr("itm.vectors.parquet.LARGEST", zeros.nbytes - 1)
+    with pytest.raises(DataError, match=rf"{name}: its arrays take more than .* packed more than 200 to 1"):
+        read_arrays(path)
 
 
 def test_judgements_are_those_of_the_pipeline(world, parameters, monkeypatch, tmp_path):

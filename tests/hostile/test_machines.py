@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import fcntl
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ import pytest
 from itm import cli
 from itm.errors import PipelineError, ProjectError
 from itm.faults import message_of
-from itm.runs.storage.clear import _alone
+from itm.pipeline.presence import RECORDS, this
+from itm.runs.storage.cache import read_cache
+from itm.runs.storage.clear import _alone, clear
 
 ROOT = Path(__file__).parents[2]
 FAULTS = [
@@ -67,6 +71,38 @@ def test_without_locks_nothing_is_deleted(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(PipelineError, match=r"cannot be locked .*nothing was deleted"), _alone(tmp_path):
         pytest.fail("deleted")
+
+
+def test_beside_a_run_of_another_host_nothing_is_deleted(tmp_path: Path) -> None:
+    path = tmp_path / RECORDS / "0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(asdict(this("the stage train")) | {"host": "node7", "boot": "another"}))
+    with (
+        pytest.raises(PipelineError, match=r"1 run.*train on host node7, .*0\.json.*nothing was deleted") as caught,
+        _alone(tmp_path),
+    ):
+        pytest.fail("deleted")
+    assert caught.value.reason == "running"
+
+
+def test_while_dvc_has_its_lock_nothing_is_deleted(tmp_path: Path) -> None:
+    """It has it between two stages, when nothing else tells of it."""
+    from dvc.repo import Repo
+
+    Repo.init(str(tmp_path), no_scm=True).close()
+    unused = tmp_path / ".dvc/cache/files/md5/ab" / ("0" * 30)
+    unused.parent.mkdir(parents=True)
+    unused.write_text("x")
+    cache = read_cache(tmp_path)
+    with (tmp_path / ".dvc/tmp/lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(PipelineError, match=r"another DVC command is at work here; .*; nothing was deleted"):
+            cache.collect()
+        with pytest.raises(PipelineError, match=r"\.dvc/tmp/lock is locked.*nothing was deleted"):
+            clear(tmp_path, days=0, apply=True)
+    assert unused.exists()
+    cache.collect()
+    assert not unused.exists()
 
 
 KILLED = """

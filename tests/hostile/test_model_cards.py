@@ -26,6 +26,18 @@ CHANGES = {
     "an unknown similarity": (("method", "similarity", "type"), "none", "no card of this version"),
     "an unknown loss": (("method", "loss", "type"), "os", "no card of this version"),
     "a method of another kind": (("method",), "clip", "no card of this version"),
+    "a width beyond all memory": (("widths", "image"), 2**62, "sizes that no machine has"),
+    "an image tower of 2.9 TB": (("towers", "image_width"), 200_000, "no card of this version.*image_width"),
+    "a text tower of 49 GB": (("towers", "text_width"), 64_000, "no card of this version.*text_width"),
+    "text layers without end": (("towers", "text_layers"), 10**6, "no card of this version.*text_layers"),
+    "an image tower as large as may be": (("towers", "image_width"), 1024, "tensors differ .towers.image_tower"),
+    "a text tower as large as may be": (("towers", "text_width"), 4096, "tensors differ .towers.text_tower"),
+    "a layer more": (("towers", "text_layers"), 2, "tensors differ .*missing"),
+    "a vocabulary that is a number": (("towers_description", "vocabulary"), 3, "must be a list of words"),
+    "a vocabulary of 0": (("towers_description", "vocabulary"), 0, "must be a list of words"),
+    "a vocabulary of lists": (("towers_description", "vocabulary"), [[1]], "must be a list of words"),
+    "a vocabulary without end": (("towers_description", "vocabulary"), ["a"] * 10**5, "tensors differ"),
+    "no vocabulary": (("towers_description", "vocabulary"), ..., "tensors differ"),
     "no name": (("name",), ..., "lacks name"),
 }
 

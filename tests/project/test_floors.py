@@ -59,7 +59,7 @@ READERS = {
     "methods/saved.py": {"safe_open": "weights, as torch's tensors"},
     "runs/verify.py": {"np.load": "two .npz files side by side, an array at a time"},
     "text/stream.py": {"np.load": "arrays one after the other in a scratch file"},
-    "vectors/files.py": {"safe_open": "other people's embeddings"},
+    "vectors/files.py": {"safe_open": "other people's embeddings", "np.load": "the same, once their size is known"},
 }
 """What may open a binary format by its library, and for what; all else asks these."""
 OPENS = re.compile(r"pq\.(read_\w+|ParquetFile)|np\.load|(\w+\.)*(safe_open|load_npz)|pd\.read_\w+")

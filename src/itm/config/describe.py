@@ -14,12 +14,18 @@ ASKING = ("mllm", "openai")
 _REVISION = r"^([A-Za-z0-9][A-Za-z0-9._/-]*)?$"
 
 
+def runs_here(server: str) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        return urlsplit(server).hostname in ("localhost", "127.0.0.1", "::1")
+    except ValueError:  # no address: who asks there is told so
+        return False
+
+
 def _private(server: str) -> bool:
     """Whether nobody between here and a server can read what is sent to it."""
     found = urlsplit(server)
-    return found.scheme == "https" or (
-        found.scheme == "http" and found.hostname in ("localhost", "127.0.0.1", "::1") and not found.username
-    )
+    return found.scheme == "https" or (found.scheme == "http" and runs_here(server) and not found.username)
 
 
 class DescribeParameters(Section):

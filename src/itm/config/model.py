@@ -35,9 +35,9 @@ class TowersParameters(Section):
     token_grid: int = Field(
         ge=0, le=64, description="cells a side that the image tower's last map is averaged to as tokens; 0 = as it is"
     )
-    image_width: int = Field(ge=8, description="scratch: channels of the image tower's first stage")
-    text_width: int = Field(ge=8, description="scratch: width of the text tower")
-    text_layers: int = Field(ge=1, description="scratch: transformer layers of the text tower")
+    image_width: int = Field(ge=8, le=1024, description="scratch: channels of the image tower's first stage")
+    text_width: int = Field(ge=8, le=4096, description="scratch: width of the text tower")
+    text_layers: int = Field(ge=1, le=64, description="scratch: transformer layers of the text tower")
     text_heads: int = Field(ge=1, description="scratch: attention heads of the text tower")
     open_clip_model: str = Field(description="open_clip: model name, e.g. ViT-B-32")
     open_clip_weights: str = Field(

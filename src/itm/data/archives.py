@@ -15,6 +15,7 @@ from threading import Lock
 from types import TracebackType
 from typing import IO, Self
 
+from itm.data.decode import check_bytes, read_photo
 from itm.errors import DataError, first_few, shown
 
 LARGEST_MEMBER = 64 << 30
@@ -157,6 +158,18 @@ class Archive:
             ) from None
         return content
 
+    def photo(self, name: str) -> bytes:
+        """The bytes of one photo.
+
+        Raises:
+            DataError: as `read`; or it is too large for a photo by the archive's own word ("too-many-bytes").
+        """
+        try:
+            check_bytes(self.members[name].size if name in self.members else 0)
+        except DataError as error:
+            raise DataError(f"{self.path}: '{name[-80:]}': {error}", reason=error.reason) from None
+        return self.read(name)
+
     def _open(self) -> Iterator[Member]:
         if self.path.suffix == ".zip":
             self._zip = zipfile.ZipFile(self.path)
@@ -241,16 +254,17 @@ class Folder:
         """No hint: nobody has listed them."""
         return ""
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file.
+    def photo(self, name: str) -> bytes:
+        """The bytes of one photo.
 
         Raises:
-            DataError: it cannot be read.
+            DataError: it cannot be read ("damaged-member"), or is too large for a photo ("too-many-bytes").
         """
         try:
-            return (self.path / name).read_bytes()
-        except OSError as error:
-            raise DataError(f"{name} cannot be read ({error.strerror})", reason="damaged-member") from None
+            return read_photo(self.path / name)
+        except DataError as error:
+            reason = "damaged-member" if error.reason == "missing-file" else error.reason
+            raise DataError(f"{name}: {error}", reason=reason) from None
 
 
 def check_members(path: Path, members: Iterable[Member]) -> None:

@@ -74,15 +74,22 @@ def read_photo(path: Path) -> bytes:
         DataError: it is missing or cannot be read ("missing-file"), or is too large for a photo ("too-many-bytes").
     """
     try:
-        size = path.stat().st_size
-        if size > MAXIMUM_BYTES:
-            raise DataError(
-                f"{size / 2**20:,.0f} MB, more than the {MAXIMUM_BYTES // 2**20} MB of any photo",
-                reason="too-many-bytes",
-            )
+        check_bytes(path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", reason="missing-file") from None
+
+
+def check_bytes(size: int) -> None:
+    """Refuse a file that is too large for a photo, before it is read.
+
+    Raises:
+        DataError: more than MAXIMUM_BYTES ("too-many-bytes").
+    """
+    if size > MAXIMUM_BYTES:
+        raise DataError(
+            f"{size / 2**20:,.0f} MB, more than the {MAXIMUM_BYTES // 2**20} MB of any photo", reason="too-many-bytes"
+        )
 
 
 def read_header(content: bytes) -> Header:
@@ -124,10 +131,13 @@ def _open(content: bytes) -> Any:
         raise DataError(
             f"this is no photo that can be read{hint}; known formats: {', '.join(_formats())}", reason="not-an-image"
         ) from None
-    width, height = image.size
+    _check_pixels(*image.size)
+    return image
+
+
+def _check_pixels(width: int, height: int) -> None:
     if width * height > MAXIMUM_PIXELS:
         raise DataError(_many(f"the photo has {width:,} x {height:,} pixels,"), reason="too-many-pixels")
-    return image
 
 
 @cache
@@ -174,11 +184,14 @@ def _turbo(content: bytes, at_least: int = 0, factor: float = 1.0) -> Pixels | N
     """The pixels of a JPEG by libjpeg-turbo; None for one that it warns of or does not know: Pillow then judges.
 
     Raises:
-        DataError: it ends too soon, which Pillow passes over where an end mark follows.
+        DataError: it ends too soon, which Pillow passes over where an end mark follows; or it has more than
+            MAXIMUM_PIXELS, told by its header, since nobody may have looked at it before.
     """
     import simplejpeg
 
     try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(content)
+        _check_pixels(width, height)
         pixels: Pixels = simplejpeg.decode_jpeg(
             content, "RGB", min_height=at_least, min_width=at_least, min_factor=factor
         )

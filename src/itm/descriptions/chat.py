@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
-from itm.config.describe import DescribeParameters
+from itm.config.describe import DescribeParameters, runs_here
 from itm.data.http import whole_number
 from itm.descriptions.questions import Answer, Failure, Question, said
 from itm.errors import DataError, ModelError, printable
@@ -89,12 +89,14 @@ class ChatServer:
 
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         limit = self._parameters.concurrency
+        # a proxy of the environment (HTTP_PROXY) would be sent the key in clear, and could not reach this machine
+        by_environment = not runs_here(self._parameters.server)
         self._stop.clear()
         fault = ""
         fruitless = 0
         left = iter(questions)
         with (
-            httpx.Client(timeout=self._parameters.timeout, headers=headers) as client,
+            httpx.Client(timeout=self._parameters.timeout, headers=headers, trust_env=by_environment) as client,
             ThreadPoolExecutor(limit) as pool,
         ):
             running: dict[Future[Answer | Failure], Question] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -93,9 +93,15 @@ def load_model(
             "write the whole model as ONNX graphs (`itm export`)",
             reason="trained-towers",
         )
+    vocabulary = card["towers_description"].get("vocabulary")
     # built without memory first: a card may ask for sizes that no machine has
-    with torch.device("meta"):
-        _check_shapes(build_method(*parts), folder)
+    try:
+        with torch.device("meta"):
+            _check_shapes("method.", build_method(*parts).exported(), folder)
+            if towers_parameters.kind == "scratch":
+                _check_shapes("towers.", build_towers(towers_parameters, vocabulary=vocabulary).state_dict(), folder)
+    except RuntimeError as error:
+        raise ModelError(f"{folder / MODEL_CARD}: sizes that no machine has: {error}", reason="bad-card") from None
     if card.get("weights") not in (None, sha256_of(folder / MODEL_WEIGHTS)):  # older cards do not know it
         raise ModelError(
             f"{folder / MODEL_WEIGHTS}: its bytes are not those that {MODEL_CARD} tells of: a damaged file, or one of "
@@ -105,7 +111,7 @@ def load_model(
     method = build_method(*parts)
     towers = None
     if with_towers or not towers_parameters.frozen:
-        towers = build_towers(towers_parameters, vocabulary=card["towers_description"].get("vocabulary"))
+        towers = build_towers(towers_parameters, vocabulary=vocabulary)
         told = {key: value for key, value in card["towers_description"].items() if key != "backend"}
         check_same(told, towers.describe())
     with _weights(folder / MODEL_WEIGHTS) as file:
@@ -132,6 +138,9 @@ def _read_card(
         towers = towers_of(card)
         if not isinstance(card["towers_description"], dict) or not isinstance(card["widths"], dict):
             raise ValueError("towers_description and widths must be keys with values")
+        words = card["towers_description"].get("vocabulary")
+        if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+            raise ValueError("the vocabulary of towers_description must be a list of words")
         # older cards call the width of description vectors "side"
         widths = {"description_width" if key == "side" else key: value for key, value in card["widths"].items()}
         bad = {key: value for key, value in widths.items() if type(value) is not int or value < 0}
@@ -144,12 +153,12 @@ def _read_card(
         raise ModelError(f"{path}: is no card of this version: {lines[:400]}; train again", reason="bad-card") from None
 
 
-def _check_shapes(method: Method, folder: Path) -> None:
-    """Compare the shapes of a method, which needs no memory, with those in the file of its weights."""
+def _check_shapes(prefix: str, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Compare the shapes of tensors, which need no memory, with those under `prefix` in the file of weights."""
     path = folder / MODEL_WEIGHTS
     with _weights(path) as file:
         stored = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    wanted = {f"method.{key}": tuple(value.shape) for key, value in method.exported().items()}
+    wanted = {f"{prefix}{key}": tuple(value.shape) for key, value in tensors.items()}
     other = [
         f"{key} is {stored.get(key, 'missing')}, not {shape}"
         for key, shape in wanted.items()

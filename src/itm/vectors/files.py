@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from itm.data.files import read_npy, read_npz
+from itm.data.files import read_npy, readable
 from itm.errors import DataError
-from itm.vectors.parquet import Arrays, read_parquet
+from itm.vectors.parquet import Arrays, check_growth, read_parquet
 from itm.vectors.pipeline import embeddings_of, with_caption_ids
 
 NAMES = (
@@ -60,7 +60,9 @@ def _read(path: Path) -> Arrays:
         if form == ".npy":
             return {path.stem: np.array(read_npy(path))}
         if form == ".npz":
-            return read_npz(path, "it may be truncated")
+            with readable(path, "it may be truncated"), np.load(path, allow_pickle=False) as stored:
+                check_growth(path, sum(entry.file_size for entry in stored.zip.infolist()))
+                return {name: stored[name] for name in stored.files}
         if form == ".parquet":
             return read_parquet(path)
         from safetensors import safe_open

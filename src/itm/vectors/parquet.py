@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from itm.data.archives import LARGEST_RATIO
 from itm.data.files import PARQUET, atomic_path, open_parquet
 from itm.errors import DataError, first_few
 
@@ -17,14 +18,39 @@ IDS = {"image": {"id": "image_ids"}, "caption": {"id": "caption_ids", "image_id"
 EMBEDDINGS_OF = {kind: f"{kind}_embeddings" for kind in ("image", "caption", "text")} | {"root": "root_embedding"}
 
 
+LARGEST = 1 << 30
+"""Bytes that arrays may have in memory, however small their file is: equal vectors pack a thousand to one."""
+_ROWS = 1000
+
+
+def check_growth(path: Path, size: int) -> None:
+    """Refuse a file whose arrays take far more memory than itself.
+
+    Raises:
+        DataError: more than `LARGEST` and than the ratio that archives may have (reason "unsafe-archive").
+    """
+    limit = max(LARGEST, int(LARGEST_RATIO * path.stat().st_size))
+    if size > limit:
+        raise DataError(
+            f"{path}: its arrays take more than {limit} bytes, of a file that is packed more than {LARGEST_RATIO:.0f} "
+            "to 1; if they are what they should be, save them with safetensors",
+            reason="unsafe-archive",
+        )
+
+
 def read_parquet(path: Path) -> Arrays:
     """The arrays of a file with the columns `kind` ("image", "caption", "text", "root") and `embedding` (lists of
     floats); `id` and `image_id`, the photo of each caption, may be missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    batches, size = [], 0
     with open_parquet(path, remedy="it may be truncated") as file:
-        table = file.read()
+        for batch in file.iter_batches(_ROWS):
+            size += batch.nbytes
+            check_growth(path, size)
+            batches.append(batch)
+        table = pa.Table.from_batches(batches, file.schema_arrow)
     if not {"kind", "embedding"} <= set(table.column_names):
         raise DataError(
             f"{path}: columns are {', '.join(table.column_names[:9])}; expected kind, id, embedding",

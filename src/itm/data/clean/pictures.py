@@ -149,7 +149,7 @@ def _inspect(archives: dict[str, Archive | Folder], record: Sequence[str], train
         near = archives[archive].near(image_id)
         return DataError(f"the archive has no such photo{near}", reason="photo-missing")
     try:
-        content = archives[archive].read(member)
+        content = archives[archive].photo(member)
         header, pixels = examine(content)
         why = ""
         if not header.plain:

@@ -53,6 +53,7 @@ REASONS = (
     "empty-image",
     "not-an-image",
     "too-many-pixels",
+    "too-many-bytes",
     "damaged-image",
     "pixel-values",
     "damaged-member",

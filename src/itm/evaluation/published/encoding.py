@@ -125,7 +125,7 @@ class Photos:
         if place.is_file() and place.name.endswith(ARCHIVES):
             archive = Archive(place)
             members = {PurePosixPath(name).name: name for name in archive.names()}
-            found, self._read = wanted & members.keys(), lambda name: archive.read(members[name])
+            found, self._read = wanted & members.keys(), lambda name: archive.photo(members[name])
         elif place.is_dir():
             paths = {name: Path(top, name) for top, _, files in os.walk(place) for name in wanted.intersection(files)}
             found, self._read = set(paths), lambda name: read_photo(paths[name])

@@ -69,20 +69,29 @@ def read_cache(root: Path) -> Cache:
             def collect() -> None:
                 from dvc_data.hashfile.hash_info import HashInfo
 
-                with repo.lock:
-                    collect_objects(odb, {HashInfo("md5", name) for name in kept})
+                try:
+                    with repo.lock:
+                        collect_objects(odb, {HashInfo("md5", name) for name in kept})
+                except LockError as error:
+                    raise _busy() from error
 
             shared = not folder.resolve().is_relative_to(root.resolve())
             place = str(folder) if shared else folder.relative_to(root.resolve()).as_posix()
             runs_place = os.path.relpath(runs_folder, root.resolve())
             return Cache(objects, kept, runs, shared, bool(repo.config["remote"]), place, runs_place, collect)
     except LockError as error:
-        raise PipelineError("another DVC command is at work here; wait for it to end", reason="locked") from error
+        raise _busy() from error
     except DvcException as error:
         cause = error.__cause__
         raise PipelineError(
             f"dvc: {dvc_words(error)}{f': {cause}' if cause else ''}; nothing was deleted", reason="dvc"
         ) from error
+
+
+def _busy() -> PipelineError:
+    return PipelineError(
+        "another DVC command is at work here; wait for it to end; nothing was deleted", reason="locked"
+    )
 
 
 def _named_objects(root: Path, cache: Path) -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from itm.data.files import alive
 from itm.errors import PipelineError, first_few
-from itm.pipeline.presence import RUNNING
+from itm.pipeline.presence import RECORDS, RUNNING, others
 from itm.pipeline.processes import recorded
 from itm.runs.storage.cache import Cache, read_cache
 from itm.runs.storage.garbage import Garbage, all_garbage, only_copies
@@ -65,6 +65,7 @@ def _alone(root: Path) -> Iterator[None]:
             "copies of those that were killed: nothing was deleted",
             reason="running",
         )
+    seen, _ = others(root)  # before this process has the lock, which would be seen too
     path = root / RUNNING
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -91,6 +92,12 @@ def _alone(root: Path) -> Iterator[None]:
         if users:
             raise PipelineError(
                 f"DVC is at work here (process {first_few(users)}); wait for it to end: nothing was deleted",
+                reason="running",
+            )
+        if seen:
+            raise PipelineError(
+                f"{len(seen)} run(s) are or may be at work here ({first_few(seen)}); wait for them to end, or, where a "
+                f"host that is named is gone for good, delete its file in {RECORDS}: nothing was deleted",
                 reason="running",
             )
         yield

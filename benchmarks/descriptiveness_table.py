@@ -25,13 +25,14 @@ import smoke
 from itm.config import Parameters, load
 from itm.config.data import ScoreParameters
 from itm.data.clean.captions import clean_captions
+from itm.data.files import read_arrow
 from itm.data.layout import CAPTIONS, HIERARCHIES, RATINGS
 from itm.data.readers.base import READERS, read
 from itm.text.controls import CONTROLS, control_values
 from itm.text.corpus import Corpus, Scored, read_corpus, score_corpus, score_counts
 from itm.text.counts import count_words
 from itm.text.measures import yes_share
-from itm.text.tables import codes, read_columns
+from itm.text.tables import codes
 from itm.text.validity import group_taus, spearman, variance_within
 
 ROOT = Path(__file__).parents[1]
@@ -200,7 +201,7 @@ def markdown(rows: dict[str, dict[str, str]], columns: list[str]) -> str:
 
 def examples(corpus: Corpus, scored: Scored) -> str:
     """The least and most descriptive captions of the test split, and the captions of one image in their order."""
-    texts = read_columns(corpus.folder / CAPTIONS, ["text"])["text"].to_pylist()
+    texts = read_arrow(corpus.folder / CAPTIONS, ["text"])["text"].to_pylist()
     d = scored.captions.descriptiveness
     test = np.flatnonzero(corpus.splits == "test")
     ranked = test[np.argsort(d[test], kind="stable")]
@@ -287,7 +288,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             corpus = read_corpus(tables(name, parameters, Path(folder)))
-            chains = read_columns(corpus.folder / HIERARCHIES, ["image_id", "level", "text"])
+            chains = read_arrow(corpus.folder / HIERARCHIES, ["image_id", "level", "text"])
             found = values(corpus, chains, parameters.score)
             for part in parts(corpus, name, chains):
                 for score, row in cells(part, found, given.resamples).items():

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.layout import DEV_EMBEDDINGS, EMBEDDINGS, IDF, IMAGES
+from itm.data.tables import TRUE, read_columns
 from itm.evaluation.benchmarks.cxc import Ratings, select_ratings
-from itm.evaluation.benchmarks.false_negatives import TRUE, order_within
+from itm.evaluation.benchmarks.false_negatives import order_within
 from itm.evaluation.benchmarks.hierarcaps import distinct_chains
 from itm.evaluation.half_truths import HalfTruths, half_truths
-from itm.evaluation.tables import Tables, read_columns, read_embeddings
+from itm.evaluation.tables import Tables
 from itm.grading import Calibrator
 from itm.grading.texts import describe
 from itm.metrics import (
@@ -33,6 +34,7 @@ from itm.metrics import (
 )
 from itm.text.corpus import read_corpus, score_corpus
 from itm.text.tables import read_idf
+from itm.vectors.pipeline import read_embeddings
 
 Doubles = NDArray[np.float64]
 Figures = dict[str, Doubles]

@@ -22,10 +22,10 @@ import itm
 from itm.data.annotations import content_of, records_of
 from itm.data.layout import DEV_EMBEDDINGS
 from itm.data.readers.hierarcaps import photo_id
-from itm.evaluation.tables import read_embeddings
 from itm.grading import Calibrator, fit_calibrator
 from itm.grading.texts import describe
 from itm.metrics import calibration_of
+from itm.vectors.pipeline import read_embeddings
 
 
 def _words(text: str) -> frozenset[str]:

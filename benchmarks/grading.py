@@ -25,11 +25,13 @@ from results_page import ROOT, commit, machine
 from itm.config import load
 from itm.data.layout import DEV_EMBEDDINGS
 from itm.data.scenes.generate import scenes
-from itm.data.scenes.truth import TRUE, grade
-from itm.evaluation.tables import Tables, read_embeddings
+from itm.data.scenes.truth import grade
+from itm.data.tables import TRUE
+from itm.evaluation.tables import Tables
 from itm.grading import Graded, fit_calibrator
 from itm.grading.texts import Captions, describe, fit_idf
 from itm.metrics import DotProduct, Scorer, calibration_of, set_f1, spearman, threshold_curve
+from itm.vectors.pipeline import read_embeddings
 
 Floats = NDArray[np.float64]
 World = tuple[Floats, NDArray[np.int64], Floats, NDArray[np.bool_]]

@@ -78,7 +78,7 @@ def save_small_grade(folder: Path, idf_file: Path) -> Calibrator:
     from itm.grading import Calibrator
     from itm.grading.texts import idf_hash
     from itm.text.tables import read_idf
-    from itm.vectors.model import model_hash
+    from itm.vectors.pipeline import model_hash
 
     ratio = np.stack([np.linspace(-3, 2, 33), np.linspace(-5, 4, 33)], axis=1)
     prior, names = np.array([-1.0, -3.0]), (model_hash(folder), idf_hash(read_idf(idf_file)))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor
 
 from itm.config.model import EncodeParameters, TowersParameters
-from itm.data.files import write_npz
 from itm.data.images import ImageStore
 from itm.data.layout import DESCRIPTION_VECTORS, IMAGE_FEATURES, TEXT_FEATURES
 from itm.data.tables import read_captions, read_images, read_texts
@@ -27,6 +25,7 @@ from itm.methods.scoring import Similarities, all_similarities, shortlist_simila
 from itm.towers.base import Features, Towers, wide_ids
 from itm.towers.build import build_towers, by_backend, check_same
 from itm.towers.word_ids import WordIds, word_ids
+from itm.vectors.pipeline import Embeddings
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -34,25 +33,6 @@ Report = Callable[..., None]
 """Told (done, total, note=...), as `itm.stages.harness.Progress.update` is."""
 Batches = Iterator[tuple[Rows, Features]]
 """Features batch by batch, in any order, each with the places of its rows among those asked for."""
-
-
-@dataclass
-class Embeddings:
-    """Index vectors of images (n, width) and texts (m, width) float32 with their ids.
-
-    similarity: "dot", or "pairwise": then the vectors only stand in, and `scores` (images, texts) float32 are those of
-    `scored_images` and `scored_texts`. protocol: what a score costs; of a shortlist, how many answers it holds.
-    """
-
-    image_ids: np.ndarray[Any, Any]
-    image: Floats
-    text_ids: Rows
-    text: Floats
-    similarity: str
-    protocol: dict[str, Any]
-    scores: Floats | None = None
-    scored_images: np.ndarray[Any, Any] | None = None
-    scored_texts: Rows | None = None
 
 
 def compute_features(
@@ -146,29 +126,23 @@ def encode_split(
         )
         text, kept_texts = _embed(caption_batches, len(text_rows), method.encode_text, method.index_text, scored_texts)
         ids, text_ids = images["image_id"].to_numpy()[image_rows].astype(str), texts["text_id"].to_numpy(np.int64)
-        found = Embeddings(ids, image, text_ids[text_rows], text, method.kind, {"width": int(text.shape[1])})
+        text_ids = text_ids[text_rows]
+        protocol = {"method": card["name"], "seed": card["seed"], "split": split}
+        protocol |= {"similarity": method.kind, "width": int(text.shape[1])}
+        found = Embeddings(ids, image, text_ids, text, protocol)
         if pairwise:
             similarities = _similarities(method, kept_images, kept_texts, parameters.shortlist, progress)
-            found.scores = _in_order(similarities.values, kept_images, kept_texts)
-            found.scored_images, found.scored_texts = ids[scored_images], found.text_ids[scored_texts]
-            found.protocol |= {
+            protocol |= {
                 "multiply_adds_a_pair": round(similarities.multiply_adds),
                 "scored_pairs": similarities.pairs,
             }
             if similarities.scored is not None:
                 listed = _in_order(similarities.scored, kept_images, kept_texts)
                 owner = captions["image_id"].to_numpy()[text_rows[scored_texts]].astype(str)
-                found.protocol["shortlist"] = _shortlist(listed, found.scored_images, owner, parameters.shortlist)
+                protocol["shortlist"] = _shortlist(listed, ids[scored_images], owner, parameters.shortlist)
+            values = _in_order(similarities.values, kept_images, kept_texts)
+            found = replace(found, scores=values, scored_images=ids[scored_images], scored_texts=text_ids[scored_texts])
     return found
-
-
-def write_embeddings(path: Path, found: Embeddings, protocol: dict[str, Any]) -> None:
-    """Write an .npz file: the arrays, and a `protocol` JSON string that says what they are."""
-    protocol = {**protocol, **found.protocol, "similarity": found.similarity}
-    optional = {name: getattr(found, name) for name in ("scores", "scored_images", "scored_texts")}
-    arrays = {name: getattr(found, name) for name in ("image_ids", "image", "text_ids", "text")}
-    given = {name: values for name, values in optional.items() if values is not None}
-    write_npz(path, {**arrays, "protocol": json.dumps(protocol, sort_keys=True), **given})
 
 
 _NONE: Rows = np.zeros(0, np.int64)

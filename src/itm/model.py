@@ -22,7 +22,7 @@ from itm.methods.method import Embedded
 from itm.methods.saved import load_model
 from itm.methods.scoring import all_similarities
 from itm.towers.word_ids import word_ids
-from itm.vectors.model import model_hash
+from itm.vectors.pipeline import model_hash
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ events, before anything is built of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,24 @@ def parse_json(
     if fault:
         raise kind(f"{where}: not valid JSON: {fault}", reason="not-json") from None
     return values
+
+
+def flatten(values: Mapping[str, Any], separator: str = ".", *, keep_empty: bool = False) -> dict[str, Any]:
+    """Nested values under their joined keys; a list is one value, and with `keep_empty` an empty mapping is too.
+
+    >>> flatten({"clean": {"maximum_words": 100}, "seeds": [0, 1], "none": {}})
+    {'clean.maximum_words': 100, 'seeds': [0, 1]}
+    >>> flatten({"a": {"b": 1, "c": {}}}, "/", keep_empty=True)
+    {'a/b': 1, 'a/c': {}}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and (value or not keep_empty):
+            inner = flatten(value, separator, keep_empty=keep_empty)
+            flat |= {f"{key}{separator}{name}": leaf for name, leaf in inner.items()}
+        else:
+            flat[str(key)] = value
+    return flat
 
 
 def _without(keys: Sequence[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:

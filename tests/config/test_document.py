@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from itm.config import document
 from itm.config.document import stages_of, tracking
-from itm.config.presets import flatten
+from itm.parse import flatten
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,10 +9,11 @@ from presets import preset, write_small_conf
 from ruamel.yaml import YAML
 
 from itm.config import load
-from itm.config.presets import Change, changes, compose, flatten, in_use, project_root
+from itm.config.presets import Change, changes, compose, in_use, project_root
 from itm.config.recipes import choices, goes_with
 from itm.config.render import render
 from itm.errors import ConfigError
+from itm.parse import flatten
 
 ROOT = Path(__file__).parents[2]
 PAIRS = [(recipe, data) for recipe in choices("recipe", ROOT) for data in goes_with(recipe, ROOT)]

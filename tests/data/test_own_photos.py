@@ -226,7 +226,7 @@ BAD_TABLES: list[tuple[bytes, str, str]] = [
     (b"file,caption\n0.jpg,caf\xe9\n", "t.csv", r"t.csv, line 2: not UTF-8; save the table as UTF-8"),
     (b"file,caption\n0.jpg,A dog\n1.jpg,A cat\n2.jpg,A cow\n", "t.csv",
      r"3 photos can be used \(train 0, dev 1, test 2\), and each split needs 2: too few for train, dev"),
-    (b"not parquet", "t.parquet", "t.parquet: not a whole parquet file"),
+    (b"not parquet", "t.parquet", "t.parquet: cannot be read .*; give a whole Parquet file"),
     (b"nonsense", "t.jsonl", "no column for .* it has nothing"),
     (b"not a tar", "t.tar", "t.tar: not a whole .* archive"),
 ]  # fmt: skip

@@ -6,8 +6,9 @@ import pytest
 
 from itm.errors import DataError
 from itm.evaluation.benchmarks import cxc, false_negatives, hierarcaps, judgements, retrieval
-from itm.evaluation.tables import Tables, read_embeddings
+from itm.evaluation.tables import Tables
 from itm.metrics import CollapseWarning, bootstrap_spearman
+from itm.vectors.pipeline import read_embeddings
 
 
 def run(benchmark, world, parameters):

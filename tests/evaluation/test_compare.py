@@ -9,8 +9,9 @@ from itm.evaluation.commands import compare_app, evaluate_app
 from itm.evaluation.compare import compare
 from itm.evaluation.published import evaluate_file
 from itm.evaluation.result import read_per_query, write_result
-from itm.evaluation.tables import Tables, read_embeddings
+from itm.evaluation.tables import Tables
 from itm.metrics import holm
+from itm.vectors.pipeline import read_embeddings
 
 
 def pairs_file(path, noise, images=60, seed=0):

@@ -13,7 +13,7 @@ from itm.errors import ConfigError, DataError
 from itm.evaluation.compare import compare
 from itm.evaluation.ensemble import ensemble, evaluate_runs
 from itm.evaluation.result import write_together
-from itm.evaluation.tables import Embeddings
+from itm.vectors.pipeline import Embeddings
 
 IMAGES, TEXTS = np.array(["a", "b", "c"]), np.array([10, 11, 12, 13])
 
@@ -97,7 +97,8 @@ def test_an_ensemble_is_evaluated_like_a_run(world, tmp_path) -> None:
 
 def rsum_of_one(world, parameters) -> float:
     from itm.evaluation.benchmarks import retrieval
-    from itm.evaluation.tables import Tables, read_embeddings
+    from itm.evaluation.tables import Tables
+    from itm.vectors.pipeline import read_embeddings
 
     tables = Tables(world.clean, world.scored, "test")
     return retrieval.evaluate(tables, read_embeddings(world.embeddings), parameters.evaluate).metrics["rsum"]

@@ -9,11 +9,12 @@ import pytest
 from itm.errors import DataError, ModelError
 from itm.evaluation.benchmarks import grading
 from itm.evaluation.half_truths import half_truths
-from itm.evaluation.tables import Tables, read_embeddings
+from itm.evaluation.tables import Tables
 from itm.grading import fit_calibrator
 from itm.grading.calibrator import write_no_grade
 from itm.grading.texts import describe, idf_hash
 from itm.text.tables import read_idf
+from itm.vectors.pipeline import read_embeddings
 
 
 @pytest.fixture

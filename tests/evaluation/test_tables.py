@@ -2,9 +2,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import sparse
 
+from itm.data.tables import read_columns, read_keywords
 from itm.errors import DataError
-from itm.evaluation.tables import Tables, positions, read_columns, read_embeddings
+from itm.evaluation.tables import Tables
+from itm.vectors.ids import positions
+from itm.vectors.pipeline import read_embeddings
 
 
 def test_tables_hold_the_split_only(world):
@@ -66,7 +70,7 @@ def test_a_split_without_captions_is_named(world):
 def test_scores_of_other_captions_are_refused(world):
     table = pq.read_table(world.scored / "captions.parquet")
     pq.write_table(table.slice(1), world.scored / "captions.parquet")
-    with pytest.raises(DataError, match=r"rows differ from .*run `dvc repro score`"):
+    with pytest.raises(DataError, match=r"captions are not those of .*run `dvc repro score`"):
         _ = Tables(world.clean, world.scored, "test").descriptiveness
 
 
@@ -80,11 +84,15 @@ def _rewrite(path, **changes):
     ("damage", "message"),
     [
         (lambda path: path.unlink(), "no such file; run `dvc repro encode`"),
-        (lambda path: path.write_bytes(path.read_bytes()[:2000]), "not a readable .npz file"),
-        (lambda path: path.write_bytes(b""), "not a readable .npz file"),
-        (lambda path: _rewrite(path, text=None), "text is not a file in the archive"),
+        (lambda path: path.write_bytes(path.read_bytes()[:2000]), "cannot be read .*; run `dvc repro encode`"),
+        (lambda path: path.write_bytes(b""), "cannot be read .*; run `dvc repro encode`"),
+        (lambda path: _rewrite(path, text=None), "has no text; run `dvc repro encode`"),
+        (lambda path: _rewrite(path, scores=np.eye(2)), "has no scored_images, scored_texts; run"),
         (lambda path: _rewrite(path, image=np.zeros((3, 4))), r"12 image_ids for `image` of shape \(3, 4\)"),
-        (lambda path: _rewrite(path, image_ids=np.array([None] * 12)), "not a readable .npz file: .*pickle"),
+        (
+            lambda path: _rewrite(path, image_ids=np.array([None] * 12)),
+            "cannot be read .*pickle",
+        ),
     ],
 )
 def test_damaged_embeddings_are_refused(world, damage, message):
@@ -100,5 +108,14 @@ def test_damaged_tables_are_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         read_columns(tmp_path / "x.parquet", ("a",))
     pq.write_table(pa.table({"b": [1]}), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match=r"columns are missing \(a\)"):
+    with pytest.raises(DataError, match="no column a; it has b"):
         read_columns(tmp_path / "x.parquet", ("a", "b"))
+
+
+def test_keywords_of_other_captions_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file; run `dvc repro score`"):
+        read_keywords(tmp_path, 3)
+    sparse.save_npz(tmp_path / "keywords.npz", sparse.csr_array(np.eye(3)))
+    assert read_keywords(tmp_path, 3).toarray().tolist() == np.eye(3).tolist()
+    with pytest.raises(DataError, match=r"keywords.npz: 3 captions, captions.parquet has 4; run `dvc repro score`"):
+        read_keywords(tmp_path, 4)

@@ -18,7 +18,7 @@ from itm.stages.grade import grade
 from itm.text.counts import count_words, document_frequencies
 from itm.text.idf import idf_table
 from itm.text.tables import read_idf, write_idf
-from itm.vectors.model import model_hash
+from itm.vectors.pipeline import model_hash
 
 IMAGES = 40
 

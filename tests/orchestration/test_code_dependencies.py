@@ -53,6 +53,7 @@ BY_NAME = {
 NOT_FOLLOWED = {
     ("features", "itm.methods"): "of itm.encode the stage calls compute_features only, which meets towers and data",
     ("features", "itm.descriptions"): "as itm.methods",
+    ("features", "itm.vectors"): "as itm.methods",
 }
 """Modules that a stage's imports lead to, but its calls do not."""
 

@@ -19,12 +19,13 @@ from PIL import Image, ImageDraw
 from itm.config import Parameters, validate
 from itm.evaluation.benchmarks import cxc, false_negatives, grading, hierarcaps, judgements, retrieval
 from itm.evaluation.result import Result, write_result
-from itm.evaluation.tables import Embeddings, Tables
+from itm.evaluation.tables import Tables
 from itm.grading import fit_calibrator
 from itm.grading.texts import idf_hash
 from itm.text.counts import count_words, document_frequencies
 from itm.text.idf import idf_table
 from itm.text.tables import read_idf, write_idf
+from itm.vectors.pipeline import Embeddings
 
 ROOT = Path(__file__).parents[2]
 COLOURS = ["red", "green", "blue"]

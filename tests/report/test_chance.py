@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from itm.evaluation.benchmarks import cxc, false_negatives, retrieval
 from itm.evaluation.keys import flat_metrics
-from itm.evaluation.tables import Embeddings, Tables
+from itm.evaluation.tables import Tables
 from itm.report.chance import chance_levels, hit_rate, map_at_r
 from itm.report.results import collect
+from itm.vectors.pipeline import Embeddings
 
 
 @settings(max_examples=25)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from itm.evaluation.tables import Tables
 from itm.report.dataset import Captions, Dataset
 from itm.report.gallery import image_to_text, shares, text_to_image
 
@@ -20,8 +21,8 @@ def dataset(truth: bool = True) -> Dataset:
         np.array([2, 1, 1, 1], dtype=np.int32),
         np.array([0.0, 0.5, 0.5, 0.2], dtype=np.float32),
     )
-    data = Dataset("scenes", "test", Path("nowhere"), {}, ["x", "y", "z"], captions)
-    data.__dict__["truth"] = TRUE if truth else None
+    data = Dataset("scenes", Tables(Path("nowhere"), Path("nowhere"), "test"), {}, ["x", "y", "z"], captions)
+    data.tables.__dict__["truth"] = TRUE if truth else None
     return data
 
 

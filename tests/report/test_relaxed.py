@@ -8,6 +8,7 @@ import pytest
 
 from itm.config.losses import DitmParameters
 from itm.config.methods import MethodParameters
+from itm.evaluation.tables import Tables
 from itm.report.dataset import load_dataset
 from itm.report.relaxed import _measure, _Part, _spread, paired_descriptiveness, relaxed_pairs, rule
 from itm.text.controls import caption_descriptiveness
@@ -23,7 +24,7 @@ def entry(space, **keys) -> MethodParameters:
 
 @pytest.fixture(scope="module")
 def part(finished) -> _Part:
-    return _Part(load_dataset("scenes", "test", finished.clean, finished.scored), finished.scored)
+    return _Part(load_dataset("scenes", Tables(finished.clean, finished.scored, "test")), finished.scored)
 
 
 KINDS = [
@@ -139,7 +140,7 @@ def test_methods_that_relax_nothing_or_need_a_model_are_left_out(finished, part)
 
 def test_without_truth_only_relaxed_pairs_are_shown(workspace):
     np.savez(workspace.clean / "truth.npz")
-    data = load_dataset("scenes", "test", workspace.clean, workspace.scored)
+    data = load_dataset("scenes", Tables(workspace.clean, workspace.scored, "test"))
     (found,) = relaxed_pairs(data, workspace.scored, {"ditm": entry(workspace)}, 2)
     assert found.examples.keys() == {"unknown"}
     assert found.average_precision is None

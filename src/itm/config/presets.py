@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from itm.config.parameters import Parameters, validate
 from itm.config.recipes import CONF, choices, choose
 from itm.errors import ConfigError, nearest
+from itm.parse import flatten
 
 
 def project_root(start: str | Path = ".") -> Path:
@@ -193,21 +194,6 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     before, after = flatten(old), flatten(new)
     keys = [*after, *(key for key in before if key not in after)]
     return [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys with their values; a list is one value.
-
-    >>> flatten({"clean": {"maximum_words": 100}, "seeds": [0, 1]})
-    {'clean.maximum_words': 100, 'seeds': [0, 1]}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _check_names(overrides: list[str], base: Any, root: Path) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from itm.descriptions.questions import Picture
 from itm.descriptions.records import Description
 from itm.descriptions.space import Floats, fitted_maps, fold_of, place_images
+from itm.metrics.top import largest
 
 _BLOCK = 512
 
@@ -93,25 +94,11 @@ def likely_words(
     for placed, place in fitted_maps(features, sparse.csr_array(chosen @ present), train, fold, ridge):
         for start in range(0, len(placed), _BLOCK):
             some = placed[start : start + _BLOCK]
-            best[some] = [_largest(row, words) for row in place(features[some]).astype(np.float32) / spread]
+            best[some] = [largest(row, words) for row in place(features[some]).astype(np.float32) / spread]
     return [
         _description(picture, 0, f"A picture of {', '.join(names[row])}.", "tags")
         for picture, row in zip(pictures, best, strict=True)
     ]
-
-
-def _largest(values: Floats, count: int) -> NDArray[np.int64]:
-    """The places of the `count` largest values, the largest first; of equal ones the first.
-
-    >>> _largest(np.array([1, 3, 2, 3, 3], np.float32), 2).tolist()
-    [1, 3]
-    """
-    if count < len(values):
-        least = np.partition(values, len(values) - count)[len(values) - count]
-        chosen = np.flatnonzero(values >= least)
-    else:
-        chosen = np.arange(len(values))
-    return chosen[np.lexsort((chosen, -values[chosen]))[:count]]
 
 
 def _rows_of(pictures: Sequence[Picture], owner: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,8 +10,7 @@ import pandas as pd
 
 from itm.data.scenes.files import read_scenes
 from itm.data.scenes.logic import overlap, requirement_facts, scene_facts
-from itm.data.scenes.truth import TRUE
-from itm.data.tables import read_truth
+from itm.data.tables import TRUE, read_truth
 from itm.errors import DataError, first_few
 from itm.training.batches import Rows
 

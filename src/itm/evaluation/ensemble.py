@@ -19,7 +19,9 @@ from itm.config import BENCHMARKS, Parameters
 from itm.errors import ConfigError, DataError, first_few, nearest
 from itm.evaluation.benchmarks import measure
 from itm.evaluation.result import Metrics, Result, rounded
-from itm.evaluation.tables import Embeddings, Tables, positions, read_embeddings
+from itm.evaluation.tables import Tables
+from itm.vectors.ids import positions
+from itm.vectors.pipeline import Embeddings, read_embeddings
 
 
 def ensemble(runs: Sequence[Embeddings], names: Sequence[str], *, standardise: bool = False) -> Embeddings:

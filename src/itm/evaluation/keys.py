@@ -8,9 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from itm.errors import ConfigError, DataError, first_few, nearest
+from itm.parse import flatten
 
 
-def flat_metrics(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Nested metrics under their keys, in their order; null becomes NaN.
 
     Raises:
@@ -20,11 +21,8 @@ def flat_metrics(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, floa
     {'i2t/r1': 0.25, 'i2t/r5': nan, 'rsum': 31}
     """
     found: dict[str, float] = {}
-    for name, value in metrics.items():
-        key = prefix + name
-        if isinstance(value, Mapping):
-            found |= flat_metrics(value, f"{key}/")
-        elif value is None:
+    for key, value in flatten(metrics, "/").items():
+        if value is None:
             found[key] = math.nan
         elif isinstance(value, int | float):
             found[key] = value

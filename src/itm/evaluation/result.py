@@ -202,7 +202,7 @@ def shared(first: Mapping[str, PerQuery], second: Mapping[str, PerQuery]) -> dic
 
 
 def _from_table(path: Path) -> dict[str, PerQuery]:
-    from itm.evaluation.tables import read_columns
+    from itm.data.tables import read_columns
 
     table = read_columns(path, ("benchmark", "task", "metric", "query_id", "group_id", "value"))
     table["value"] = table["value"].astype(np.float64)

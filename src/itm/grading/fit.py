@@ -69,7 +69,7 @@ def fit_calibrator(
         scores: similarities of images (rows) and captions (columns), a scorer or the matrix.
         owners: [captions] int, the row of each caption's image.
         descriptiveness: [captions] d.
-        model: what made the similarities (`itm.vectors.model.model_hash` for a model of this project).
+        model: what made the similarities (`itm.vectors.pipeline.model_hash` for a model of this project).
         idf: hash of the idf table behind d.
         anchor: between 0 and 1.
         seed: of the sample of pairs, where not all are looked at.

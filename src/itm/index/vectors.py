@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from itm.data.files import atomic_path
 from itm.errors import DataError
 from itm.index.graph import EXPANSION_SEARCH, Floats, Graph, build_graph
+from itm.metrics.top import largest
 
 FORMAT = "graded-itm index 2"
 _BLOCK = 65_536
@@ -34,7 +35,7 @@ _SPARE = 3
 class Facts:
     """What an index holds.
 
-    model: SHA-256 of the model that made the vectors (`itm.vectors.model.model_hash`), name and folder: what it is
+    model: SHA-256 of the model that made the vectors (`itm.vectors.pipeline.model_hash`), name and folder: what it is
     called and where it lay; source: where the images came from.
     """
 
@@ -91,30 +92,24 @@ class VectorIndex:
         if exact or self.graph is None:
             return self._all(query, count)
         rows = np.sort(self.graph.candidates(query, min(_SPARE * count, len(self.vectors)), expansion))
-        return _best(rows, self.vectors[rows] @ query, count)
+        scores = self.vectors[rows] @ query
+        best = largest(scores, count)
+        return rows[best], scores[best]
 
     def _all(self, query: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
         rows, scores = np.zeros(0, np.int64), np.zeros(0, np.float32)
         for start in range(0, len(self.vectors), _BLOCK):
             part = self.vectors[start : start + _BLOCK] @ query
-            every = np.arange(start, start + len(part))
-            rows, scores = _best(np.concatenate((rows, every)), np.concatenate((scores, part)), count)
+            # of equal scores those before come first, which have the lower rows
+            rows, scores = np.append(rows, np.arange(start, start + len(part))), np.append(scores, part)
+            best = largest(scores, count)
+            rows, scores = rows[best], scores[best]
         return rows, scores
 
     @cached_property
     def rows(self) -> dict[str, int]:
         """The row of each name."""
         return {name: row for row, name in enumerate(self.names)}
-
-
-def _best(rows: NDArray[np.int64], scores: Floats, count: int) -> tuple[NDArray[np.int64], Floats]:
-    """The `count` best of scored rows (rows in rising order), ties by the lower row."""
-    if len(scores) > count:
-        least = np.partition(scores, len(scores) - count)[len(scores) - count]
-        kept = np.flatnonzero(scores >= least)
-        rows, scores = rows[kept], scores[kept]
-    order = np.lexsort((rows, -scores))[:count]
-    return rows[order], scores[order]
 
 
 def write_index(

@@ -46,6 +46,20 @@ def top_items(scores: Scorer | ArrayLike, k: int) -> NDArray[np.int64]:
     return np.concatenate([np.empty((0, k), dtype=np.int64), *in_threads(lists_of, parts)])
 
 
+def largest(values: Floats, count: int) -> NDArray[np.int64]:
+    """The places of the `count` largest values, the largest first; of equal ones the first.
+
+    >>> largest(np.array([1, 3, 2, 3, 3], np.float32), 2).tolist()
+    [1, 3]
+    """
+    if count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        chosen = np.flatnonzero(values >= least)
+    else:
+        chosen = np.arange(len(values))
+    return chosen[np.lexsort((chosen, -values[chosen]))[:count]]
+
+
 def _block_lists(scorer: Scorer, rows: slice, k: int, dtype: type[np.floating]) -> NDArray[np.int64] | None:
     """The lists of some queries; None when float32 leaves too much open."""
     height = rows.stop - rows.start

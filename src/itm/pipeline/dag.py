@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from itm.errors import PipelineError, nearest
+from itm.parse import flatten
 from itm.pipeline.stages import PARAMETERS, Files, keys_in, names_in
 
 Wildcards = Any
@@ -214,19 +215,8 @@ def _tracked(files: Files, name: str, entry: Mapping[str, Any]) -> tuple[str, ..
     values: dict[str, Any] = {}
     for file, key in keys_in(entry.get("params", ())):
         prefix = "" if file == PARAMETERS else f"{file}: "
-        values.update(_flat(prefix + key, files.value(file, key, name)))
+        values.update(flatten({prefix + key: files.value(file, key, name)}, keep_empty=True))
     return tuple(f"{key} = {json.dumps(value)}" for key, value in sorted(values.items()))
-
-
-def _flat(key: str, value: Any) -> dict[str, Any]:
-    """A section as its single parameters.
-
-    >>> _flat("a", {"b": 1, "c": {"d": 2}})
-    {'a.b': 1, 'a.c.d': 2}
-    """
-    if not isinstance(value, Mapping) or not value:
-        return {key: value}
-    return {name: leaf for inner, part in value.items() for name, leaf in _flat(f"{key}.{inner}", part).items()}
 
 
 class _Expansion:

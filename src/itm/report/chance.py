@@ -162,7 +162,8 @@ def _judgements(arrays: dict[str, NDArray[Any]]) -> Levels:
 
 def _hierarcaps(arrays: dict[str, NDArray[Any]], parameters: Parameters, clean: Path, scored: Path) -> Levels:
     from itm.evaluation.benchmarks.hierarcaps import evaluate
-    from itm.evaluation.tables import Embeddings, Tables
+    from itm.evaluation.tables import Tables
+    from itm.vectors.pipeline import Embeddings
 
     tables = Tables(clean, scored, parameters.encode.split)
     text_ids = np.unique(np.append(tables.hierarchies["text_id"], tables.root)).astype(np.int64)

@@ -28,7 +28,7 @@ def headline(results: Results, parameters: Parameters, data: Dataset) -> str:
         f"{listed(results.methods)} trained for {counted(parameters.train.epochs, 'epoch')} on "
         f"{counted(train_images, 'image')} with {counted(train_captions, 'caption')} of {data.name} ({seeds}; towers: "
         f"{parameters.towers.kind}{', frozen' if parameters.towers.frozen else ''}), compared on "
-        f"{counted(images, data.split + ' image')} with {counted(captions, 'caption')}."
+        f"{counted(images, data.tables.split + ' image')} with {counted(captions, 'caption')}."
     )
 
 

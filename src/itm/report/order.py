@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from itm.data.layout import HIERARCHIES
+from itm.data.tables import read_columns
 from itm.errors import DataError
-from itm.evaluation.tables import read_columns
 from itm.report.plots import Series
 from itm.report.results import Results, Summary, summarise
 

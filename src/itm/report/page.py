@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from itm.config import Parameters
 from itm.data.files import read_json
+from itm.evaluation.tables import Tables
 from itm.report import data_quality, gallery, order, plots, provenance, series, training
 from itm.report.chance import chance_levels
 from itm.report.columns import Column, column, columns, headline_columns
@@ -84,7 +85,7 @@ class Page:
 def build_page(results: Results, parameters: Parameters, clean: Path, scored: Path, root: Path) -> Page:
     """The page of these results; `root` is where dvc.lock lies."""
     report, evaluate = parameters.report, parameters.evaluate
-    data = load_dataset(parameters.data.name, parameters.encode.split, clean, scored)
+    data = load_dataset(parameters.data.name, Tables(clean, scored, parameters.encode.split))
     summaries = aggregate(results, evaluate.digits)
     chance = chance_levels(results, parameters, clean, scored)
     baseline, featured = results.methods[0], featured_method(parameters)
@@ -221,5 +222,5 @@ def _threshold(results: Results, relaxed: list[Relaxed]) -> Markup:
 def _distribution(data: Dataset) -> Markup:
     """The histogram of descriptiveness, stacked by level where levels are known."""
     edges, groups = series.distribution(data)
-    title = f"Descriptiveness of the {data.split} captions"
+    title = f"Descriptiveness of the {data.tables.split} captions"
     return plots.histogram(title, "descriptiveness dn (0 generic, 1 specific)", edges, groups)

@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 
 from itm.data.decode import picture
 from itm.data.layout import IMAGES
+from itm.data.tables import read_columns
 from itm.errors import DataError
-from itm.evaluation.tables import read_columns
 
 SIDE = 96
 """Longest side of a stored picture in pixels."""

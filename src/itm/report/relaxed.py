@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from itm.config.losses import DitmParameters
 from itm.config.methods import MethodParameters
-from itm.data.files import readable
-from itm.data.layout import CAPTIONS, IMAGES, KEYWORDS
-from itm.errors import DataError
-from itm.evaluation.tables import read_columns
+from itm.data.layout import IMAGES
+from itm.data.tables import read_columns, read_keywords, read_scored
 from itm.metrics.calibration import threshold_curve
 from itm.report.dataset import Dataset
 from itm.report.plots import Series
@@ -99,32 +97,21 @@ class _Part:
     """The split's first images, their captions, and what the score stage says of these."""
 
     def __init__(self, data: Dataset, scored: Path) -> None:
-        import scipy.sparse
-
-        table = read_columns(scored / CAPTIONS, ("caption_id", "words"))
-        ids = table["caption_id"]
-        order = np.argsort(ids, kind="stable")
-        rows = order[np.searchsorted(ids[order], data.captions.ids)]
-        with readable(scored / KEYWORDS, "run `dvc repro score`"):
-            keywords = scipy.sparse.csr_array(scipy.sparse.load_npz(scored / KEYWORDS))
-        if keywords.shape[0] != len(ids):
-            raise DataError(
-                f"{scored / KEYWORDS}: {keywords.shape[0]} captions, {CAPTIONS} has {len(ids)}; run `dvc repro score`",
-                reason="stale-scores",
-            )
+        rows = data.tables.captions["row"]
+        words = read_scored(data.tables.clean, scored, ("words",))["words"]
         self.data = data
         self.images = min(len(data.image_ids), MOST_IMAGES)
         self.captions = np.flatnonzero(data.captions.owner < self.images)
         self.owner = data.captions.owner[self.captions]
-        self.keywords = keywords[rows[self.captions]]
+        self.keywords = read_keywords(scored, len(words))[rows[self.captions]]
         self.normalised = data.captions.normalised.astype(np.float64)
-        self.words = table["words"][rows].astype(np.float64)
+        self.words = words[rows].astype(np.float64)
         self.content = _contents(data)[: self.images]
 
 
 def _contents(data: Dataset) -> NDArray[np.intp]:
     """Equal numbers for images of the split that are the same file."""
-    hashes = dict(zip(*read_columns(data.clean / IMAGES, ("image_id", "sha256")).values(), strict=True))
+    hashes = dict(zip(*read_columns(data.tables.clean / IMAGES, ("image_id", "sha256")).values(), strict=True))
     return np.unique([hashes[image] for image in data.image_ids], return_inverse=True)[1]
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from itm.parse import flatten
+
 TITLES = {
     "retrieval": "Retrieval",
     "cxc": "Graded similarity (CxC)",
@@ -74,14 +76,10 @@ def spoken(value: Any) -> str:
     return str(value)
 
 
-def leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def leaves(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The plain values of nested ones, each under its path.
 
     >>> leaves({"rows": {"train": 1200, "test_only": 3}})
     [('rows · train', '1,200'), ('rows · test only', '3')]
     """
-    found: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = prefix + key.replace("_", " ")
-        found += leaves(value, f"{name} · ") if isinstance(value, Mapping) else [(name, spoken(value))]
-    return found
+    return [(key.replace("_", " "), spoken(value)) for key, value in flatten(values, " · ").items()]

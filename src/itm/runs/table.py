@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from itm.config.presets import flatten as flat_parameters
 from itm.errors import ConfigError, DataError
 from itm.evaluation.keys import chosen_keys, flat_metrics, meant
+from itm.parse import flatten
 from itm.pipeline.git import git, last_commits, unknown_history
 from itm.pipeline.revisions import (
     RUNS,
@@ -184,7 +184,7 @@ def _runs(root: Path, place: Place, cache: Path | None, remote: bool) -> Iterabl
     benchmarks = ["train", *held.benchmarks]
     found: dict[tuple[str, int], dict[str, float]] = {}
     for (method, seed, name), values in held.metrics(benchmarks).items():
-        found.setdefault((method, seed), {}).update(flat_metrics(values, f"{name}/"))
+        found.setdefault((method, seed), {}).update(flat_metrics({name: values}))
     published = published_of(held.parameters)
     for (method, number), metrics in found.items():
         state, restore, missing = _restore(
@@ -232,7 +232,7 @@ def _restore(
 
 def _own(parameters: Mapping[str, Any], method: str) -> dict[str, Any]:
     """The parameters that one run of a method depends on, by dotted key; its method's without the method's name."""
-    flat = flat_parameters(parameters)
+    flat = flatten(parameters)
     own = {key: value for key, value in flat.items() if not key.startswith(NOT_COMPARED)}
     data = parameters.get("data", {}).get("name")
     for prefix in (f"method.{method}.", f"datasets.{data}."):

@@ -23,8 +23,9 @@ def encode(
     """Embed the evaluation split, other benchmarks' photos, and all texts that are evaluated; and dev by itself."""
     parameters = load()
     from itm.data.layout import DEV_EMBEDDINGS, EMBEDDINGS
-    from itm.encode import encode_split, write_embeddings
+    from itm.encode import encode_split
     from itm.pipeline.devices import device as pick_device
+    from itm.vectors.pipeline import write_embeddings
 
     splits = {EMBEDDINGS: parameters.encode.split, DEV_EMBEDDINGS: "dev"}
     with pick_device(parameters.device) as device, Progress(f"encode {method} seed {seed}") as progress:
@@ -43,8 +44,8 @@ def encode(
             for name, split in splits.items()
         }
     with outputs():
-        for name, split in splits.items():
-            write_embeddings(out / name, found[name], {"method": method, "seed": seed, "split": split})
+        for name, embeddings in found.items():
+            write_embeddings(out / name, embeddings)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ def evaluate(
     warnings.simplefilter("always")
     from itm.evaluation.benchmarks import measure
     from itm.evaluation.result import Result, write_result
-    from itm.evaluation.tables import Tables, read_embeddings
+    from itm.evaluation.tables import Tables
     from itm.pipeline.products import products
+    from itm.vectors.pipeline import read_embeddings
 
     found = read_embeddings(embeddings)
     split = parameters.encode.split

@@ -30,12 +30,12 @@ def grade(
     from itm.data.files import atomic_path
     from itm.data.layout import DEV_EMBEDDINGS, GRADE, GRADE_IDF, IDF
     from itm.errors import DataError
-    from itm.evaluation.tables import Tables, read_embeddings
+    from itm.evaluation.tables import Tables
     from itm.grading.calibrator import write_no_grade
     from itm.grading.fit import fit_calibrator
     from itm.grading.texts import idf_hash
     from itm.text.tables import read_idf
-    from itm.vectors.model import model_hash
+    from itm.vectors.pipeline import model_hash, read_embeddings
 
     found, tables = read_embeddings(embeddings, DEV_EMBEDDINGS), Tables(clean, scored, "dev")
     idf = idf_hash(read_idf(scored / IDF))

@@ -33,20 +33,19 @@ def run(
     params: Parameters = PARAMS,
 ) -> None:
     """Score captions out of core, on this machine."""
-    import pyarrow.parquet as pq
     from rich.console import Console
     from rich.progress import Progress
 
     from itm.config import load
-    from itm.data.files import check_outputs, readable
+    from itm.data.files import check_outputs, open_parquet
     from itm.text.stream import score_files
 
     check_outputs(out)
     console = Console(stderr=True)
     total = 0
     for file in files:
-        with readable(file, "give a Parquet file"):
-            total += 2 * pq.read_metadata(file).num_rows
+        with open_parquet(file, remedy="give a Parquet file") as opened:
+            total += 2 * opened.metadata.num_rows
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("captions, two passes", total=total)
         found = score_files(files, out, load(params).score, workers, progress=lambda done: bar.advance(task, done))

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from itm.data.files import check_columns, readable
+from itm.data.files import check_columns, open_parquet, readable
 from itm.errors import DataError, first_few
 from itm.text.counts import DocumentFrequencies, WordCounts, count_words, document_frequencies, select
 
@@ -41,30 +40,24 @@ def read_chunks(paths: Iterable[Path], by_image: bool = False, size: int = CHUNK
         DataError: a file is missing, is not parquet, or lacks a column.
     """
     for path in paths:
-        with readable(path, "give a Parquet file"):
-            file = pq.ParquetFile(path, page_checksum_verification=True)
-        held = file.schema_arrow.names
-        whole_images = by_image and "image_id" in held
-        columns = ["text"] + ["image_id"] * whole_images + ["split"] * ("split" in held)
-        check_columns(path, held, columns)
-        rest: pa.Table | None = None
-        batches = file.iter_batches(size, columns=columns)
-        while True:
-            with readable(path, "write it anew"):
-                batch = next(batches, None)
-            if batch is None:
-                break
-            table = pa.Table.from_batches([batch])
-            if missing := [f"{name} ({table[name].null_count})" for name in columns[1:] if table[name].null_count]:
-                raise DataError(f"{path}: missing values in {first_few(missing)}; fill them", reason="missing-value")
-            if whole_images:
-                table = pa.concat_tables([rest, table]).combine_chunks() if rest is not None else table
-                cut = _last_image(table["image_id"])
-                table, rest = table.slice(0, cut), table.slice(cut)
-            if len(table):
-                yield _chunk(table, str(path))
-        if rest is not None and len(rest):
-            yield _chunk(rest, str(path))
+        with open_parquet(path, remedy="give a Parquet file") as file:
+            held = file.schema_arrow.names
+            whole_images = by_image and "image_id" in held
+            columns = ["text"] + ["image_id"] * whole_images + ["split"] * ("split" in held)
+            check_columns(path, held, columns)
+            rest: pa.Table | None = None
+            for batch in file.iter_batches(size, columns=columns):
+                table = pa.Table.from_batches([batch])
+                if nulls := [f"{name} ({table[name].null_count})" for name in columns[1:] if table[name].null_count]:
+                    raise DataError(f"{path}: missing values in {first_few(nulls)}; fill them", reason="missing-value")
+                if whole_images:
+                    table = pa.concat_tables([rest, table]).combine_chunks() if rest is not None else table
+                    cut = _last_image(table["image_id"])
+                    table, rest = table.slice(0, cut), table.slice(cut)
+                if len(table):
+                    yield _chunk(table, str(path))
+            if rest is not None and len(rest):
+                yield _chunk(rest, str(path))
 
 
 def count_chunk(chunk: Chunk) -> tuple[WordCounts, DocumentFrequencies]:

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.data.files import PARQUET, atomic_path
+from itm.data.files import PARQUET, atomic_path, read_arrow
 from itm.data.layout import CAPTIONS, IDF, KEYWORDS
 from itm.errors import DataError
 from itm.text.counts import WordCounts, count_words, document_frequencies, select
 from itm.text.descriptiveness import Descriptiveness, descriptiveness, keyword_matrix
 from itm.text.idf import IdfTable, idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
-from itm.text.tables import codes, read_columns, strings, write_idf, write_sparse
+from itm.text.tables import codes, strings, write_idf, write_sparse
 
 if TYPE_CHECKING:
     from itm.config.data import ScoreParameters
@@ -66,7 +66,7 @@ def read_corpus(folder: Path) -> Corpus:
         DataError: the table is missing, lacks a column or has missing texts; or there are no training captions.
     """
     path = folder / CAPTIONS
-    table = read_columns(path, ["caption_id", "image_id", "split", "text", "level", "multiplicity"])
+    table = read_arrow(path, ["caption_id", "image_id", "split", "text", "level", "multiplicity"])
     corpus = Corpus(
         folder=folder,
         caption_ids=table["caption_id"].to_numpy(),

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from itm.data.files import read_arrow
 from itm.data.layout import HIERARCHIES, RATINGS
 from itm.text.controls import CONTROLS, control_values
 from itm.text.corpus import Corpus, Scored, score_counts
 from itm.text.counts import count_words
 from itm.text.descriptiveness import Descriptiveness
-from itm.text.tables import codes, read_columns
+from itm.text.tables import codes
 from itm.text.validity import group_means, group_order, spearman, variance_within
 
 SPLITS = ("dev", "test")
@@ -74,13 +75,13 @@ def yes_share(corpus: Corpus) -> dict[int, float]:
     path = corpus.folder / RATINGS
     if not path.exists():
         return {}
-    table = read_columns(path, ["kind", "caption_id_1", "image_id_1", "score"])
+    table = read_arrow(path, ["kind", "caption_id_1", "image_id_1", "score"])
     table = table.filter(pc.equal(table["kind"], "crowdflower"))
     if not len(table):
         return {}
     captions = table["caption_id_1"].to_numpy().astype(np.int64)
     images = np.array(table["image_id_1"].to_pylist(), dtype=object)
-    own = read_columns(corpus.folder / "captions.parquet", ["caption_id", "image_id"])
+    own = read_arrow(corpus.folder / "captions.parquet", ["caption_id", "image_id"])
     owner = dict(zip(own["caption_id"].to_pylist(), own["image_id"].to_pylist(), strict=True))
     other = np.array([owner.get(int(c)) != i for c, i in zip(captions, images, strict=True)], dtype=bool)
     names, means = group_means(table["score"].to_numpy()[other], captions[other])
@@ -92,7 +93,7 @@ def _chains(corpus: Corpus, scored: Scored) -> tuple[Descriptiveness, np.ndarray
     path = corpus.folder / HIERARCHIES
     if not path.exists():
         return None
-    table = read_columns(path, ["image_id", "level", "text"])
+    table = read_arrow(path, ["image_id", "level", "text"])
     if not len(table):
         return None
     counts = count_words(table["text"], f"{path}, column text")

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from itm.data.files import PARQUET, atomic_path, readable
+from itm.data.files import PARQUET, atomic_path, read_arrow, readable
 from itm.errors import DataError
 from itm.text.chunks import count_chunk, read_chunks
 from itm.text.counts import DocumentFrequencies, merge
@@ -27,7 +27,7 @@ from itm.text.descriptiveness import Descriptiveness, descriptiveness
 from itm.text.idf import idf_table
 from itm.text.normalisation import Normaliser, fit_normaliser
 from itm.text.stream import FrequencySum, write_descriptiveness
-from itm.text.tables import read_columns, read_idf, write_idf
+from itm.text.tables import read_idf, write_idf
 
 if TYPE_CHECKING:
     from itm.config.data import ScoreParameters
@@ -74,7 +74,7 @@ def finish(scored: Sequence[Path], idf: Path, out: Path) -> Normaliser:
     """Write one table of all shards' captions with dn; see `itm.text.stream.score_files` for its columns."""
     training = [
         table["descriptiveness"].to_numpy()[table["training"].to_numpy()]
-        for table in (read_columns(path, ["descriptiveness", "training"]) for path in scored)
+        for table in (read_arrow(path, ["descriptiveness", "training"]) for path in scored)
     ]
     normaliser = fit_normaliser(np.concatenate([np.zeros(0), *training]), read_idf(idf).parameters)
     with atomic_path(out) as temporary:
@@ -83,9 +83,9 @@ def finish(scored: Sequence[Path], idf: Path, out: Path) -> Normaliser:
 
 
 def _read_counts(path: Path) -> DocumentFrequencies:
-    table = read_columns(path, ["word", "document_frequency"])
+    table = read_arrow(path, ["word", "document_frequency"])
     with readable(path, "run `count` again"):
-        documents = (pq.read_schema(path).metadata or {}).get(b"documents")
+        documents = (table.schema.metadata or {}).get(b"documents")
         if documents is None:
             raise DataError(f"{path}: does not say how many documents it counts; run `count` again", reason="damaged")
         words = table["word"].combine_chunks()
@@ -94,5 +94,5 @@ def _read_counts(path: Path) -> DocumentFrequencies:
 
 def _read_descriptiveness(paths: Sequence[Path]) -> Iterator[Descriptiveness]:
     for path in paths:
-        table = read_columns(path, ["descriptiveness", "words", "keywords"])
+        table = read_arrow(path, ["descriptiveness", "words", "keywords"])
         yield Descriptiveness(*(table[name].to_numpy() for name in table.column_names))

@@ -11,22 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from itm.config.data import ScoreParameters
-from itm.data.files import PARQUET, atomic_path, check_columns, readable, write_npz
+from itm.data.files import PARQUET, atomic_path, read_arrow, readable, write_npz
 from itm.errors import DataError
 from itm.text.counts import DocumentFrequencies
 from itm.text.idf import IdfTable, idf_table
-
-
-def read_columns(path: Path, columns: list[str]) -> pa.Table:
-    """Some columns of a parquet file.
-
-    Raises:
-        DataError: the file is missing, is not parquet, or lacks a column.
-    """
-    with readable(path):
-        file = pq.ParquetFile(path, page_checksum_verification=True)  # pq.read_table would load pyarrow.dataset: 0.2 s
-        check_columns(path, file.schema_arrow.names, columns)
-        return file.read(columns)
 
 
 def strings(column: pa.ChunkedArray) -> np.ndarray:
@@ -72,9 +60,9 @@ def read_idf(path: Path) -> IdfTable:
         DataError: the file is missing, or was not written by the score stage.
     """
     # the last two follow from the first; read, they are compared with their checksums
-    table = read_columns(path, ["word", "document_frequency", "idf", "keyword"])
+    table = read_arrow(path, ["word", "document_frequency", "idf", "keyword"])
     with readable(path):
-        facts = json.loads((pq.read_schema(path).metadata or {}).get(b"itm", b"{}"))
+        facts = json.loads((table.schema.metadata or {}).get(b"itm", b"{}"))
         if "documents" not in facts:
             raise DataError(
                 f"{path}: does not say how many documents it counts; run `dvc repro score`", reason="damaged"

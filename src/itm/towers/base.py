@@ -57,6 +57,7 @@ class Towers(nn.Module):
         image_token_width, text_token_width: width of the tokens.
         token_grid: cells a side that image tokens are averaged to; 0 = as they are.
         image_size: side in pixels of the images that `preprocess` takes.
+        mean, deviation: what `preprocess` subtracts from pixels of 0 to 1, then divides by.
         short_texts: True when the text tower takes ids cut at the longest text of a batch.
         new: True when the towers start from random weights (they then train at the full learning rate).
     """
@@ -66,13 +67,15 @@ class Towers(nn.Module):
     image_token_width: int
     text_token_width: int
     image_size: int
+    mean: float
+    deviation: float
     token_grid: int = 0
     short_texts: bool = False
     new: bool = False
 
-    @abstractmethod
     def preprocess(self, images: Tensor) -> Tensor:
         """Model inputs (batch, 3, size, size) float32 for RGB images (batch, size, size, 3) uint8."""
+        return (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.deviation
 
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:

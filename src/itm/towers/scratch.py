@@ -16,8 +16,6 @@ from itm.towers.base import Features, Towers, grid_tokens, masked_mean
 
 PADDING, UNKNOWN, START = 0, 1, 2
 _WORD = re.compile(r"\w+|[^\w\s]")
-# Channel means and deviations are fixed so that a saved model never depends on the data it was built beside.
-_MEAN, _DEVIATION = 0.5, 0.25
 # captions of like length share a forward pass, in at most so many groups of at least so many captions
 _GROUPS, _SMALLEST_GROUP = 4, 32
 
@@ -119,6 +117,8 @@ class ScratchTowers(Towers):
     """The two small towers with a word vocabulary taken from the training captions."""
 
     new = True
+    # Channel means and deviations are fixed so that a saved model never depends on the data it was built beside.
+    mean, deviation = 0.5, 0.25
 
     def __init__(
         self,
@@ -150,10 +150,6 @@ class ScratchTowers(Towers):
         self.image_width, self.text_width = 2 * self.image_tower.width, text_width
         self.image_token_width, self.text_token_width = self.image_tower.width, text_width
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        """Pixels scaled to about zero mean and unit deviation."""
-        return (images.permute(0, 3, 1, 2).float() / 255 - _MEAN) / _DEVIATION
-
     def tokenize(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Word ids after a start token, cut at the context length; unknown words share one id."""
         ids = np.zeros((len(texts), self.context_length), np.int64)
@@ -179,6 +175,6 @@ class ScratchTowers(Towers):
             "kind": "scratch",
             **self.sizes,
             "activation": {"image": "relu", "text": "gelu"},
-            "preprocessing": {"mean": _MEAN, "deviation": _DEVIATION, "resize": "centre square"},
+            "preprocessing": {"mean": self.mean, "deviation": self.deviation, "resize": "centre square"},
             "vocabulary": self.vocabulary,
         }

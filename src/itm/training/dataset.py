@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from itm.config.additions import WordsParameters
 from itm.config.methods import MethodParameters
 from itm.config.model import TowersParameters, TrainParameters
-from itm.data.files import readable
 from itm.data.images import ImageStore
-from itm.data.layout import CAPTIONS, IMAGE_FEATURES, KEYWORDS, TEXT_FEATURES
+from itm.data.layout import IMAGE_FEATURES, TEXT_FEATURES
 from itm.data.loader import Augment
-from itm.data.tables import read_captions, read_images, read_table, read_texts
+from itm.data.tables import Columns, read_captions, read_images, read_keywords, read_scored, read_texts
 from itm.descriptions.vectors import DescriptionVectors, read_description_vectors
 from itm.errors import DataError
 from itm.features import FeatureRows, read_features
@@ -34,6 +32,8 @@ from itm.training.batches import Rows
 from itm.training.inputs import Inputs, Split
 from itm.training.photos import Photos
 from itm.training.relations import Relations
+
+_SCORED = ("normalised", "words")
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,7 @@ def load_training_data(
         DataError: cached features are missing, do not fit the tables, or tables disagree in their rows.
     """
     captions, images, texts = read_captions(clean), read_images(clean), read_texts(clean)
-    scores = read_table(scored / CAPTIONS, stage="score")
-    if not np.array_equal(scores["caption_id"].to_numpy(), captions["caption_id"].to_numpy()):
-        raise DataError(
-            f"{scored / CAPTIONS}: its {len(scores)} captions are not those of {clean / CAPTIONS} ({len(captions)}); "
-            "run `dvc repro score`",
-            reason="rows-differ",
-        )
+    scores = read_scored(clean, scored, _SCORED)
     if towers_parameters.frozen:
         image_features = read_features(features / IMAGE_FEATURES, method.needs_tokens)
         text_features = read_features(features / TEXT_FEATURES, method.needs_tokens and method.add.words is None)
@@ -185,7 +179,7 @@ def describe_split(clean: Path, scored: Path, method: MethodParameters, seed: in
     Raises:
         DataError: a table is missing.
     """
-    captions, images, scores = read_captions(clean), read_images(clean), read_table(scored / CAPTIONS, stage="score")
+    captions, images, scores = read_captions(clean), read_images(clean), read_scored(clean, scored, _SCORED)
     image_rows, caption_rows, _ = _rows(captions, images, split)
     relations = _relations(captions, images, scores, scored, method, seed, split)
     of_images, of_captions = images.iloc[image_rows], captions.iloc[caption_rows]
@@ -267,7 +261,7 @@ def _split(name: str, captions: pd.DataFrame, images: pd.DataFrame, source: _Sou
 def _relations(
     captions: pd.DataFrame,
     images: pd.DataFrame,
-    scores: pd.DataFrame,
+    scores: Columns,
     scored: Path,
     method: MethodParameters,
     seed: int,
@@ -275,13 +269,11 @@ def _relations(
 ) -> Relations:
     image_rows, caption_rows, owner = _rows(captions, images, split)
     _, same = np.unique(images["sha256"].to_numpy()[image_rows], return_inverse=True)
-    train = scores.iloc[caption_rows]
-    with readable(scored / KEYWORDS, "run `dvc repro score`"):
-        keywords = sparse.csr_array(sparse.load_npz(scored / KEYWORDS))[caption_rows]
+    keywords = read_keywords(scored, len(captions))[caption_rows]
     descriptiveness = caption_descriptiveness(
         getattr(method.loss, "score", "tfidf"),
-        train["normalised"].to_numpy(np.float64),
-        train["words"].to_numpy(np.float64),
+        scores["normalised"][caption_rows].astype(np.float64),
+        scores["words"][caption_rows].astype(np.float64),
         seed,
     )
     return Relations(owner, same, descriptiveness, getattr(method.loss, "image_score", "paired"), keywords)

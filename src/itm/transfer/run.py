@@ -13,17 +13,18 @@ from typing import Any
 from itm.config import BENCHMARK_NAMES, Parameters
 from itm.config.model import TowersParameters
 from itm.data.files import read_json
-from itm.data.layout import DESCRIPTION_VECTORS, EMBEDDINGS, IMAGE_FEATURES, IMAGES, MODEL_CARD, TEXT_FEATURES
+from itm.data.layout import DESCRIPTION_VECTORS, IMAGE_FEATURES, IMAGES, MODEL_CARD, TEXT_FEATURES
 from itm.descriptions.vectors import write_description_vectors
-from itm.encode import compute_features, encode_split, write_embeddings
+from itm.encode import compute_features, encode_split
 from itm.errors import ConfigError, ModelError, nearest
 from itm.evaluation.benchmarks import measure
 from itm.evaluation.result import Metrics, Result, rounded
-from itm.evaluation.tables import Embeddings, Tables, read_embeddings
+from itm.evaluation.tables import Tables
 from itm.features import write_features
 from itm.methods.saved import method_parameters, towers_of
 from itm.towers.build import check_same
 from itm.transfer.descriptions import Describer, Part, evaluation_part, seen_in_training, training_part
+from itm.vectors.pipeline import Embeddings
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +98,7 @@ class Transfer:
                 place / DESCRIPTION_VECTORS, self._describer.vectors(card["name"], features, added, towers)
             )
         options = self.parameters.encode.model_copy(update={"split": self.split})
-        threads = self.parameters.train.threads
-        found = encode_split(model, self.clean, features, place, options, threads, self.device)
-        write_embeddings(place / EMBEDDINGS, found, {"method": card["name"], "seed": card["seed"], "split": self.split})
-        return read_embeddings(place)
+        return encode_split(model, self.clean, features, place, options, self.parameters.train.threads, self.device)
 
     def _features_of(self, towers: TowersParameters, card: dict[str, Any]) -> Path:
         """The folder with the frozen towers' features of the evaluated rows, computed for the first model."""

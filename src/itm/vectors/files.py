@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from itm.data.files import read_npy, readable
-from itm.data.layout import CAPTIONS
 from itm.errors import DataError
 from itm.vectors.parquet import Arrays, check_growth, read_parquet
+from itm.vectors.pipeline import embeddings_of, with_caption_ids
 
 NAMES = (
     *(f"{kind}_{what}" for kind in ("image", "caption") for what in ("embeddings", "ids")),
@@ -42,7 +42,9 @@ def read_arrays(path: Path) -> Arrays:
             f"{path}: a .npy file is named after what it holds: {', '.join(NAMES)}; give the folder of several",
             reason="missing-array",
         )
-    return _of_pipeline(path, arrays) if {"image", "text", "text_ids", "protocol"} <= set(arrays) else arrays
+    if {"image", "text", "text_ids", "protocol"} <= set(arrays):
+        return with_caption_ids(path, embeddings_of(path, arrays))
+    return arrays
 
 
 def _read(path: Path) -> Arrays:
@@ -58,7 +60,7 @@ def _read(path: Path) -> Arrays:
         if form == ".npy":
             return {path.stem: np.array(read_npy(path))}
         if form == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
+            with readable(path, "it may be truncated"), np.load(path, allow_pickle=False) as stored:
                 check_growth(path, sum(entry.file_size for entry in stored.zip.infolist()))
                 return {name: stored[name] for name in stored.files}
         if form == ".parquet":
@@ -77,30 +79,3 @@ def _read(path: Path) -> Arrays:
         raise DataError(
             f"{path}: not a readable {form.lstrip('.')} file: {str(error)[:300]}{hint}", reason="damaged"
         ) from None
-
-
-def _of_pipeline(path: Path, arrays: Arrays) -> Arrays:
-    """embeddings.npz of a pipeline: captions get the ids PHOTO#NUMBER that the clean table beside it tells."""
-    import pyarrow.parquet as pq
-
-    near = [folder / "data" / "clean" / CAPTIONS for folder in (*path.absolute().parents, Path.cwd())]
-    clean = next((file for file in near if file.is_file()), None)
-    if clean is None:
-        raise DataError(
-            f"{path}: embeddings of a pipeline, whose captions are known by the table data/clean/{CAPTIONS}; none is "
-            "above this file or below this folder",
-            reason="missing-file",
-        )
-    with readable(clean):
-        rows = pq.read_table(clean, columns=["image_id", "position"], page_checksum_verification=True).to_pylist()
-    names = np.array([f"{row['image_id']}#{row['position']}" for row in rows])
-    if "scores" in arrays:
-        images, texts = arrays["scored_images"], arrays["scored_texts"]
-        return {"image_ids": images, "caption_ids": names[texts], "scores": arrays["scores"]}
-    captions = arrays["text_ids"] < len(names)  # the first texts are the captions; chains and the root follow
-    return {
-        "image_ids": arrays["image_ids"],
-        "image_embeddings": arrays["image"],
-        "caption_ids": names[arrays["text_ids"][captions]],
-        "caption_embeddings": arrays["text"][captions],
-    }

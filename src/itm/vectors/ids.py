@@ -67,6 +67,43 @@ def check_ids(values: NDArray[Any], where: str, *, rows: int | None = None, uniq
     return ids
 
 
+def positions(known: NDArray[Any], wanted: NDArray[Any], what: str, where: str) -> NDArray[np.int64]:
+    """[wanted] the position of each id among the known ones.
+
+    Raises:
+        DataError: a known id occurs twice, or a wanted id is not known.
+
+    >>> positions(np.array(["a", "b"]), np.array(["b", "b"]), "images", "x.npz")
+    array([1, 1])
+    """
+    known, wanted = np.asarray(known), np.asarray(wanted)
+    order = np.argsort(known, kind="stable")
+    ordered = known[order]
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if len(repeated):
+        raise DataError(f"{where}: {len(repeated)} ids occur twice ({first_few(repeated)})", reason="repeated-id")
+    place = np.minimum(np.searchsorted(ordered, wanted), max(0, len(known) - 1))
+    missing = np.unique(wanted[ordered[place] != wanted]) if len(known) else np.unique(wanted)
+    if len(missing):
+        raise DataError(
+            f"{where}: {len(missing)} {what} are missing ({first_few(missing)}); were they written from the same"
+            " data and split?",
+            reason="missing-id",
+        )
+    found: NDArray[np.int64] = order[place]
+    return found
+
+
+def among(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each value is a known one: `numpy.isin`, which compares all pairs of texts, for both kinds of ids.
+
+    >>> among(np.array(["a", "b"], object), np.array(["b", "c"], object)).tolist()
+    [False, True]
+    """
+    found = set(known.tolist())
+    return np.fromiter((value in found for value in values.tolist()), bool, len(values))
+
+
 def _refuse(where: str, wrong: NDArray[np.bool_], what: str, then: str) -> None:
     rows = np.flatnonzero(wrong)
     if len(rows):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.archives import LARGEST_RATIO
-from itm.data.files import PARQUET, atomic_path
+from itm.data.files import PARQUET, atomic_path, open_parquet
 from itm.errors import DataError, first_few
 
 Arrays = dict[str, NDArray[Any]]
@@ -43,10 +43,9 @@ def read_parquet(path: Path) -> Arrays:
     floats); `id` and `image_id`, the photo of each caption, may be missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     batches, size = [], 0
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with open_parquet(path, remedy="it may be truncated") as file:
         for batch in file.iter_batches(_ROWS):
             size += batch.nbytes
             check_growth(path, size)

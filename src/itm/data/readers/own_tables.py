@@ -13,7 +13,7 @@ from typing import Any
 from itm.data.annotations import text_of
 from itm.data.archives import Archive
 from itm.data.decode import SUFFIXES
-from itm.data.files import check_columns
+from itm.data.files import check_columns, open_parquet
 from itm.errors import DataError, first_few
 
 FILE = ("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "path")
@@ -96,16 +96,11 @@ def _jsonl(path: Path) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
+    with open_parquet(path, remedy="give a whole Parquet file") as file:
+        names = file.schema_arrow.names
         wanted = [name for name in _columns(path, names) if name]
-        records = pq.read_table(path, columns=wanted, page_checksum_verification=True).to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a whole parquet file ({first[:200]})", reason="form") from None
+        check_columns(path, names, wanted)
+        records = file.read(wanted).to_pylist()
     yield from _records(path, list(enumerate(records, start=1)))
 
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from itm.data.scenes.chance import Use, generator
 from itm.data.scenes.logic import requirement_facts, scene_facts
 from itm.data.scenes.records import Scene
-from itm.data.scenes.truth import TRUE, grade, similarity, similarity_of_pairs
+from itm.data.scenes.truth import grade, similarity, similarity_of_pairs
+from itm.data.tables import TRUE
 
 QUERIES = 1000
 #: Candidates among which the pairs of one query are chosen.

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from itm.data.scenes.logic import COLUMN, Facts, overlap, overlap_of_pairs, requirement_facts, scene_facts
 from itm.data.scenes.records import Requirement, Scene, Slot
+from itm.data.tables import TRUE
 from itm.errors import DataError
-
-TRUE = 5.0
 
 #: Above this many images in a split the multiplicity of its captions is not counted (the work grows with the square).
 MOST_COUNTED = 20_000

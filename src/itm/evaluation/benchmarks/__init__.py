@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from itm.config.parameters import EvaluateParameters
     from itm.evaluation.result import Result
-    from itm.evaluation.tables import Embeddings, Tables
+    from itm.evaluation.tables import Tables
+    from itm.vectors.pipeline import Embeddings
 
 
 def measure(benchmark: str, tables: Tables, embeddings: Embeddings, options: EvaluateParameters) -> Result:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.config.parameters import EvaluateParameters
+from itm.data.tables import Columns
 from itm.errors import DataError
 from itm.evaluation.result import Metrics, Result
-from itm.evaluation.tables import Columns, Embeddings, Tables, among, positions
+from itm.evaluation.tables import Tables
 from itm.metrics import (
     DotProduct,
     HitRanks,
@@ -26,6 +27,8 @@ from itm.metrics import (
     warn_if_collapsed,
 )
 from itm.metrics.scorer import Scorer
+from itm.vectors.ids import among, positions
+from itm.vectors.pipeline import Embeddings
 
 THRESHOLDS = {"sits": 3.0, "sts": 3.0, "sis": 2.5}
 KINDS = ("sts", "sis", "sits")

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.config.parameters import EvaluateParameters
+from itm.data.tables import TRUE
 from itm.evaluation.result import Metrics, Result
-from itm.evaluation.tables import Embeddings, Tables
+from itm.evaluation.tables import Tables
 from itm.metrics import Positives, precision_at_r_of_lists, spearman, threshold_curve, top_items
 from itm.metrics.scorer import Scorer
+from itm.vectors.pipeline import Embeddings
 
-TRUE = 5.0
 RECALLS = np.linspace(0.01, 1.0, 100)
 """Where the precision of one threshold over all pairs is kept, under `threshold_precision`."""
 

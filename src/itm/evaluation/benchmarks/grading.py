@@ -12,11 +12,11 @@ from itm.config.parameters import EvaluateParameters
 from itm.data.layout import IDF
 from itm.errors import ModelError
 from itm.evaluation.benchmarks.cxc import select_ratings
-from itm.evaluation.benchmarks.false_negatives import TRUE, order_within
+from itm.evaluation.benchmarks.false_negatives import order_within
 from itm.evaluation.benchmarks.hierarcaps import distinct_chains
 from itm.evaluation.half_truths import half_truths
 from itm.evaluation.result import Metrics, Result, id_hash
-from itm.evaluation.tables import Embeddings, Tables, among
+from itm.evaluation.tables import Tables
 from itm.grading.calibrator import Calibrator
 from itm.grading.scorer import Graded
 from itm.grading.texts import describe, idf_hash
@@ -39,6 +39,8 @@ from itm.metrics import (
 from itm.metrics.scorer import Scorer
 from itm.text.idf import IdfTable
 from itm.text.tables import read_idf
+from itm.vectors.ids import among
+from itm.vectors.pipeline import Embeddings
 
 Doubles = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
@@ -65,7 +67,7 @@ def evaluate(tables: Tables, embeddings: Embeddings, parameters: EvaluateParamet
     arrays: Arrays = {"image_ids": images, "caption_ids": captions["caption_id"], "owners": tables.owners}
     protocol: dict[str, Any] = {"images": len(images), "captions": len(captions["row"])}
     calibrator, protocol["grade"] = _calibrator(embeddings, idf_hash(idf))
-    truth = tables.grades == TRUE if tables.has_truth else None
+    truth = tables.truth
     if calibrator is not None:
         protocol |= {"fitted": calibrator.facts, "recall_at": list(parameters.recall_at)}
         known = bool((captions["level"] > 0).all())

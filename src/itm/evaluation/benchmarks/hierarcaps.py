@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.config.parameters import EvaluateParameters
+from itm.data.tables import Columns
 from itm.errors import DataError
 from itm.evaluation.result import Metrics, Result, id_hash
-from itm.evaluation.tables import Columns, Embeddings, Tables, among
+from itm.evaluation.tables import Tables
 from itm.metrics import ChainScores, chain_scores, interpolation, radii, radius_levels, tau_d
+from itm.vectors.ids import among
+from itm.vectors.pipeline import Embeddings
 
 LEVELS = 4
 WORD_COUNT = "tau_d_of_word_count"

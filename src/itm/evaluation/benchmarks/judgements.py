@@ -12,8 +12,9 @@ from itm.config.parameters import EvaluateParameters
 from itm.errors import DataError
 from itm.evaluation.benchmarks.cxc import Ratings, select_ratings
 from itm.evaluation.result import Metrics, Result
-from itm.evaluation.tables import Embeddings, Tables
+from itm.evaluation.tables import Tables
 from itm.metrics import kendall, ndcg, spearman
+from itm.vectors.pipeline import Embeddings
 
 KINDS = ("expert", "crowdflower")
 LOWEST = {"expert": 1.0, "crowdflower": 0.0}

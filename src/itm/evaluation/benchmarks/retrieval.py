@@ -6,8 +6,9 @@ import numpy as np
 
 from itm.config.parameters import EvaluateParameters
 from itm.evaluation.result import Result, id_hash
-from itm.evaluation.tables import Embeddings, Tables
+from itm.evaluation.tables import Tables
 from itm.metrics import Positives, hit_rates, rank_all, rsum, top_items, warn_if_collapsed
+from itm.vectors.pipeline import Embeddings
 
 LISTED = 10
 """Items kept of each query's ranked list, for the report's examples."""

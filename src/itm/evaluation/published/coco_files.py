@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itm.data.annotations import raise_wrong
+from itm.data.files import read_npy
 from itm.errors import DataError, first_few, shown
 from itm.evaluation.benchmarks import cxc
 from itm.evaluation.published import sources
@@ -52,7 +53,7 @@ def _table_gallery(path: Path) -> Gallery:
 @cache
 def _package_gallery() -> Gallery:
     data = sources.eccv_caption_data()
-    captions = np.load(data / "coco_test_ids.npy").astype(np.int64)
+    captions = read_npy(data / "coco_test_ids.npy").astype(np.int64)
     path = data / "original_caption_to_image.json"
     image_of = _lists(path)
     return _gallery(captions, np.array([image_of.get(caption, [-1])[0] for caption in captions.tolist()]), path)

@@ -20,7 +20,7 @@ from itm.grading.files import Grade, grade_of, graded_by
 from itm.metrics.scorer import multiply
 from itm.pipeline.products import DeviceProducts
 from itm.vectors import SCORES, Vectors, read_vectors
-from itm.vectors.model import model_hash
+from itm.vectors.pipeline import model_hash
 
 BENCHMARKS = {
     "coco": "COCO Karpathy test, 5K and 1K (mean of five folds): R@1/5/10 both ways, RSUM",

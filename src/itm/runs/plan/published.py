@@ -7,9 +7,9 @@ from typing import Any
 
 from itm.config import Parameters
 from itm.config.parameters import validate
-from itm.config.presets import flatten
 from itm.errors import ConfigError
 from itm.evaluation.published.quoted import QUOTED, Quoted
+from itm.parse import flatten
 from itm.runs.plan.lines import Line
 
 REGIONS = {

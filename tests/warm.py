@@ -86,6 +86,12 @@ def ask(address: str, python: str, arguments: Sequence[str]) -> int:
         pid = int(answers.readline())
         for number in PASSED_ON:
             signal.signal(number, lambda number, _: os.kill(pid, number))
+        # a signal that comes just before a read begins would wait for its end: it wakes this one
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake)
+        while connection not in select.select([connection, woken], [], [])[0]:
+            os.read(woken, 64)
         status = int(answers.readline())
     if status < 0:
         if status != -signal.SIGKILL:

@@ -84,6 +84,7 @@ def test_a_right_command_passes(command):
         ("pytest -m long tests/nothing", "no tests tests/nothing"),
         ("make nothing", "no target nothing"),
         (".ci/run nothing", "no step nothing"),
+        (".ci/run begin", "no step begin"),
     ],
 )
 def test_a_wrong_command_is_caught(command, said):

@@ -137,10 +137,11 @@ def fill_queues(method: Method) -> None:
 
 
 def small_towers(kind: str, dropout: float) -> Towers | None:
-    """None for features; "norms": the project's own; "plain": the same without batch normalisation."""
+    """None for features; "norms": the project's own; "kept": as if pretrained; "plain": without batch normalisation."""
     if kind == "features":
         return None
     towers = ScratchTowers(list("abcdefgh"), **SIZES)
+    towers.new = kind != "kept"
     if kind == "plain":
         stages = towers.image_tower.stages
         for index, layer in enumerate(stages):

@@ -13,9 +13,10 @@ from itm.errors import TrainingError
 from itm.methods.method import Embedded
 from itm.methods.scoring import concatenate
 from itm.training import steps
+from itm.training.distributed import Group, synchronise_norms
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small import CUT, assert_same, gradients, of_whole_batch, trainer
+from small import CUT, assert_same, gradients, of_whole_batch, small_towers, trainer
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +72,28 @@ def test_training_in_chunks_ends_where_training_whole_ends() -> None:
 def test_batch_normalisation_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"6 layers normalise over the batch \(towers\.image_tower\.stages\.1,"):
         trainer("clip", "norms", chunk_images=4)
+
+
+def test_pretrained_towers_keep_the_statistics_of_batch_norms_so_that_chunks_are_the_whole() -> None:
+    whole, chunks = trainer("clip", "kept"), trainer("clip", "kept", chunk_images=3)
+    for engine in (whole, chunks):
+        towers = engine.encoder.towers
+        assert towers is not None
+        before = {name: value.clone() for name, value in towers.state_dict().items()}
+        engine.run()
+        moved = {name for name, value in towers.state_dict().items() if not torch.equal(value, before[name])}
+        assert not [name for name in moved if "running" in name]
+        assert {"image_tower.stages.0.weight", "image_tower.stages.1.weight", "image_tower.stages.1.bias"} <= moved
+    for ours, theirs in zip(whole.stepper.trained, chunks.stepper.trained, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_their_statistics_are_not_taken_over_processes_either() -> None:
+    towers = small_towers("kept", 0.0)
+    assert towers is not None
+    synchronise_norms(towers.train(), Group(0, 2))
+    pixels = towers.preprocess(torch.zeros(2, towers.image_size, towers.image_size, 3, dtype=torch.uint8))
+    assert torch.equal(towers.image(pixels).pooled, towers.eval().image(pixels).pooled)  # nobody was asked for a sum
 
 
 def test_parts_of_different_width_are_padded() -> None:

@@ -32,9 +32,9 @@ def towers(engine: Trainer) -> dict[str, Tensor]:
     return dict(engine.encoder.towers.named_parameters())
 
 
-@pytest.mark.parametrize("kind", ["norms", "plain"])
+@pytest.mark.parametrize("kind", ["norms", "kept", "plain"])
 def test_a_new_twin_gives_the_embeddings_themselves(kind: str) -> None:
-    """Also with batch normalisation: the twin takes the batch's statistics, as the towers do in training."""
+    """Also with batch normalisation: the twin takes the batch's statistics, or keeps its own, as the towers do."""
     engine = trainer("aahr", kind)
     engine.encoder.train()
     rows = next(engine.sampler.epoch(0))

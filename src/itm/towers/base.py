@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -72,6 +72,19 @@ class Towers(nn.Module):
     token_grid: int = 0
     short_texts: bool = False
     new: bool = False
+
+    def train(self, mode: bool = True) -> Self:
+        """As any module, but batch norms of pretrained towers keep to the statistics that they came with.
+
+        Those of a small batch, or of photos at another size, are others: features of EfficientNet-Lite0 at 128 pixels
+        then have a cosine of .48 to what they were, and training starts from little. VSE-infinity (Chen et al. 2021)
+        and many detectors keep them too. Scales and shifts are trained.
+        """
+        super().train(mode)
+        for layer in () if self.new else self.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
+        return self
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Model inputs (batch, 3, size, size) float32 for RGB images (batch, size, size, 3) uint8."""
@@ -160,6 +173,16 @@ class Computed(Towers):
     def describe(self) -> dict[str, Any]:
         """What the towers say, and who computes them."""
         return {**self.towers.describe(), "backend": self.backend}
+
+
+def batch_norms(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Names and batch norms of a module that take a batch's statistics in training: not those of pretrained towers."""
+    fixed = {
+        layer for part in module.modules() if isinstance(part, Towers) and not part.new for layer in part.modules()
+    }
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer not in fixed:
+            yield name, layer
 
 
 def grid_tokens(grid: Tensor, cells: int) -> Tensor:

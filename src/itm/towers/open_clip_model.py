@@ -76,11 +76,11 @@ class OpenClipTowers(Towers):
                 "model, or methods that take pooled features",
                 reason="no-tokens",
             )
-        self.model.eval()  # in training a look at one image would move the statistics of batch norms
+        self.eval()  # in training a look at one image would move the statistics of batch norms
         with torch.no_grad():
             image = self.image(torch.zeros(1, 3, image_size, image_size))
             text = self.text(self._tokenizer([""]))
-        self.model.train()
+        self.train()
         self.image_width, self.text_width = image.pooled.shape[-1], text.pooled.shape[-1]
         # without tokens nothing is built for them; the pooled widths stand in
         self.image_token_width = (image.pooled if image.tokens is None else image.tokens).shape[-1]

@@ -22,6 +22,7 @@ from torch.autograd import Function
 from itm.errors import TrainingError
 from itm.methods.functional.token_norm import MaskedBatchNorm
 from itm.methods.method import Embedded
+from itm.towers.base import batch_norms
 
 Array = np.ndarray[Any, Any]
 
@@ -158,12 +159,12 @@ def synchronise_norms(module: nn.Module, group: Group) -> None:
     """
     if group.size == 1:
         return
-    for name, layer in module.named_modules():
+    for name, layer in batch_norms(module):
         if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
             layer.forward = _Synchronised(layer, group, layer.forward)
         elif isinstance(layer, MaskedBatchNorm):
             layer.normalise = _Synchronised(layer, group, layer.normalise)  # type: ignore[assignment,method-assign]
-        elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        else:
             raise TrainingError(
                 f"{name}: {type(layer).__name__} cannot take its statistics over {group.size} processes; "
                 "train with one process, or with frozen towers",

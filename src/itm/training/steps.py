@@ -14,6 +14,7 @@ from itm.config.model import TrainParameters
 from itm.errors import TrainingError, first_few
 from itm.methods.method import Context, Embedded, Labels, Losses
 from itm.methods.scoring import concatenate
+from itm.towers.base import batch_norms
 from itm.training.batches import BatchRows, Rows
 from itm.training.distributed import Group, synchronise_norms
 from itm.training.inputs import Encoder, Inputs, Split
@@ -162,12 +163,7 @@ def check_chunks(modules: dict[str, nn.Module]) -> None:
     Raises:
         TrainingError: there is batch normalisation, whose statistics would be those of a chunk (reason "batch-norm").
     """
-    found = [
-        f"{room}.{name}"
-        for room, module in modules.items()
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm)
-    ]
+    found = [f"{room}.{name}" for room, module in modules.items() for name, _ in batch_norms(module)]
     if found:
         raise TrainingError(
             f"train.chunk_images: {len(found)} layers normalise over the batch ({first_few(found)}), so a chunk's "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from itm.methods.method import Addition, Context, Embedded, Labels, Losses, Method, Similarity, Term, step_of
-from itm.towers.base import FeatureMaker, Features
+from itm.towers.base import FeatureMaker, Features, batch_norms
 
 if TYPE_CHECKING:
     from itm.config.additions import QueueParameters
@@ -173,9 +173,8 @@ class Twin(nn.Module):
         self.momentum = momentum
         self.module = copy.deepcopy(module).requires_grad_(False)
         self.module.eval()
-        for part in self.module.modules():
-            if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                part.train()
+        for _, layer in batch_norms(self.module):
+            layer.train()
 
     def train(self, mode: bool = True) -> Twin:
         """Nothing: the twin stays as it is."""

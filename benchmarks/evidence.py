@@ -1,4 +1,5 @@
-"""Effects of a family of methods, over seeds, with paired tests: the pages ditm.md, esl.md, vsd.md, aahr.md of results.
+"""Effects of a family of methods, over seeds, with paired tests: the pages ditm.md, esl.md, vsd.md, aahr.md,
+flickr8k-trained.md of results.
 
     itm preset scenes 'methods=[clip,vse,ditm,ditm-order,ditm-gate-only,ditm-shuffled]' 'seeds=[0,1,2,3,4]' && dvc repro
     python benchmarks/evidence.py ditm Scenes=. "Flickr8k=../other clone" --page
@@ -81,6 +82,7 @@ FAMILIES = {
             ("ditm-aahr", "ditm"),
         ),
     ),
+    "flickr8k-trained": Family("Flickr8k with trained towers", ("clip", "ditm"), (("ditm", "clip"),)),
 }
 
 

@@ -20,7 +20,7 @@ SMALL = [
     "towers.image_width=8",
     "towers.text_width=16",
     "train.batch_images=16",
-    "train.epochs=30",
+    "train.epochs=16",
     "embedding.dropout=0.2",
 ]
 OUTPUTS = ("models/ditm/seed0", "results/runs/ditm/seed0")

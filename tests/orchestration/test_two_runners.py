@@ -33,17 +33,16 @@ def test_after_dvc_and_sync_snakemake_has_nothing_to_do(by_dvc):
 
 
 CHANGES = [
-    # code that gives the same results, the report's own code, and where to compute
+    # code that gives the same results, the report's own code, where to compute, and a parameter of one method
     (
         lambda project: (
             project.append("src/itm/data/clean/leaks.py", "# a comment\n"),
             project.append("src/itm/report/__init__.py", "# a comment\n"),
             project.set("device", "auto"),
+            project.set("method.ditm.loss.order_weight", 0.125),
         ),
-        ["clean", "report"],
+        ["clean", *AFTER_DITM],
     ),
-    # a parameter of one method
-    (lambda project: project.set("method.ditm.loss.order_weight", 0.125), AFTER_DITM),
     # one more seed, one method less
     (
         lambda project: (project.set("methods", ["clip"]), project.set("seeds", [0, 1])),

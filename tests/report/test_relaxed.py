@@ -94,7 +94,7 @@ def test_counts_against_plain_loops(finished, part):
     (found,) = relaxed_pairs(
         part.data, finished.scored, {"ditm": entry(finished), "clip": finished.parameters.method["clip"]}, 3
     )
-    chance, truth = rule(method, part).chance, part.data.truth
+    chance, truth = rule(method, part).chance, part.data.tables.truth
     total = relaxed = true = right = 0
     for image in range(part.images):
         for caption, owner in enumerate(part.owner):
@@ -123,7 +123,7 @@ def test_examples_are_of_their_kind_and_differ(finished, part):
         assert len({part.data.captions.texts[pair.caption] for pair in pairs}) == 3
         for pair in pairs:
             assert part.data.captions.owner[pair.caption] != pair.image
-            assert part.data.truth[pair.image, pair.caption] == (kind in ("true", "missed"))
+            assert part.data.tables.truth[pair.image, pair.caption] == (kind in ("true", "missed"))
             assert (pair.strength > 0) == (kind != "missed")
             assert pair.strength == pytest.approx(float(strength[pair.image, pair.caption]))
 

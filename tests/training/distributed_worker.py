@@ -17,9 +17,9 @@ from itm.training.distributed import Group, join
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 import words
-from small import CUT, METHODS, gradients, trainer
+from small import EACH_CUT, METHODS, NORMED, gradients, trainer
 
-KINDS = ("features", "norms")
+CASES = [*((name, "features") for name in METHODS), *((name, "norms") for name in (*EACH_CUT, *sorted(NORMED)))]
 
 
 def train(group: Group, out: Path) -> dict[str, Any]:
@@ -32,8 +32,8 @@ def train(group: Group, out: Path) -> dict[str, Any]:
 
 def compare(group: Group) -> dict[str, Any]:
     """The gradients of every method, and the state of one that remembers batches."""
-    found = {f"{name} {kind}": gradients(name, kind, group=group) for name in METHODS for kind in KINDS} | {
-        f"{name} chunks": gradients(name, "plain", group=group, chunk_images=3) for name in CUT
+    found = {f"{name} {kind}": gradients(name, kind, group=group) for name, kind in CASES} | {
+        f"{name} chunks": gradients(name, "plain", group=group, chunk_images=3) for name in EACH_CUT
     }
     found["dropout"] = gradients("clip", "plain", dropout=0.5, group=group)
     kept = trainer("aahr", "features", group=group, epochs=2)

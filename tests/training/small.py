@@ -39,6 +39,13 @@ METHODS = (*sorted(set(PARAMETERS.method) - {"vsd-only"}), "tokens")  # that one
 NORMED = {name for name, entry in PARAMETERS.method.items() if getattr(entry.similarity, "norm", "") == "batch_norm"}
 CUT = tuple(name for name in METHODS if name not in NORMED)
 """Methods whose batches may be cut: none of their layers normalises over a batch."""
+_PARTS = {
+    (entry.loss.type, entry.similarity.type, *(part is None for part in entry.add.model_dump().values())): name
+    for name, entry in reversed(PARAMETERS.method.items())
+    if name in CUT
+}
+EACH_CUT = (*sorted(_PARTS.values()), "tokens")
+"""Of these one for each loss, similarity and additions: enough where the towers, not the loss, are in question."""
 IMAGES, EACH, DESCRIPTION_WIDTH = 24, 3, 3
 OWNER = np.repeat(np.arange(IMAGES), EACH)
 SIZES = {

@@ -18,8 +18,8 @@ from itm.training.distributed import Group, check_devices
 
 sys.path.insert(0, str(Path(__file__).parent))
 import words
-from distributed_worker import KINDS
-from small import CUT, METHODS, assert_same, gradients, of_whole_batch, trainer
+from distributed_worker import CASES
+from small import EACH_CUT, assert_same, gradients, of_whole_batch, trainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]  # the group shares a costly fixture
 
@@ -49,8 +49,7 @@ GROWING = (1e-3, 5e-3)
 1e-3 seen; 1e-7 without such layers), though gradients of a step are the same in float64."""
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_loss_and_gradients_are_those_of_one_process(ranks: list[dict[str, Any]], name: str, kind: str) -> None:
     expected = of_whole_batch(name, kind)
     for rank in ranks:
@@ -65,7 +64,7 @@ def test_a_text_encoder_beside_cached_features_too(ranks: list[dict[str, Any]], 
         assert_same(rank["words"][name], expected)
 
 
-@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("name", EACH_CUT)
 def test_chunks_and_processes_together(ranks: list[dict[str, Any]], name: str) -> None:
     for rank in ranks:
         assert_same(rank["gradients"][f"{name} chunks"], of_whole_batch(name, "plain"))

@@ -42,11 +42,6 @@ class Dataset:
         bounds = np.searchsorted(self.captions.owner[order], np.arange(len(self.image_ids) + 1))
         return [order[bounds[i] : bounds[i + 1]] for i in range(len(self.image_ids))]
 
-    @property
-    def truth(self) -> NDArray[np.bool_] | None:
-        """(images, captions) bool, which caption is true of which image; None where nobody knows."""
-        return self.tables.truth
-
     def longest_caption(self, image: int) -> str:
         """The most descriptive caption of an image; '' without any."""
         rows = self.caption_rows[image]
@@ -56,9 +51,9 @@ class Dataset:
         """labelled, true (but unlabelled), false, or unlabelled where the truth is unknown."""
         if self.captions.owner[caption] == image:
             return "labelled"
-        if self.truth is None:
+        if self.tables.truth is None:
             return "unlabelled"
-        return "true" if self.truth[image, caption] else "false"
+        return "true" if self.tables.truth[image, caption] else "false"
 
 
 def load_dataset(name: str, tables: Tables) -> Dataset:

@@ -62,7 +62,7 @@ def shares(data: Dataset, top: Mapping[str, NDArray[np.int64]]) -> dict[str, dic
     for method, rows in top.items():
         labelled, true = _hits(data, rows[:, :SHOWN], np.arange(len(rows))[:, None])
         parts = {"labelled": labelled}
-        if data.truth is None:
+        if data.tables.truth is None:
             parts["unlabelled"] = ~labelled
         else:
             parts |= {"true": true & ~labelled, "false": ~true & ~labelled}
@@ -73,14 +73,14 @@ def shares(data: Dataset, top: Mapping[str, NDArray[np.int64]]) -> dict[str, dic
 def _hits(data: Dataset, images: NDArray[Any], captions: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which pairs are labelled and which are known to be true; the two arrays of rows broadcast."""
     labelled = np.asarray(data.captions.owner[captions] == images)
-    true = np.zeros_like(labelled) if data.truth is None else data.truth[images, captions]
+    true = np.zeros_like(labelled) if data.tables.truth is None else data.tables.truth[images, captions]
     return labelled, true
 
 
 def _right(data: Dataset, axis: int) -> NDArray[np.int64]:
     """How many items are true of each caption (axis 0) or image (axis 1); one where nobody knows."""
     size = len(data.captions.texts) if axis == 0 else len(data.image_ids)
-    return np.ones(size, dtype=np.int64) if data.truth is None else data.truth.sum(axis=axis)
+    return np.ones(size, dtype=np.int64) if data.tables.truth is None else data.tables.truth.sum(axis=axis)
 
 
 def _choose(

@@ -153,7 +153,7 @@ def paired_descriptiveness(
 def _measure(method: str, part: _Part, found: Rule, examples: int) -> Relaxed:
     data = part.data
     unlabelled = part.content[:, None] != part.content[part.owner][None, :]
-    true = None if data.truth is None else data.truth[: part.images][:, part.captions] & unlabelled
+    true = None if data.tables.truth is None else data.tables.truth[: part.images][:, part.captions] & unlabelled
     level = data.captions.level[part.captions]
     known = sorted({int(each) for each in level if each > 0})
     columns = [(0, np.ones(len(level), bool)), *((each, level == each) for each in known if len(known) > 1)]

@@ -41,7 +41,7 @@ def cell_text(text: str) -> str:
 
 
 def _helpers(page: Page) -> dict[str, object]:
-    kinds = ["labelled", "true", "false"] if page.data.truth is not None else ["labelled", "unlabelled"]
+    kinds = ["labelled", "true", "false"] if page.data.tables.truth is not None else ["labelled", "unlabelled"]
     return {
         "kinds": [(kind, *KINDS[kind]) for kind in kinds],
         "kind_words": KINDS,

@@ -85,7 +85,8 @@ def test_what_snakemake_ran_is_in_dvcs_run_cache(by_snakemake, link: str):
     assert by_snakemake.nothing_to_do()
 
 
-@pytest.mark.parametrize("runner", [pytest.param("dvc", marks=pytest.mark.long), "snakemake"])
+@pytest.mark.long
+@pytest.mark.parametrize("runner", ["dvc", "snakemake"])
 def test_a_fresh_clone_with_an_empty_cache_runs_through_and_changes_nothing_in_git(by_snakemake, tmp_path, runner):
     by_snakemake.commit()
     clone = by_snakemake.clone(tmp_path / "clone")

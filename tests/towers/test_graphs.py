@@ -232,7 +232,10 @@ def clip(tmp_path: Path) -> Callable[..., OpenClipTowers]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "tokens"), [("vit", False), ("vit", True), ("resnet", False), ("timm", False)])
+@pytest.mark.parametrize(
+    ("kind", "tokens"),
+    [pytest.param("vit", False, marks=pytest.mark.long), ("vit", True), ("resnet", False), ("timm", False)],
+)
 def test_open_clip_s_models_are_exported(
     clip: Callable[..., OpenClipTowers], here: Path, kind: str, tokens: bool
 ) -> None:

@@ -145,7 +145,20 @@ def test_it_is_planned_and_each_image_has_its_regions(project: Parameters) -> No
         assert np.array_equal(found.tokens.padded(np.array([row]))[0][0], expected)
 
 
-@pytest.mark.parametrize("method", preset("regions", "data=coco").methods)
+METHODS = preset("regions", "data=coco").methods
+SHORT = {(NAMES[place % 2], method) for place, method in enumerate(METHODS)}
+"""Each method with one of the data sets; with the other in `make long`."""
+
+
+@pytest.mark.parametrize(
+    ("project", "method"),
+    [
+        pytest.param(name, method, marks=() if (name, method) in SHORT else pytest.mark.long)
+        for name in NAMES
+        for method in METHODS
+    ],
+    indirect=["project"],
+)
 def test_killed_resumed_and_measured(
     project: Parameters, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

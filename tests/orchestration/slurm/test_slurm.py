@@ -29,11 +29,11 @@ CLUSTER_JOBS = {
     "train": 2,
     "encode": 2,
     "grade": 2,
-    "evaluate": 10,
+    "evaluate": 4,
 }
 GPU_STAGES = {"features", "train", "encode"}
 # more epochs than the preset has, so that there is time to end a job between two of them
-PRESET = ["scenes-smoke", "device=cpu", "train.epochs=4"]
+PRESET = ["scenes-smoke", "device=cpu", "train.epochs=4", "benchmarks=[retrieval,grading]"]
 
 
 @pytest.fixture(scope="module")

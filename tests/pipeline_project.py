@@ -3,13 +3,12 @@
 Only the work inside the stages is replaced (stub.py), so a pipeline of 14 jobs takes seconds.
 """
 
-import atexit
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,12 +21,6 @@ from itm.pipeline.dag import read_pipeline
 
 ROOT = Path(__file__).parents[1]
 STUB = ROOT / "tests/orchestration/stub.py"
-
-
-# byte code outside the project's folder, but kept: else each of hundreds of processes would compile DVC again
-BYTE_CODE = os.environ.get("PYTHONPYCACHEPREFIX") or tempfile.mkdtemp(prefix="itm-byte-code-")
-if "PYTHONPYCACHEPREFIX" not in os.environ:
-    atexit.register(shutil.rmtree, BYTE_CODE, ignore_errors=True)
 
 
 def written(root: Path, *names: str) -> dict[str, bytes]:
@@ -44,10 +37,10 @@ class Project:
         self.quick = quick
         commands = [warm.commands()] if quick else []
         self.environment = {
+            # with byte code: else each of hundreds of processes would compile its modules again
             **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "PATH": os.pathsep.join([*commands, str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": "src",
-            "PYTHONPYCACHEPREFIX": BYTE_CODE,
             "DVC_SITE_CACHE_DIR": str(root / ".dvc/tmp/site"),
         }
 
@@ -66,7 +59,7 @@ class Project:
         return self.run("snakemake", "--cores", "2", *arguments, **kwargs)
 
     def sync(self, **kwargs) -> subprocess.CompletedProcess[str]:
-        return self.run("python", "-c", "from itm.pipeline.sync import sync; print(sync())", **kwargs)
+        return self.itm("sync", **kwargs)
 
     def itm(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
         """An `itm` command of the project's own code."""
@@ -174,7 +167,7 @@ def unstubbed_project(root: Path, quick: bool = False) -> Project:
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
     for name in ("workflow", "conf", "src", "data/subsets", "data/regions"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, root / name)
     shutil.copy(ROOT / "data/catalogue.yaml", root / "data")
     (root / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
@@ -189,6 +182,10 @@ def stand_in(unstubbed: Project, root: Path, methods: tuple[str, ...] = ("clip",
     """The same with a stand-in for the work of every stage, in a new folder, of one benchmark."""
     project = unstubbed.copy(root)
     project.edit("dvc.yaml", "python -m itm.stages", "python -m stub")
+    # of a stage's code its own module and whole packages: DVC writes all of dvc.lock anew after each stage, which with
+    # every module takes ten times as long as a stand-in
+    code = re.compile(r"^      - src/itm/(?!stages/).*\.py\n", re.M)
+    (root / "dvc.yaml").write_text(code.sub("", project.read("dvc.yaml")))
 
     from ruamel.yaml import YAML
 

@@ -1,7 +1,7 @@
-"""Commands that start at once: forks of one process that has imported torch, DVC, Snakemake and the like.
+"""Commands that start at once: forks of processes that have imported torch, DVC, Snakemake and the like.
 
 Tests start hundreds of processes, and most of each are its imports. The folder `warm.commands()`, first on PATH, holds
-`python`, `dvc`, `snakemake` and `itm`, which run in forks of such a process: with their own folder, environment,
+`python`, `dvc`, `snakemake` and `itm`, which run in forks of such processes: with their own folder, environment,
 output and exit status, and ended by the signals that end them. Only other people's packages are imported beforehand,
 so a project's own code is always read from its own `src`. Tests of kills, of limits and of what a process is called
 take the real commands.
@@ -23,19 +23,34 @@ from collections.abc import Sequence
 
 MODULES = {"dvc": "dvc", "snakemake": "snakemake", "itm": "itm.cli"}
 """Commands beside `python`, and the modules that they run."""
-IMPORTED = (
-    "torch", "torch._inductor", "numpy", "scipy.sparse", "scipy.stats", "pandas", "pandera.pandas", "pyarrow.parquet",
-    "sklearn.utils", "safetensors.torch", "PIL.Image", "imagehash", "simplejpeg", "pydantic", "typer",
-    "rich.progress", "jinja2", "matplotlib.figure", "httpx", "dvc.cli", "dvc.repo", "dvc.commands.repro",
-    "dvc.commands.status", "dvc.stage.cache", "dvc.dvcfile", "dvc_data.index", "snakemake.cli", "snakemake.api",
-    "snakemake_executor_plugin_slurm", "ruamel.yaml",
+BOTH = (
+    "numpy", "pandas", "pandera.pandas", "pyarrow.parquet", "PIL.Image", "pydantic", "typer", "rich.progress", "jinja2",
+    "httpx",
 )  # fmt: skip
+IMPORTED = {
+    # a fork takes longer the more memory there is: with torch three times as long as without
+    "runners": (
+        *BOTH, "hydra", "dvc.cli.parser", "dvc.repo.reproduce", "dvc.repo.status", "dvc.repo.stage",
+        "dvc.repo.metrics", "dvc.repo.params", "dvc.repo.plots", "dvc.repo.artifacts", "dvc.repo.datasets",
+        "dvc.stage.cache", "dvc.dvcfile", "dvc.data_cloud", "dvc_data.index", "dvc_data.hashfile.status", "networkx",
+        "scmrepo.git", "zc.lockfile", "flufl.lock", "snakemake.cli", "snakemake.api", "snakemake.assets",
+        "snakemake.benchmark", "snakemake.profiles", "snakemake.report.html_reporter",
+        "snakemake_executor_plugin_slurm", "boto3", "smart_open",
+    ),
+    "stages": (
+        *BOTH, "torch", "torch._inductor", "torchvision.transforms", "scipy.sparse", "scipy.stats",
+        "sklearn.feature_extraction.text", "safetensors.torch", "imagehash", "simplejpeg", "matplotlib.figure",
+    ),
+}  # fmt: skip
+"""What the processes have imported that are forked: one for runners and those that start them, one for all else."""
+RUNNERS = ("dvc", "snakemake", "itm.cli", "itm.pipeline.run", "stub.")
+"""How the modules begin that run in forks of the first."""
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 COMMAND = """#!{python} -SEs
 import sys
 sys.path.insert(0, {folder!r})
 import warm
-sys.exit(warm.ask({address!r}, {python!r}, sys.argv))
+sys.exit(warm.ask({python!r}, sys.argv))
 """
 
 
@@ -48,38 +63,40 @@ def commands() -> str:
 
     folder = Path(tempfile.mkdtemp(prefix="itm-warm-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    address = str(folder / "socket")
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(address)
-        listening.listen(64)
-        # it is not measured itself, and ends with this process, when the other end of its input closes
-        environment = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_START"}
-        server = subprocess.Popen(
-            [sys.executable, __file__, str(listening.fileno())],
-            env=environment | {"OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            pass_fds=[listening.fileno()],
-        )
-    atexit.register(server.communicate)  # which closes its input; waited for, its processor time is counted
+    # they are not measured themselves, and end with this process, when the other end of their input closes
+    environment = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_START"}
+    for kind in IMPORTED:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder / f"for-{kind}"))
+            listening.listen(64)
+            server = subprocess.Popen(
+                [sys.executable, __file__, kind, str(listening.fileno())],
+                env=environment | {"OMP_NUM_THREADS": "1"},
+                stdin=subprocess.PIPE,
+                pass_fds=[listening.fileno()],
+            )
+        atexit.register(server.communicate)  # which closes its input; waited for, its processor time is counted
     for name in ("python", *MODULES):
-        text = COMMAND.format(python=sys.executable, folder=str(Path(__file__).parent), address=address)
+        text = COMMAND.format(python=sys.executable, folder=str(Path(__file__).parent))
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return str(folder)
 
 
-def ask(address: str, python: str, arguments: Sequence[str]) -> int:
+def ask(python: str, arguments: Sequence[str]) -> int:
     """Run a command in a fork; returns its exit status. Options that a fork cannot take get a Python of their own."""
     module = MODULES.get(os.path.basename(arguments[0]))  # noqa: PTH119 (pathlib takes longer than all the rest)
     words = ["-m", module, *arguments[1:]] if module else list(arguments[1:])
     if not words or (words[0].startswith("-") and words[0] not in ("-m", "-c")):
         os.execv(python, [python, *words])
+    kind = "runners" if words[0] == "-m" and words[1].startswith(RUNNERS) else "stages"
     place = os.getcwd()  # noqa: PTH109
-    executable = os.path.join(os.path.dirname(arguments[0]), "python")  # noqa: PTH118, PTH120
+    here = os.path.dirname(arguments[0])  # noqa: PTH120
+    executable = os.path.join(here, "python")  # noqa: PTH118
     asked = {"words": words, "folder": place, "environment": dict(os.environ), "executable": executable}
     content = json.dumps(asked).encode()
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
+        connection.connect(os.path.join(here, f"for-{kind}"))  # noqa: PTH118
         socket.send_fds(connection, [len(content).to_bytes(8, "big")], [0, 1, 2])
         connection.sendall(content)
         answers = connection.makefile()
@@ -100,13 +117,13 @@ def ask(address: str, python: str, arguments: Sequence[str]) -> int:
     return status
 
 
-def serve(listening: socket.socket) -> None:
+def serve(kind: str, listening: socket.socket) -> None:
     """Fork for each command that is asked for, until the input ends; a fork is killed with the process that asked."""
     import gc
     import importlib
 
     base = sys.path[1:]  # without the folder of this file
-    for name in IMPORTED:
+    for name in IMPORTED[kind]:
         importlib.import_module(name)
     assert "itm" not in sys.modules
     gc.freeze()  # else each fork would write to all these pages, and so copy them
@@ -211,4 +228,4 @@ def run(asked: dict, base: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

@@ -33,6 +33,9 @@ Report = Callable[..., None]
 """Told (done, total, note=...), as `itm.stages.harness.Progress.update` is."""
 Batches = Iterator[tuple[Rows, Features]]
 """Features batch by batch, in any order, each with the places of its rows among those asked for."""
+ON_CPU = 16
+"""Images that frozen towers compute at a time on a CPU, at most. The values of more are so large that their memory is
+fetched from the system anew each time: EfficientNet-Lite0 at 224 pixels then takes twice as long."""
 
 
 def compute_features(
@@ -57,8 +60,9 @@ def compute_features(
     towers = by_backend(build_towers(parameters).eval(), parameters.backend).to(device)
     images, texts = read_images(clean), read_texts(clean)["text"].tolist()
     every = np.arange(len(images))
+    at_once = min(batch_size, ON_CPU) if device == "cpu" else batch_size
     with torch.inference_mode():
-        of_images = _image_batches(ImageStore(clean, images), every, towers, batch_size, device, progress)
+        of_images = _image_batches(ImageStore(clean, images), every, towers, at_once, device, progress)
         found_images = _collect(of_images, len(images), parameters.tokens, towers, scratch)
         of_texts = _text_batches(texts, towers, batch_size, device, progress)
         found_texts = _collect(of_texts, len(texts), parameters.tokens, towers, scratch)

@@ -68,7 +68,7 @@ class Model:
         ConfigError: there is no such backend.
     """
 
-    def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int = 64, backend: str = "torch") -> None:
+    def __init__(self, folder: str | Path, device: str = "cpu", batch_size: int = 16, backend: str = "torch") -> None:
         self.hash = _hash(Path(folder))
         method, towers, self.card = load_model(folder, backend=backend)
         if _hash(Path(folder)) != self.hash:

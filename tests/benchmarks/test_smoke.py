@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import warm
-from pipeline_project import BYTE_CODE, written
+from pipeline_project import written
 
 ROOT = Path(__file__).parents[2]
 ABSENT = 77  # as benchmarks/smoke.py
@@ -19,7 +19,6 @@ def environment(tmp_path_factory, worker_id):
     own = tmp_path_factory.getbasetemp()
     return {
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-        "PYTHONPYCACHEPREFIX": BYTE_CODE,
         "OMP_NUM_THREADS": "1",
         # those that look at a finished run share one, which the first of them makes
         "ITM_SMALL_RUN": str((own if worker_id == "master" else own.parent) / "small-run"),

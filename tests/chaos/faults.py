@@ -280,7 +280,7 @@ def clock_back(case: Case, bases: Bases, folder: Path) -> Outcome:
     """All files are from the future; then code is edited, at a time before that of what was made from it."""
     project = bases.fresh(None, folder)
     later(project)
-    project.append("src/itm/text/idf.py", "# a comment\n")
+    project.append("src/itm/stages/score.py", "# a comment\n")
     after = recover(project, case.runner)
     assert project.ran() == ["score"], "the edit was not seen, or more than it"
     return "an hour back, then an edit of score's code", f"{after}: score and nothing else", project, bases.results

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,14 @@ def test_a_flipped_bit_of_the_weights_is_noticed(saved: tuple[Path, ScratchTower
     del card["weights"]  # as models of before have it
     (folder / MODEL_CARD).write_text(json.dumps(card))
     load_model(folder)
+
+
+@pytest.mark.slow
+def test_loading_imports_no_compiler(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:
+    """PyTorch's takes a second; each command that opens a model would wait for it."""
+    program = f"from itm.methods.saved import load_model; load_model({str(saved[0])!r})"
+    program += "; import sys; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_an_opened_model_encodes_photos_and_texts(saved: tuple[Path, ScratchTowers, torch.nn.Module]) -> None:

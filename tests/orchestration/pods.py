@@ -123,5 +123,5 @@ def serving(folder: Path, environment: dict[str, str]) -> Iterator[tuple[Pods, P
 
 def container_environment(project: Any) -> dict[str, str]:
     """What a container of a bare image has, and where this machine keeps what the image would hold."""
-    kept = ("PATH", "PYTHONPYCACHEPREFIX", "DVC_SITE_CACHE_DIR")
+    kept = ("PATH", "DVC_SITE_CACHE_DIR")
     return {name: project.environment[name] for name in kept} | {"HOME": os.environ.get("HOME", "/")}

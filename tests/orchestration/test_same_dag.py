@@ -42,7 +42,8 @@ def facts(stage, every: set[str], root: Path) -> Facts:
         elif below := {out for out in every if out.startswith(f"{path}/")}:
             inputs |= below
         elif (root / path).is_dir():
-            inputs |= {str(file.relative_to(root)) for file in (root / path).rglob("*") if file.is_file()}
+            files = [file for file in (root / path).rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+            inputs |= {str(file.relative_to(root)) for file in files}
         else:
             inputs.add(path)
     lines = [stage.cmd, *(f"{key} = {json.dumps(tracked[key])}" for key in sorted(tracked))]

@@ -138,7 +138,9 @@ class TrainParameters(Section):
 class EncodeParameters(Section):
     """How the evaluation images and texts are embedded."""
 
-    batch_size: int = Field(ge=1, description="images or texts in a forward pass")
+    batch_size: int = Field(
+        ge=1, description="images or texts in a forward pass (frozen towers on a CPU: at most 16 images)"
+    )
     shortlist: int = Field(
         ge=0,
         description="pairwise methods: candidates of each query, found by inner products, that are scored exactly; "

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
 import itm
 from itm.config.methods import MethodParameters, has_old_form
@@ -96,7 +97,7 @@ def load_model(
     vocabulary = card["towers_description"].get("vocabulary")
     # built without memory first: a card may ask for sizes that no machine has
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoNormalValues():
             _check_shapes("method.", build_method(*parts).exported(), folder)
             if towers_parameters.kind == "scratch":
                 _check_shapes("towers.", build_towers(towers_parameters, vocabulary=vocabulary).state_dict(), folder)
@@ -123,6 +124,16 @@ def load_model(
     if towers is not None:
         towers = by_backend(towers.eval(), backend)
     return method, towers, card
+
+
+class _NoNormalValues(TorchFunctionMode):
+    """What is built here gets no normal values: to draw them for "meta" PyTorch imports its compiler, a second."""
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        keywords = keywords or {}
+        if function is torch.nn.init.normal_:
+            return keywords["tensor"]
+        return (torch.empty if function is torch.randn else function)(*arguments, **keywords)
 
 
 def _read_card(

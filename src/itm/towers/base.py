@@ -76,9 +76,8 @@ class Towers(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """As any module, but batch norms of pretrained towers keep to the statistics that they came with.
 
-        Those of a small batch, or of photos at another size, are others: features of EfficientNet-Lite0 at 128 pixels
-        then have a cosine of .48 to what they were, and training starts from little. VSE-infinity (Chen et al. 2021)
-        and many detectors keep them too. Scales and shifts are trained.
+        Those of a small batch, or of photos at another size, are others, and training would start from little.
+        VSE-infinity (Chen et al. 2021) and many detectors keep them too. Scales and shifts are trained.
         """
         super().train(mode)
         for layer in () if self.new else self.modules():

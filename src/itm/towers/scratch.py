@@ -73,7 +73,7 @@ class TransformerTower(nn.Module):
     def __init__(self, vocabulary: int, context_length: int, width: int, layers: int, heads: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=PADDING)
-        self.position = nn.Parameter(torch.randn(context_length, width) * 0.02)
+        self.position = nn.Parameter(nn.init.normal_(torch.empty(context_length, width), std=0.02))
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True

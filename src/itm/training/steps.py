@@ -167,6 +167,7 @@ def check_chunks(modules: dict[str, nn.Module]) -> None:
     if found:
         raise TrainingError(
             f"train.chunk_images: {len(found)} layers normalise over the batch ({first_few(found)}), so a chunk's "
-            "gradients would not be the batch's; set train.chunk_images: 0, or use towers without batch normalisation",
+            "gradients would not be the batch's; set train.chunk_images: 0, or use pretrained towers or some "
+            "without such layers",
             reason="batch-norm",
         )

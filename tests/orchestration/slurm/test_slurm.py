@@ -55,7 +55,7 @@ def prepared(unstubbed, tmp_path_factory):
 def both(prepared, slurm: Slurm, tmp_path_factory):
     """(project, what was seen) of a run through Slurm, in which it ends both trainings; and a run on this machine."""
     folder = tmp_path_factory.mktemp("slurm")
-    here, there = prepared.copy(folder / "here"), prepared.copy(folder / "there")
+    here, there = prepared.copy(folder / "here", quick=True), prepared.copy(folder / "there")
     local = subprocess.Popen(
         ["dvc", "repro"],
         cwd=here.root,

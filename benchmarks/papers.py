@@ -38,7 +38,7 @@ from itm.training.loop import seed_everything
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/results/papers.md"
-SMALLEST = "--entries esl-global vsd-faithful aahr-faithful --steps 1 --part 60 --layers 1 --page {scratch}/page.md"
+SMALLEST = "--entries aahr-faithful --steps 1 --part 60 --layers 1 --page {scratch}/page.md"
 CAPTIONS, REGIONS, WORDS = 5, 36, 24
 WIDTHS = Widths(512, 512, 2048, 512, description_width=1024)
 """Of CLIP ViT-B/32, of BUTD's regions, and of BGE's vectors."""

@@ -231,7 +231,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    given = smoke.read(parser(), "--images 300 --captions 1500 --parts 3 1 --page {scratch}/page.md")
+    given = smoke.read(parser(), "--images 300 --captions 1500 --parts 1 --page {scratch}/page.md")
     if given.do:
         prepared = partial(prepare, given.images, given.captions, tuple(given.size))
         work: dict[str, Callable[[], None]] = {"prepare": prepared, "draw": draw, "tags": tags, "index": index}

@@ -158,8 +158,9 @@ def served_project(name: str, tmp_path: Path) -> Iterator[tuple[Path, dict[str, 
         yield project, environment
 
 
+# with Flickr30K `make paper` runs below
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["coco", "flickr30k"])
+@pytest.mark.parametrize("name", ["coco", pytest.param("flickr30k", marks=pytest.mark.long)])
 def test_preset_runs_from_download_to_report(name, tmp_path):
     """`dvc repro` with the preset: three training steps, all benchmarks, the report."""
     chosen = in_use(parameters(name))

@@ -234,7 +234,12 @@ def clip(tmp_path: Path) -> Callable[..., OpenClipTowers]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "tokens"),
-    [pytest.param("vit", False, marks=pytest.mark.long), ("vit", True), ("resnet", False), ("timm", False)],
+    [
+        ("vit", True),
+        ("timm", False),
+        pytest.param("vit", False, marks=pytest.mark.long),
+        pytest.param("resnet", False, marks=pytest.mark.long),
+    ],
 )
 def test_open_clip_s_models_are_exported(
     clip: Callable[..., OpenClipTowers], here: Path, kind: str, tokens: bool

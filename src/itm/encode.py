@@ -35,7 +35,8 @@ Batches = Iterator[tuple[Rows, Features]]
 """Features batch by batch, in any order, each with the places of its rows among those asked for."""
 ON_CPU = 16
 """Images that frozen towers compute at a time on a CPU, at most. The values of more are so large that their memory is
-fetched from the system anew each time: EfficientNet-Lite0 at 224 pixels then takes twice as long."""
+fetched from the system anew each time: EfficientNet-Lite0 at 224 pixels takes 1.6 times as long with 256
+(benchmarks/backends.py --batch)."""
 
 
 def compute_features(

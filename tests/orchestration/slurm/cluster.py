@@ -117,8 +117,9 @@ class Slurm:
         return file.read_text().splitlines() if file.exists() else []
 
     def reach_time_limit(self, job: str) -> None:
-        """Let the job's time end now. Slurm looks at limits twice a minute."""
-        self.command("scontrol", "update", f"JobId={job}", "EndTime=now")
+        """Let the time of a job end soon: a time is refused that was "now" a second ago. Slurm looks at limits twice
+        a minute."""
+        self.command("scontrol", "update", f"JobId={job}", "EndTime=now+30")
 
     def cancel(self, job: str) -> None:
         """End a job as its user, or an operator, would."""

@@ -57,6 +57,9 @@ PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
 """
 
+PATIENCE = 600
+"""Seconds after which a daemon or command hangs; a busy machine takes tens of them."""
+
 SBATCH = """\
 #!/bin/sh
 # keeps the command line up to the job's own command, then submits
@@ -95,7 +98,9 @@ class Slurm:
 
     def command(self, *arguments: str) -> str:
         """What a Slurm command prints."""
-        done = subprocess.run(arguments, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            arguments, env=self.environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}\n{self.logs()}")
         return done.stdout
@@ -136,7 +141,7 @@ def running() -> Iterator[Slurm]:
     """A cluster whose node is idle; at the end its jobs are cancelled and its daemons stopped.
 
     Raises:
-        RuntimeError: a daemon ended, or the node was not idle after a minute; with the ends of their logs.
+        RuntimeError: a daemon ended, or the node was not idle in time; with the ends of their logs.
     """
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # short: a socket's path has 107 characters at most
     slurm = _configure(folder)
@@ -194,7 +199,7 @@ def _start(slurm: Slurm, daemons: list[subprocess.Popen[bytes]], name: str, *opt
 
 
 def _wait(slurm: Slurm, daemons: list[subprocess.Popen[bytes]], ready) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not ready():
         if time.monotonic() > end or any(daemon.poll() is not None for daemon in daemons):
             raise RuntimeError(f"Slurm did not start\n{slurm.logs()}")
@@ -203,13 +208,13 @@ def _wait(slurm: Slurm, daemons: list[subprocess.Popen[bytes]], ready) -> None:
 
 def _node_state(slurm: Slurm) -> str:
     command = ["sinfo", "--noheader", "--partition=cpu", "--format=%T"]
-    done = subprocess.run(command, env=slurm.environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=slurm.environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
     return done.stdout.strip()  # nothing while the controller does not answer yet
 
 
 def _cancel_all(slurm: Slurm) -> None:
     active = ("PENDING", "RUNNING", "COMPLETING")
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while (jobs := slurm.jobs(*active)) and time.monotonic() < end:
         slurm.command("scancel", *jobs)
         time.sleep(0.5)

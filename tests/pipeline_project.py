@@ -183,7 +183,7 @@ def stand_in(unstubbed: Project, root: Path, methods: tuple[str, ...] = ("clip",
     project = unstubbed.copy(root)
     project.edit("dvc.yaml", "python -m itm.stages", "python -m stub")
     # of a stage's code its own module and whole packages: DVC writes all of dvc.lock anew after each stage, which with
-    # every module takes ten times as long as a stand-in
+    # every module takes longer than the stand-in
     code = re.compile(r"^      - src/itm/(?!stages/).*\.py\n", re.M)
     (root / "dvc.yaml").write_text(code.sub("", project.read("dvc.yaml")))
 

@@ -28,7 +28,7 @@ BOTH = (
     "httpx",
 )  # fmt: skip
 IMPORTED = {
-    # a fork takes longer the more memory there is: with torch three times as long as without
+    # a fork takes longer the more memory there is, and most of it is torch's
     "runners": (
         *BOTH, "hydra", "dvc.cli.parser", "dvc.repo.reproduce", "dvc.repo.status", "dvc.repo.stage",
         "dvc.repo.metrics", "dvc.repo.params", "dvc.repo.plots", "dvc.repo.artifacts", "dvc.repo.datasets",
